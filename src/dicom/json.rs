@@ -1,0 +1,120 @@
+//! The DICOM JSON model (PS3.18 annex F), from decoded attributes or from a data set.
+//!
+//! Bulk values are never inlined: a value that was not read becomes a `BulkDataURI`.
+
+use super::attributes::{Decoded, charset_of, texts};
+use super::charset::Charset;
+use super::dataset::Value;
+use super::{Attributes, DataSet, Tag, VR};
+use serde_json::{Map, Value as Json, json};
+
+/// The name of an attribute in JSON: eight hexadecimal digits.
+pub fn key(tag: Tag) -> String {
+    format!("{:04X}{:04X}", tag.0, tag.1)
+}
+
+/// Decoded attributes as a JSON object, tags ascending.
+pub fn of_attributes(attributes: &Attributes) -> Map<String, Json> {
+    attributes.iter().map(|(tag, vr, value)| (key(tag), decoded(vr, value))).collect()
+}
+
+fn decoded(vr: VR, value: &Decoded) -> Json {
+    match value {
+        Decoded::Texts(texts) => of_texts(vr, texts),
+        Decoded::Items(items) => {
+            let items: Vec<Json> = items.iter().map(|item| Json::Object(of_attributes(item))).collect();
+            if items.is_empty() { json!({"vr": "SQ"}) } else { json!({"vr": "SQ", "Value": items}) }
+        }
+    }
+}
+
+/// Text values of an attribute as JSON; empty ones have no `Value` (F.2.5).
+pub fn of_texts(vr: VR, texts: &[String]) -> Json {
+    if texts.iter().all(String::is_empty) {
+        return json!({"vr": vr.to_string()});
+    }
+    let values: Vec<Json> = texts.iter().map(|text| one(vr, text)).collect();
+    json!({"vr": vr.to_string(), "Value": values})
+}
+
+fn one(vr: VR, text: &str) -> Json {
+    if text.is_empty() {
+        return Json::Null;
+    }
+    match vr {
+        VR::PN => person_name(text),
+        VR::IS | VR::DS | VR::US | VR::SS | VR::UL | VR::SL | VR::FL | VR::FD => number(text),
+        _ => Json::String(text.to_string()),
+    }
+}
+
+/// A number as it was written; what is no JSON number stays text (F.2.3 allows both).
+fn number(text: &str) -> Json {
+    let text = text.trim();
+    if let Ok(integer) = text.parse::<i64>() {
+        return json!(integer);
+    }
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() => json!(value),
+        _ => Json::String(text.to_string()),
+    }
+}
+
+fn person_name(text: &str) -> Json {
+    let groups = ["Alphabetic", "Ideographic", "Phonetic"].into_iter().zip(text.split('='));
+    Json::Object(groups.filter(|(_, g)| !g.is_empty()).map(|(name, group)| (name.to_string(), json!(group))).collect())
+}
+
+/// A whole data set as JSON; `bulk` gives the URI of a value that is not inlined, by the path of its tags.
+pub fn of_data_set(data_set: &DataSet, bulk: &impl Fn(&str) -> String) -> Map<String, Json> {
+    object(data_set, &Charset::unstated(), "", bulk)
+}
+
+fn object(data_set: &DataSet, inherited: &Charset, path: &str, bulk: &impl Fn(&str) -> String) -> Map<String, Json> {
+    let charset = charset_of(data_set, inherited);
+    let mut map = Map::new();
+    for element in data_set.elements.iter().filter(|e| e.tag.1 != 0 && e.tag.0 > 2) {
+        let here = format!("{path}{}", key(element.tag));
+        let uri = |vr: VR| json!({"vr": vr.to_string(), "BulkDataURI": bulk(&here)});
+        let json = match &element.value {
+            Value::Deferred(_) => uri(element.vr),
+            Value::Fragments(_) => uri(VR::OB),
+            Value::Items(items) if items.is_empty() => json!({"vr": "SQ"}),
+            Value::Items(items) => {
+                let items: Vec<Json> = items
+                    .iter()
+                    .enumerate()
+                    .map(|(i, item)| Json::Object(object(item, &charset, &format!("{here}/{i}/"), bulk)))
+                    .collect();
+                json!({"vr": "SQ", "Value": items})
+            }
+            Value::Bytes(bytes) => match texts(element.vr, bytes, &charset) {
+                // The JSON itself is UTF-8, whatever the object is (F.2).
+                Some(_) if element.tag == super::tags::SPECIFIC_CHARACTER_SET => json!({"vr": "CS", "Value": ["ISO_IR 192"]}),
+                Some(texts) => of_texts(element.vr, &texts),
+                None if bytes.is_empty() => json!({"vr": element.vr.to_string()}),
+                None => uri(element.vr),
+            },
+        };
+        map.insert(key(element.tag), json);
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::tags;
+
+    #[test]
+    fn a_name_has_its_groups_and_an_empty_value_has_none() {
+        let mut a = Attributes::default();
+        a.set(tags::PATIENT_NAME, VR::PN, vec!["Wang^XiaoDong=王^小东".into()]);
+        a.set(tags::STUDY_TIME, VR::TM, vec![]);
+        a.set(tags::SERIES_NUMBER, VR::IS, vec!["3".into()]);
+        let json = Json::Object(of_attributes(&a));
+        assert_eq!(json["00100010"]["Value"][0]["Ideographic"], "王^小东");
+        assert!(json["00080030"].get("Value").is_none());
+        assert_eq!(json["00200011"]["Value"][0], 3);
+    }
+}

@@ -1,0 +1,3 @@
+//! Hutong (互通): a DICOM imaging exchange node. See docs/architecture.md for the map and the rules between these modules.
+
+pub mod dicom;
