@@ -1,3 +1,7 @@
 //! Hutong (互通): a DICOM imaging exchange node. See docs/architecture.md for the map and the rules between these modules.
 
 pub mod dicom;
+pub mod dimse;
+pub mod exam;
+pub mod index;
+pub mod procedure;

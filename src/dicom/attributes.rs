@@ -26,10 +26,10 @@ fn key(tag: Tag) -> u32 {
 impl Attributes {
     /// Decodes the elements that `wanted` names, with the character set that the data set states (items may state their own).
     pub fn decode(data_set: &DataSet, wanted: impl Fn(Tag) -> bool + Copy) -> Attributes {
-        Attributes::decode_with(data_set, wanted, &charset_of(data_set, &Charset::unstated()))
+        Attributes::decode_with(data_set, &wanted, &charset_of(data_set, &Charset::unstated()))
     }
 
-    fn decode_with(data_set: &DataSet, wanted: impl Fn(Tag) -> bool + Copy, charset: &Charset) -> Attributes {
+    fn decode_with(data_set: &DataSet, wanted: &dyn Fn(Tag) -> bool, charset: &Charset) -> Attributes {
         let mut attributes = Attributes::default();
         for element in data_set.elements.iter().filter(|e| wanted(e.tag)) {
             let decoded = match &element.value {
@@ -38,7 +38,7 @@ impl Attributes {
                     None => continue,
                 },
                 Value::Items(items) => Decoded::Items(
-                    items.iter().map(|item| Attributes::decode_with(item, |_| true, &charset_of(item, charset))).collect(),
+                    items.iter().map(|item| Attributes::decode_with(item, &|_| true, &charset_of(item, charset))).collect(),
                 ),
                 Value::Deferred(_) | Value::Fragments(_) => continue,
             };
@@ -132,7 +132,9 @@ pub fn texts(vr: VR, bytes: &[u8], charset: &Charset) -> Option<Vec<String>> {
     match vr {
         VR::LO | VR::SH | VR::PN | VR::UC => Some(split(&charset.decode(bytes))),
         VR::LT | VR::ST | VR::UT => Some(vec![charset.decode(bytes).trim_end_matches([' ', '\0']).to_string()]),
-        VR::AE | VR::AS | VR::CS | VR::DA | VR::DS | VR::DT | VR::IS | VR::TM | VR::UI => Some(split(&String::from_utf8_lossy(bytes))),
+        VR::AE | VR::AS | VR::CS | VR::DA | VR::DS | VR::DT | VR::IS | VR::TM | VR::UI => {
+            Some(split(&String::from_utf8_lossy(bytes)))
+        }
         VR::UR => Some(vec![String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_string()]),
         VR::US => numbers(each(bytes, |b| u16::from_le_bytes(b).to_string())),
         VR::SS => numbers(each(bytes, |b| i16::from_le_bytes(b).to_string())),

@@ -2,7 +2,7 @@
 //!
 //! Never splits values before decoding: the trail byte of a GBK or GB18030 character may be 0x5C, the backslash.
 
-use encoding_rs::{Encoding, EUC_JP, EUC_KR, GB18030, SHIFT_JIS, UTF_8};
+use encoding_rs::{EUC_JP, EUC_KR, Encoding, GB18030, SHIFT_JIS, UTF_8};
 
 /// The character repertoire of a data set.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +31,8 @@ enum Set {
 impl Charset {
     /// From the value of (0008,0005), backslashes and all. Unknown terms are taken as absent.
     pub fn from_terms(value: &str) -> Charset {
-        let terms: Vec<String> = value.split('\\').map(|t| t.trim_matches([' ', '\0']).to_uppercase().replace('_', " ")).collect();
+        let terms: Vec<String> =
+            value.split('\\').map(|t| t.trim_matches([' ', '\0']).to_uppercase().replace('_', " ")).collect();
         let first = terms.first().map_or(Set::Ascii, |t| set_of_term(t));
         let extensions = terms.len() > 1 || terms.iter().any(|t| t.starts_with("ISO 2022"));
         let unstated = terms.iter().all(String::is_empty);
@@ -87,7 +88,11 @@ pub fn repair_mojibake(text: &str) -> Option<String> {
     let meant = GB18030.decode_without_bom_handling_and_without_replacement(&bytes)?;
     let foreign = meant.chars().filter(|c| !c.is_ascii());
     foreign.clone().count().gt(&0).then_some(())?;
-    let han = |c: char| ('\u{4E00}'..='\u{9FFF}').contains(&c) || ('\u{3000}'..='\u{303F}').contains(&c) || ('\u{FF00}'..='\u{FFEF}').contains(&c);
+    let han = |c: char| {
+        ('\u{4E00}'..='\u{9FFF}').contains(&c)
+            || ('\u{3000}'..='\u{303F}').contains(&c)
+            || ('\u{FF00}'..='\u{FFEF}').contains(&c)
+    };
     foreign.clone().all(han).then(|| meant.into_owned())
 }
 
@@ -159,7 +164,11 @@ fn decode_iso2022(bytes: &[u8], first: Set) -> String {
     let mut rest = bytes;
     while let Some(&byte) = rest.first() {
         if let Some((set, to_g0, length)) = escape(rest) {
-            if to_g0 { g0 = set } else { g1 = set }
+            if to_g0 {
+                g0 = set
+            } else {
+                g1 = set
+            }
             rest = rest.get(length..).unwrap_or_default();
             continue;
         }
@@ -202,7 +211,8 @@ fn decode_run(bytes: &[u8], g0: Set, g1: Set) -> String {
         Set::Chinese => through(GB18030, bytes),
         Set::JisX0208 => through(EUC_JP, &bytes.iter().map(|b| b | 0x80).collect::<Vec<_>>()),
         Set::JisX0212 => {
-            let euc: Vec<u8> = bytes.chunks(2).flat_map(|pair| std::iter::once(0x8F).chain(pair.iter().map(|b| b | 0x80))).collect();
+            let euc: Vec<u8> =
+                bytes.chunks(2).flat_map(|pair| std::iter::once(0x8F).chain(pair.iter().map(|b| b | 0x80))).collect();
             through(EUC_JP, &euc)
         }
     }
@@ -217,9 +227,21 @@ mod tests {
     fn the_examples_of_the_standard_decode() {
         let cases: [(&str, &[u8], &str); 9] = [
             ("ISO_IR 100", b"Buc^J\xE9r\xF4me", "Buc^Jérôme"),
-            ("\\ISO 2022 IR 87", b"Yamada^Tarou=\x1B$B;3ED\x1B(B^\x1B$BB@O:\x1B(B=\x1B$B$d$^$@\x1B(B^\x1B$B$?$m$&\x1B(B", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
-            ("ISO 2022 IR 13\\ISO 2022 IR 87", b"\xD4\xCF\xC0\xDE^\xC0\xDB\xB3=\x1B$B;3ED\x1B(J^\x1B$BB@O:\x1B(J", "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎"),
-            ("\\ISO 2022 IR 149", b"Hong^Gildong=\x1B$)C\xFB\xF3^\x1B$)C\xD1\xCE\xD4\xD7=\x1B$)C\xC8\xAB^\x1B$)C\xB1\xE6\xB5\xBF", "Hong^Gildong=洪^吉洞=홍^길동"),
+            (
+                "\\ISO 2022 IR 87",
+                b"Yamada^Tarou=\x1B$B;3ED\x1B(B^\x1B$BB@O:\x1B(B=\x1B$B$d$^$@\x1B(B^\x1B$B$?$m$&\x1B(B",
+                "Yamada^Tarou=山田^太郎=やまだ^たろう",
+            ),
+            (
+                "ISO 2022 IR 13\\ISO 2022 IR 87",
+                b"\xD4\xCF\xC0\xDE^\xC0\xDB\xB3=\x1B$B;3ED\x1B(J^\x1B$BB@O:\x1B(J",
+                "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎",
+            ),
+            (
+                "\\ISO 2022 IR 149",
+                b"Hong^Gildong=\x1B$)C\xFB\xF3^\x1B$)C\xD1\xCE\xD4\xD7=\x1B$)C\xC8\xAB^\x1B$)C\xB1\xE6\xB5\xBF",
+                "Hong^Gildong=洪^吉洞=홍^길동",
+            ),
             ("ISO_IR 192", "Wang^XiaoDong=王^小东".as_bytes(), "Wang^XiaoDong=王^小东"),
             ("GB18030", b"Wang^XiaoDong=\xCD\xF5^\xD0\xA1\xB6\xAB", "Wang^XiaoDong=王^小东"),
             ("\\ISO 2022 IR 58", b"Zhang^XiaoDong=\x1B$)A\xD5\xC5^\x1B$)A\xD0\xA1\xB6\xAB", "Zhang^XiaoDong=张^小东"),

@@ -197,7 +197,9 @@ impl<S: Source> Parser<'_, S> {
                 return Ok(data_set);
             }
             let start = self.at;
-            let Some(tag) = self.tag_or_end(depth == 0 && end.is_none())? else { return Ok(data_set) };
+            let Some(tag) = self.tag_or_end(depth == 0 && end.is_none())? else {
+                return Ok(data_set);
+            };
             if tag == ITEM_END && depth > 0 {
                 self.u32()?;
                 return Ok(data_set);
@@ -298,7 +300,9 @@ impl<S: Source> Parser<'_, S> {
             return Ok((dictionary_vr(tag), self.u32()?));
         }
         let letters: [u8; 2] = self.array()?;
-        let Some(vr) = VR::from_binary(letters) else { return Err(ParseError::BadVr(tag)) };
+        let Some(vr) = VR::from_binary(letters) else {
+            return Err(ParseError::BadVr(tag));
+        };
         if has_long_length(vr) {
             self.array::<2>()?;
             return Ok((vr, self.u32()?));
@@ -307,7 +311,9 @@ impl<S: Source> Parser<'_, S> {
     }
 
     fn check(&self, tag: Tag, declared: u64) -> Result<(), ParseError> {
-        let Some(total) = self.limits.total else { return Ok(()) };
+        let Some(total) = self.limits.total else {
+            return Ok(());
+        };
         let left = total.saturating_sub(self.at);
         if declared > left { Err(ParseError::Overrun { tag, declared, left }) } else { Ok(()) }
     }

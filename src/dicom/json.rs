@@ -90,7 +90,9 @@ fn object(data_set: &DataSet, inherited: &Charset, path: &str, bulk: &impl Fn(&s
             }
             Value::Bytes(bytes) => match texts(element.vr, bytes, &charset) {
                 // The JSON itself is UTF-8, whatever the object is (F.2).
-                Some(_) if element.tag == super::tags::SPECIFIC_CHARACTER_SET => json!({"vr": "CS", "Value": ["ISO_IR 192"]}),
+                Some(_) if element.tag == super::tags::SPECIFIC_CHARACTER_SET => {
+                    json!({"vr": "CS", "Value": ["ISO_IR 192"]})
+                }
                 Some(texts) => of_texts(element.vr, &texts),
                 None if bytes.is_empty() => json!({"vr": element.vr.to_string()}),
                 None => uri(element.vr),

@@ -37,7 +37,6 @@ pub const STUDY: &[Tag] = &[
     tags::PATIENT_WEIGHT,
     tags::STUDY_INSTANCE_UID,
     tags::STUDY_ID,
-    tags::REASON_FOR_STUDY,
     tags::REQUESTED_PROCEDURE_DESCRIPTION,
 ];
 

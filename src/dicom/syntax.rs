@@ -2,6 +2,9 @@
 
 use super::uids;
 
+/// Explicit VR Big Endian, retired and still sent.
+pub const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+
 /// How the elements of a data set are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Syntax {
@@ -29,7 +32,7 @@ impl Syntax {
             // Private GE syntax: implicit VR little endian data set with big endian pixels.
             "1.2.840.113619.5.2" => Syntax::IMPLICIT,
             uids::EXPLICIT_VR_LITTLE_ENDIAN | "1.2.840.10008.1.2.1.98" => Syntax::EXPLICIT,
-            uids::EXPLICIT_VR_BIG_ENDIAN => Syntax { big_endian: true, ..Syntax::EXPLICIT },
+            EXPLICIT_VR_BIG_ENDIAN => Syntax { big_endian: true, ..Syntax::EXPLICIT },
             uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN => Syntax { deflated: true, ..Syntax::EXPLICIT },
             _ => Syntax { encapsulated: true, ..Syntax::EXPLICIT },
         }
@@ -111,7 +114,7 @@ pub const TABLE: &[Known] = &[
     row(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, true, false),
     row(uids::EXPLICIT_VR_LITTLE_ENDIAN, true, false),
     row("1.2.840.10008.1.2.1.98", true, false), // Encapsulated Uncompressed Explicit VR Little Endian
-    row(uids::EXPLICIT_VR_BIG_ENDIAN, true, false),
+    row(EXPLICIT_VR_BIG_ENDIAN, true, false),
     row("1.2.840.113619.5.2", true, false),
     row(uids::IMPLICIT_VR_LITTLE_ENDIAN, true, false),
 ];

@@ -7,7 +7,8 @@ use std::fmt;
 /// The root under which Hutong names itself (a UUID-derived root, PS3.5 B.2).
 pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.249021532871520934875230498523049587231";
 /// Implementation Version Name (0002,0013), at most 16 characters.
-pub const IMPLEMENTATION_VERSION: &str = concat!("HUTONG_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"));
+pub const IMPLEMENTATION_VERSION: &str =
+    concat!("HUTONG_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"));
 
 /// A UID of 1 to 64 digits and dots that starts and ends with a digit and has no empty component.
 ///

@@ -1,0 +1,378 @@
+//! An established association: messages in and out (PS3.7 section 6, PS3.8 annex E).
+
+use super::command::Command;
+use super::link::{self, Link, Timeouts, Waited};
+use crate::dicom::ParseError;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// An accepted presentation context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    /// Its odd number.
+    pub id: u8,
+    /// Abstract syntax: a SOP class.
+    pub abstract_syntax: String,
+    /// The transfer syntax agreed on.
+    pub transfer_syntax: String,
+}
+
+/// Why an association ended otherwise than by release.
+#[derive(Debug, thiserror::Error)]
+pub enum AssociationError {
+    /// The peer aborted.
+    #[error("the peer aborted the association")]
+    Aborted,
+    /// The peer closed the connection without releasing.
+    #[error("the peer closed the connection without A-RELEASE")]
+    Closed,
+    /// Nothing came in time.
+    #[error("nothing came from the peer in time")]
+    Timeout,
+    /// The peer broke the protocol.
+    #[error("protocol violation: {0}")]
+    Protocol(String),
+    /// The association was refused.
+    #[error("the association was rejected: {0}")]
+    Rejected(String),
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
+    Io(io::Error),
+}
+
+impl From<io::Error> for AssociationError {
+    fn from(error: io::Error) -> AssociationError {
+        match error.kind() {
+            _ if link::is_timeout(&error) => AssociationError::Timeout,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                AssociationError::Closed
+            }
+            io::ErrorKind::InvalidData => AssociationError::Protocol(error.to_string()),
+            _ => AssociationError::Io(error),
+        }
+    }
+}
+
+impl From<ParseError> for AssociationError {
+    fn from(error: ParseError) -> AssociationError {
+        AssociationError::Protocol(format!("the command set is damaged: {error}"))
+    }
+}
+
+/// What came next.
+pub enum Incoming {
+    /// A command; its data set, if it has one, is read with [`Association::data`].
+    Message(Context, Command),
+    /// The peer released the association, and was answered.
+    Released,
+    /// This node is stopping; the association was aborted.
+    Stopping,
+}
+
+/// See the module.
+pub struct Association {
+    link: Link,
+    /// The accepted contexts.
+    pub contexts: Vec<Context>,
+    /// The peer's AE title.
+    pub peer_aet: String,
+    /// Longest PDU the peer takes; 0 is unlimited.
+    pub peer_max_pdu: u32,
+    max_pdu: u32,
+    timeouts: Timeouts,
+    stopping: Arc<AtomicBool>,
+    pdu_left: u32,
+}
+
+/// The longest command set taken, bytes.
+const MAX_COMMAND: usize = 1 << 16;
+
+struct Pdv {
+    context: u8,
+    command: bool,
+    last: bool,
+    length: u32,
+}
+
+enum Next {
+    Pdv(Pdv),
+    Release,
+}
+
+impl Association {
+    pub(super) fn new(
+        link: Link,
+        contexts: Vec<Context>,
+        peer_aet: String,
+        peer_max_pdu: u32,
+        max_pdu: u32,
+        timeouts: Timeouts,
+        stopping: Arc<AtomicBool>,
+    ) -> Association {
+        Association { link, contexts, peer_aet, peer_max_pdu, max_pdu, timeouts, stopping, pdu_left: 0 }
+    }
+
+    /// Waits for the next command.
+    ///
+    /// # Errors
+    /// The association ended otherwise than by release.
+    pub fn receive(&mut self) -> Result<Incoming, AssociationError> {
+        if self.pdu_left == 0 {
+            match self.link.wait(self.timeouts.idle, &self.stopping)? {
+                Waited::Ready => {}
+                Waited::Closed => return Err(AssociationError::Closed),
+                Waited::Idle => {
+                    self.abort();
+                    return Err(AssociationError::Timeout);
+                }
+                Waited::Stopping => {
+                    self.abort();
+                    return Ok(Incoming::Stopping);
+                }
+            }
+        }
+        self.link.set_timeout(self.timeouts.network)?;
+        let mut bytes = Vec::new();
+        let mut context = None;
+        loop {
+            let pdv = match self.next_pdv()? {
+                Next::Release if bytes.is_empty() => {
+                    self.link.write_all(&RELEASE_RP)?;
+                    self.link.drain(Duration::from_millis(500));
+                    return Ok(Incoming::Released);
+                }
+                Next::Release => return Err(self.violation("A-RELEASE-RQ inside a message")),
+                Next::Pdv(pdv) => pdv,
+            };
+            if !pdv.command || context.is_some_and(|c| c != pdv.context) {
+                return Err(self.violation("a data fragment where a command must be"));
+            }
+            context = Some(pdv.context);
+            if bytes.len() + pdv.length as usize > MAX_COMMAND {
+                return Err(self.violation("a command set over 64 KiB"));
+            }
+            io::Read::by_ref(&mut self.link).take(u64::from(pdv.length)).read_to_end(&mut bytes)?;
+            if pdv.last {
+                let command = Command::parse(&bytes)?;
+                let found = self.contexts.iter().find(|c| c.id == pdv.context).cloned();
+                let Some(found) = found else {
+                    return Err(self.violation("a presentation context that was not accepted"));
+                };
+                return Ok(Incoming::Message(found, command));
+            }
+        }
+    }
+
+    /// The data set of the message just received. Read it to its end before anything else.
+    pub fn data(&mut self, context: u8) -> DataReader<'_> {
+        DataReader { association: self, context, left: 0, last: false, failed: false }
+    }
+
+    /// Sends a command without data.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn send(&mut self, context: u8, command: &Command) -> Result<(), AssociationError> {
+        self.link.set_timeout(self.timeouts.network)?;
+        self.fragment(context, true, true, &command.to_bytes())
+    }
+
+    /// Sends a command with its data set. `data` must be at its start.
+    ///
+    /// # Errors
+    /// The connection or `data` fails; the association is aborted, so that the peer never takes a part for the whole.
+    pub fn send_with_data(&mut self, context: u8, command: &Command, data: &mut impl Read) -> Result<(), AssociationError> {
+        self.send(context, command)?;
+        let size = self.fragment_size();
+        let (mut now, mut next) = (vec![0u8; size], vec![0u8; size]);
+        let mut filled = match fill(data, &mut now) {
+            Ok(filled) => filled,
+            Err(e) => return Err(self.give_up(e)),
+        };
+        loop {
+            let after = match fill(data, &mut next) {
+                Ok(after) => after,
+                Err(e) => return Err(self.give_up(e)),
+            };
+            self.fragment(context, false, after == 0, now.get(..filled).unwrap_or_default())?;
+            if after == 0 {
+                return Ok(());
+            }
+            std::mem::swap(&mut now, &mut next);
+            filled = after;
+        }
+    }
+
+    /// Sends A-RELEASE-RQ and waits for the answer.
+    ///
+    /// # Errors
+    /// The peer does not answer it.
+    pub fn release(mut self) -> Result<(), AssociationError> {
+        self.link.set_timeout(self.timeouts.network)?;
+        self.link.write_all(&RELEASE_RQ)?;
+        let (kind, length) = self.link.pdu_header()?;
+        self.link.whole_pdu(kind, length, 1 << 10)?;
+        match kind {
+            0x06 => Ok(()),
+            0x07 => Err(AssociationError::Aborted),
+            other => Err(AssociationError::Protocol(format!("PDU type {other:02X}H instead of A-RELEASE-RP"))),
+        }
+    }
+
+    /// Sends A-ABORT and gives the connection up. Failures do not matter any more.
+    pub fn abort(&mut self) {
+        let _ = self.link.write_all(&abort_pdu(2, 0));
+        self.link.drain(Duration::from_millis(200));
+    }
+
+    fn give_up(&mut self, error: io::Error) -> AssociationError {
+        self.abort();
+        AssociationError::Io(error)
+    }
+
+    fn violation(&mut self, what: &str) -> AssociationError {
+        let _ = self.link.write_all(&abort_pdu(2, 2));
+        self.link.drain(Duration::from_millis(200));
+        AssociationError::Protocol(what.to_string())
+    }
+
+    fn fragment_size(&self) -> usize {
+        let theirs = if self.peer_max_pdu == 0 { 1 << 17 } else { self.peer_max_pdu.clamp(64, 1 << 17) };
+        theirs as usize - 6
+    }
+
+    fn fragment(&mut self, context: u8, command: bool, last: bool, bytes: &[u8]) -> Result<(), AssociationError> {
+        let size = self.fragment_size();
+        let mut rest = bytes;
+        loop {
+            let (now, later) = rest.split_at(size.min(rest.len()));
+            let end = last && later.is_empty();
+            let length = u32::try_from(now.len()).unwrap_or(0);
+            let mut pdu = Vec::with_capacity(now.len() + 12);
+            pdu.extend_from_slice(&[0x04, 0]);
+            pdu.extend_from_slice(&(length + 6).to_be_bytes());
+            pdu.extend_from_slice(&(length + 2).to_be_bytes());
+            pdu.push(context);
+            pdu.push(u8::from(command) | (u8::from(end) << 1));
+            pdu.extend_from_slice(now);
+            self.link.write_all(&pdu)?;
+            rest = later;
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn next_pdv(&mut self) -> Result<Next, AssociationError> {
+        while self.pdu_left == 0 {
+            let (kind, length) = self.link.pdu_header()?;
+            match kind {
+                0x04 if length <= self.max_pdu => self.pdu_left = length,
+                0x04 => {
+                    return Err(self.violation(&format!("a P-DATA-TF of {length} bytes, {} were announced", self.max_pdu)));
+                }
+                0x05 => {
+                    self.link.whole_pdu(kind, length, 1 << 10)?;
+                    return Ok(Next::Release);
+                }
+                0x07 => return Err(AssociationError::Aborted),
+                other => {
+                    return Err(self.violation(&format!("PDU type {other:02X}H in an established association")));
+                }
+            }
+        }
+        if self.pdu_left < 6 {
+            return Err(self.violation("a presentation data value without room for its header"));
+        }
+        let mut head = [0u8; 6];
+        self.link.read_exact(&mut head)?;
+        let [a, b, c, d, context, flags] = head;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        self.pdu_left -= 6;
+        let length = length.checked_sub(2).filter(|l| *l <= self.pdu_left);
+        let Some(length) = length else {
+            return Err(self.violation("a presentation data value longer than its PDU"));
+        };
+        self.pdu_left -= length;
+        Ok(Next::Pdv(Pdv { context, command: flags & 1 != 0, last: flags & 2 != 0, length }))
+    }
+}
+
+/// The bytes of one data set, across fragments and PDUs.
+pub struct DataReader<'a> {
+    association: &'a mut Association,
+    context: u8,
+    left: u32,
+    last: bool,
+    failed: bool,
+}
+
+impl Read for DataReader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.left == 0 {
+            if self.last {
+                return Ok(0);
+            }
+            let next = self.association.next_pdv().and_then(|next| match next {
+                Next::Pdv(pdv) if !pdv.command && pdv.context == self.context => Ok(pdv),
+                Next::Pdv(_) => Err(self.association.violation("a command fragment inside a data set")),
+                Next::Release => Err(self.association.violation("A-RELEASE-RQ inside a data set")),
+            });
+            match next {
+                Ok(pdv) => (self.left, self.last) = (pdv.length, pdv.last),
+                Err(e) => {
+                    self.failed = true;
+                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, e));
+                }
+            }
+        }
+        let room = buf.len().min(self.left as usize);
+        let Some(room) = buf.get_mut(..room).filter(|r| !r.is_empty()) else {
+            return Ok(0);
+        };
+        let got = self.association.link.read(room).inspect_err(|_| self.failed = true)?;
+        if got == 0 {
+            self.failed = true;
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= u32::try_from(got).unwrap_or(self.left);
+        Ok(got)
+    }
+}
+
+impl DataReader<'_> {
+    /// Reads and drops the rest, so that the next message can be received.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn finish(mut self) -> io::Result<()> {
+        io::copy(&mut self, &mut io::sink()).map(|_| ())
+    }
+
+    /// Whether the connection failed while reading: there is nobody left to answer.
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+}
+
+const RELEASE_RQ: [u8; 10] = [0x05, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+const RELEASE_RP: [u8; 10] = [0x06, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+
+fn abort_pdu(source: u8, reason: u8) -> [u8; 10] {
+    [0x07, 0, 0, 0, 0, 4, 0, 0, source, reason]
+}
+
+fn fill(data: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = buffer.get_mut(filled..).filter(|r| !r.is_empty()) {
+        match data.read(room) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,210 @@
+//! Command sets (PS3.7 section 6.3 and annex E) and the statuses we give (PS3.7 annex C, PS3.4 B.2.3).
+
+use crate::dicom::dataset::{self, DataSet, Limits, ParseError, Seeking, Value};
+use crate::dicom::{Syntax, Tag, VR, tags};
+use std::io::Cursor;
+
+const STATUS: Tag = Tag(0x0000, 0x0900);
+const NO_DATA_SET: u16 = 0x0101;
+
+/// Command Field (0000,0100).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// C-STORE-RQ.
+    StoreRq,
+    /// C-GET-RQ.
+    GetRq,
+    /// C-FIND-RQ.
+    FindRq,
+    /// C-MOVE-RQ.
+    MoveRq,
+    /// C-ECHO-RQ.
+    EchoRq,
+    /// C-CANCEL-RQ.
+    CancelRq,
+    /// Any other request.
+    OtherRq(u16),
+    /// Any response.
+    Response(u16),
+}
+
+impl From<u16> for Field {
+    fn from(code: u16) -> Field {
+        match code {
+            0x0001 => Field::StoreRq,
+            0x0010 => Field::GetRq,
+            0x0020 => Field::FindRq,
+            0x0021 => Field::MoveRq,
+            0x0030 => Field::EchoRq,
+            0x0FFF => Field::CancelRq,
+            code if code & 0x8000 != 0 => Field::Response(code),
+            code => Field::OtherRq(code),
+        }
+    }
+}
+
+/// The statuses we send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Done: durable and findable.
+    Success,
+    /// No such operation.
+    UnrecognizedOperation,
+    /// The SOP class is not served in this presentation context.
+    SopClassNotSupported,
+    /// Processing failure, ours; the peer may try again.
+    ProcessingFailure,
+    /// The caller may not.
+    NotAuthorized,
+    /// Out of resources: disk below the reserve.
+    OutOfResources,
+    /// The data set does not belong to the SOP class or instance named in the command.
+    DataSetMismatch,
+    /// The data set cannot be understood.
+    CannotUnderstand,
+    /// The same SOP Instance UID is stored with other bytes.
+    DuplicateInstance,
+}
+
+impl Status {
+    /// Its code. A duplicate has no code in PS3.4 B.2.3; 0111H is "Duplicate SOP Instance" of PS3.7 C.5.1 and most SCUs print it
+    /// so.
+    pub fn code(self) -> u16 {
+        match self {
+            Status::Success => 0x0000,
+            Status::DuplicateInstance => 0x0111,
+            Status::ProcessingFailure => 0x0110,
+            Status::SopClassNotSupported => 0x0122,
+            Status::NotAuthorized => 0x0124,
+            Status::UnrecognizedOperation => 0x0211,
+            Status::OutOfResources => 0xA700,
+            Status::DataSetMismatch => 0xA900,
+            Status::CannotUnderstand => 0xC000,
+        }
+    }
+}
+
+/// A command set.
+#[derive(Debug, Clone, Default)]
+pub struct Command(DataSet);
+
+impl Command {
+    /// Reads a command set.
+    ///
+    /// # Errors
+    /// It does not parse as Implicit VR Little Endian.
+    pub fn parse(bytes: &[u8]) -> Result<Command, ParseError> {
+        let limits = Limits { value: 1 << 16, stop_at_pixels: false, total: Some(bytes.len() as u64) };
+        Ok(Command(dataset::parse(&mut Seeking(Cursor::new(bytes)), Syntax::IMPLICIT, limits)?.data_set))
+    }
+
+    /// Writes it, group length first.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        self.0.write_implicit_flat(&mut body);
+        let mut bytes = vec![0, 0, 0, 0, 4, 0, 0, 0];
+        bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(0).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// A request.
+    pub fn request(field: u16, message_id: u16, sop_class: &str, with_data: bool) -> Command {
+        let mut set = DataSet::default();
+        set.put_text(tags::AFFECTED_SOP_CLASS_UID, VR::UI, sop_class);
+        set.put_u16(tags::COMMAND_FIELD, field);
+        set.put_u16(tags::MESSAGE_ID, message_id);
+        set.put_u16(tags::COMMAND_DATA_SET_TYPE, if with_data { 0x0001 } else { NO_DATA_SET });
+        Command(set)
+    }
+
+    /// A C-STORE-RQ for an instance.
+    pub fn store_request(message_id: u16, sop_class: &str, sop_instance: &str) -> Command {
+        let mut command = Command::request(0x0001, message_id, sop_class, true);
+        command.0.put_u16(tags::PRIORITY, 0);
+        command.0.put_text(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, sop_instance);
+        command
+    }
+
+    /// The response to a request; it repeats the request's identifiers.
+    pub fn response(&self, status: Status) -> Command {
+        let mut set = DataSet::default();
+        let repeat = |set: &mut DataSet, tag| {
+            if let Some(bytes) = self.0.bytes(tag) {
+                set.put(tag, VR::UI, Value::Bytes(bytes.to_vec()));
+            }
+        };
+        repeat(&mut set, tags::AFFECTED_SOP_CLASS_UID);
+        set.put_u16(tags::COMMAND_FIELD, 0x8000 | self.code());
+        set.put_u16(tags::MESSAGE_ID_BEING_RESPONDED_TO, self.message_id());
+        set.put_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET);
+        set.put_u16(STATUS, status.code());
+        repeat(&mut set, tags::AFFECTED_SOP_INSTANCE_UID);
+        Command(set)
+    }
+
+    /// Adds an Error Comment (0000,0902): 64 ASCII characters at most (PS3.7 annex C).
+    #[must_use]
+    pub fn with_comment(mut self, comment: &str) -> Command {
+        let comment: String =
+            comment.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(64).collect();
+        self.0.put_text(tags::ERROR_COMMENT, VR::LO, comment.trim_end());
+        self
+    }
+
+    fn code(&self) -> u16 {
+        self.0.u16(tags::COMMAND_FIELD).unwrap_or(0)
+    }
+
+    /// Command Field.
+    pub fn field(&self) -> Field {
+        self.code().into()
+    }
+
+    /// Message ID (0000,0110).
+    pub fn message_id(&self) -> u16 {
+        self.0.u16(tags::MESSAGE_ID).unwrap_or(0)
+    }
+
+    /// Affected SOP Class UID, as it came.
+    pub fn sop_class(&self) -> Option<String> {
+        self.0.text(tags::AFFECTED_SOP_CLASS_UID)
+    }
+
+    /// Affected SOP Instance UID, as it came.
+    pub fn sop_instance(&self) -> Option<String> {
+        self.0.text(tags::AFFECTED_SOP_INSTANCE_UID)
+    }
+
+    /// Whether a data set follows.
+    pub fn has_data(&self) -> bool {
+        self.0.u16(tags::COMMAND_DATA_SET_TYPE).is_some_and(|t| t != NO_DATA_SET)
+    }
+
+    /// Status of a response.
+    pub fn status(&self) -> Option<u16> {
+        self.0.u16(STATUS)
+    }
+
+    /// Error Comment of a response.
+    pub fn comment(&self) -> Option<String> {
+        self.0.text(tags::ERROR_COMMENT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_repeats_the_identifiers_and_carries_a_short_ascii_comment() {
+        let request = Command::store_request(7, "1.2.840.10008.5.1.4.1.1.2", "1.2.3");
+        let response = request.response(Status::OutOfResources).with_comment(&"磁盘 disk is full ".repeat(20));
+        let read = Command::parse(&response.to_bytes()).unwrap();
+        assert_eq!(read.field(), Field::Response(0x8001));
+        assert_eq!(read.status(), Some(0xA700));
+        assert_eq!(read.sop_instance().as_deref(), Some("1.2.3"));
+        assert!(read.comment().is_some_and(|c| c.len() <= 64 && c.is_ascii() && c.contains("disk")));
+        assert!(!read.has_data() && request.has_data());
+    }
+}

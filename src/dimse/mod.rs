@@ -1,0 +1,16 @@
+//! The DICOM upper layer and message exchange (PS3.8, PS3.7) for both roles.
+//!
+//! Messages are assembled here from PDUs (command and data fragments may share one); dicom-ul reads and writes the
+//! association PDUs. Blocking: an association owns a thread, and the kernel's socket buffer is the back-pressure.
+
+mod accept;
+mod association;
+mod command;
+mod connect;
+mod link;
+
+pub use accept::{Accepted, Decision, Policy, Rejection, accept};
+pub use association::{Association, AssociationError, Context, DataReader, Incoming};
+pub use command::{Command, Field, Status};
+pub use connect::{Proposal, Requested, connect};
+pub use link::{Link, Stream, Timeouts};

@@ -1,0 +1,196 @@
+//! Whether the series of an item are complete (序列完整): gaps, duplicates, uneven or mixed slices, coverage, thickness, counts.
+
+use super::classify::Recognised;
+use super::facts::{SeriesFacts, StudyFacts};
+use super::finding::{Finding, Level};
+use super::geometry::{Plane, Stack};
+use crate::procedure::catalogue::Completeness;
+use crate::procedure::{Item, Region};
+use std::collections::BTreeSet;
+
+/// Checks the series that carry recognised items.
+pub fn check(study: &StudyFacts, recognised: &[Recognised], region: &Region, limits: &Completeness) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let carrying: BTreeSet<_> = recognised.iter().flat_map(|r| &r.series).collect();
+    for series in study.series.iter().filter(|s| carrying.contains(&s.uid)) {
+        let items = recognised.iter().filter(|r| r.series.contains(&series.uid)).filter_map(|r| region.item(r.item));
+        if matches!(series.modality.as_str(), "CT" | "MR") {
+            findings.extend(check_series(series, limits));
+            findings.extend(items.flat_map(|item| check_thickness(series, item)));
+        }
+    }
+    for one in recognised {
+        if let Some(item) = region.item(one.item) {
+            findings.extend(check_coverage(study, one, item, limits));
+        }
+    }
+    findings
+}
+
+fn check_series(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = series.stacks.iter().flat_map(|stack| check_stack(stack, limits)).collect();
+    findings.extend(mixed_orientations(series));
+    findings.extend(unplaced(series));
+    findings.extend(fewer_than_expected(series));
+    findings.extend(instance_numbers(series));
+    findings.into_iter().map(|f| f.in_series(&series.uid)).collect()
+}
+
+/// C-02, C-03, C-04, C-05.
+fn check_stack(stack: &Stack, limits: &Completeness) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let step = stack.step_mm;
+    if step <= 0.0 {
+        return findings;
+    }
+    let mut uneven = 0usize;
+    let neighbours = stack.along.windows(2).zip(stack.slices.windows(2));
+    for (positions, uids) in neighbours {
+        let distance = positions.last().unwrap_or(&0.0) - positions.first().unwrap_or(&0.0);
+        let after = uids.last();
+        if distance > limits.gap_factor * step {
+            let missing = (distance / step).round() - 1.0;
+            let finding = Finding::new(
+                "C-02",
+                Level::Reject,
+                format!("缺少 {missing} 层：相邻两层相距 {distance:.1} mm，本序列层距 {step:.1} mm；请补传或重建"),
+                format!(
+                    "{missing} slices are missing: two neighbours are {distance:.1} mm apart, the step is {step:.1} mm; send them again"
+                ),
+            );
+            findings.extend(after.map(|uid| finding.at(uid).measured(distance, limits.gap_factor * step, "mm")));
+        } else if distance < limits.duplicate_share * step {
+            let finding = Finding::new(
+                "C-04",
+                Level::Warn,
+                "两层位于同一位置，请核对是否重复",
+                "two slices stand at the same position; check for duplicates",
+            );
+            findings.extend(after.map(|uid| finding.at(uid).measured(distance, limits.duplicate_share * step, "mm")));
+        } else if (distance - step).abs() > limits.uneven_mm.max(limits.uneven_share * step) {
+            uneven += 1;
+        }
+    }
+    if uneven > 0 {
+        findings.push(Finding::new(
+            "C-03",
+            Level::Warn,
+            format!("有 {uneven} 处层距不均匀"),
+            format!("the distance between slices is uneven in {uneven} places"),
+        ));
+    }
+    if let Some(thickness) = stack.thickness_mm.filter(|t| step > limits.gapped_factor * t && stack.plane == Plane::Axial) {
+        let finding = Finding::new(
+            "C-05",
+            Level::Reject,
+            format!("层距 {step:.1} mm 超过层厚 {thickness:.1} mm 的 {} 倍：间隔扫描", limits.gapped_factor),
+            format!(
+                "the step of {step:.1} mm is over {} times the thickness of {thickness:.1} mm: a gapped scan",
+                limits.gapped_factor
+            ),
+        );
+        findings.push(finding.measured(step, limits.gapped_factor * thickness, "mm"));
+    }
+    findings
+}
+
+/// C-01: a CT series that is no single stack. Angled blocks are normal in MR of the spine.
+fn mixed_orientations(series: &SeriesFacts) -> Option<Finding> {
+    let planes: BTreeSet<u8> = series.stacks.iter().map(|s| s.plane as u8).collect();
+    let all: usize = series.stacks.iter().map(|s| s.slices.len()).sum();
+    let largest = series.stack().map_or(0, |s| s.slices.len());
+    if series.modality != "CT" || planes.len() < 2 {
+        return None;
+    }
+    let level = if largest * 2 < all { Level::Reject } else { Level::Warn };
+    Some(Finding::new("C-01", level, "同一序列内混有不同方向的图像", "the series mixes images of different orientations"))
+}
+
+/// Slices without a position cannot be counted.
+fn unplaced(series: &SeriesFacts) -> Option<Finding> {
+    let placed: usize = series.stacks.iter().map(|s| s.slices.len()).sum();
+    // Enhanced multi-frame objects keep positions per frame: one object, many frames.
+    let objects = series.images.len();
+    (placed < objects).then(|| {
+        Finding::new(
+            "C-01",
+            Level::Review,
+            format!("{objects} 幅图像中有 {} 幅没有有效的空间位置，无法核对完整性", objects - placed),
+            format!("{} of {objects} images have no valid position in space: completeness cannot be told", objects - placed),
+        )
+    })
+}
+
+/// C-07.
+fn fewer_than_expected(series: &SeriesFacts) -> Option<Finding> {
+    let expected = series.expected.filter(|n| *n > series.count)?;
+    #[expect(clippy::cast_precision_loss, reason = "counts of images are far below 2^52")]
+    let numbers = (series.count as f64, expected as f64);
+    let finding = Finding::new(
+        "C-07",
+        Level::Reject,
+        format!("设备声明本次采集 {expected} 幅，只收到 {} 幅", series.count),
+        format!("the device announced {expected} images, {} arrived", series.count),
+    );
+    Some(finding.measured(numbers.0, numbers.1, "images"))
+}
+
+/// C-06: holes in the numbering while the geometry is clean.
+fn instance_numbers(series: &SeriesFacts) -> Option<Finding> {
+    let distinct: BTreeSet<i64> = series.numbers.iter().copied().collect();
+    let (first, last) = (distinct.first()?, distinct.last()?);
+    let span = usize::try_from(last.checked_sub(*first)?).ok()?.checked_add(1)?;
+    let (holes, doubles) = (span.saturating_sub(distinct.len()), series.numbers.len() - distinct.len());
+    let starts_late = *first > 1;
+    // Scanners that number across series leave large holes: those say nothing.
+    if (holes == 0 && doubles == 0 && !starts_late) || holes > distinct.len() {
+        return None;
+    }
+    Some(Finding::new(
+        "C-06",
+        Level::Warn,
+        format!("图像编号不连续：起始 {first}，缺 {holes} 个，重复 {doubles} 个"),
+        format!("instance numbers start at {first}, {holes} are missing, {doubles} repeated"),
+    ))
+}
+
+/// C-09 and M-03: the thinnest diagnostic series decides, so only a finding when this one is the item's only hope.
+fn check_thickness(series: &SeriesFacts, item: &Item) -> Option<Finding> {
+    let (limits, thickness) = (item.thickness_mm?, series.stack()?.thickness_mm?);
+    let (level, limit) = match thickness {
+        t if t > limits.reject + 0.01 => (Level::Reject, limits.reject),
+        t if t > limits.warn + 0.01 => (Level::Warn, limits.warn),
+        _ => return None,
+    };
+    let check = if series.modality == "MR" { "M-03" } else { "C-09" };
+    let finding = Finding::new(
+        check,
+        level,
+        format!("层厚 {thickness:.1} mm，超过 {limit:.1} mm"),
+        format!("the slices are {thickness:.1} mm thick, over {limit:.1} mm"),
+    );
+    Some(finding.in_series(&series.uid).measured(thickness, limit, "mm"))
+}
+
+/// C-08: the longest series of the item.
+fn check_coverage(study: &StudyFacts, one: &Recognised, item: &Item, limits: &Completeness) -> Option<Finding> {
+    let wanted = item.coverage_mm?;
+    let child =
+        study.age_months.and_then(|age| limits.child_coverage.iter().find(|c| age < c.under_months)).map_or(1.0, |c| c.factor);
+    let wanted = wanted * child;
+    let series = study.series.iter().filter(|s| one.series.contains(&s.uid));
+    let longest =
+        series.filter_map(|s| s.stack().map(|stack| (stack.coverage_mm, &s.uid))).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let level = match longest.0 {
+        c if c < wanted * limits.coverage_reject_share => Level::Reject,
+        c if c < wanted => Level::Warn,
+        _ => return None,
+    };
+    let finding = Finding::new(
+        "C-08",
+        level,
+        format!("扫描范围 {:.0} mm，项目建议不少于 {wanted:.0} mm", longest.0),
+        format!("{:.0} mm are covered, {wanted:.0} mm are usual for the item", longest.0),
+    );
+    Some(finding.in_series(longest.1).measured(longest.0, wanted, "mm"))
+}

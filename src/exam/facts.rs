@@ -1,0 +1,221 @@
+//! The facts of a study that rules look at, taken from its attributes once.
+
+use super::geometry::{self, Stack};
+use crate::dicom::{Attributes, Uid, tags};
+
+/// A study.
+#[derive(Debug, Clone, Default)]
+pub struct StudyFacts {
+    /// Study Description, Requested Procedure Description, Procedure Code meanings: one text.
+    pub text: String,
+    /// Age in completed months on the study date.
+    pub age_months: Option<u32>,
+    /// The series.
+    pub series: Vec<SeriesFacts>,
+}
+
+/// A series.
+#[derive(Debug, Clone)]
+pub struct SeriesFacts {
+    /// Series Instance UID.
+    pub uid: Uid,
+    /// Modality (0008,0060).
+    pub modality: String,
+    /// Series Description.
+    pub description: String,
+    /// Protocol Name and Performed Procedure Step Description.
+    pub protocol: String,
+    /// Body Part Examined.
+    pub body_part: String,
+    /// Laterality (0020,0060).
+    pub laterality: String,
+    /// The images in it; empty when only their number is known.
+    pub images: Vec<ImageFacts>,
+    /// Number of images (frames of multi-frame objects).
+    pub count: usize,
+    /// Values of Image Type, all images.
+    pub image_type: Vec<String>,
+    /// Values of Contrast/Bolus Agent.
+    pub agents: Vec<String>,
+    /// The stacks of slices, largest first.
+    pub stacks: Vec<Stack>,
+    /// Instance numbers, as they are.
+    pub numbers: Vec<i64>,
+    /// Images in Acquisition (0020,1002), if all agree.
+    pub expected: Option<usize>,
+    /// Repetition, echo and inversion time, ms.
+    pub times_ms: (Option<f64>, Option<f64>, Option<f64>),
+}
+
+impl SeriesFacts {
+    /// The largest stack.
+    pub fn stack(&self) -> Option<&Stack> {
+        self.stacks.first()
+    }
+}
+
+/// A projection image.
+#[derive(Debug, Clone)]
+pub struct ImageFacts {
+    /// SOP Instance UID.
+    pub uid: Uid,
+    /// View Position (0018,5101).
+    pub view_position: String,
+    /// Meanings of View Code Sequence and its modifiers.
+    pub view_code: String,
+    /// Image Laterality (0020,0062).
+    pub laterality: String,
+    /// Meaning of Anatomic Region Sequence.
+    pub region_code: String,
+}
+
+/// One instance with its attributes.
+pub struct InstanceInput<'a> {
+    /// SOP Instance UID.
+    pub uid: &'a Uid,
+    /// Instance-level attributes.
+    pub attributes: &'a Attributes,
+}
+
+/// A series with its instances.
+pub struct SeriesInput<'a> {
+    /// Series Instance UID.
+    pub uid: &'a Uid,
+    /// Series-level attributes.
+    pub attributes: &'a Attributes,
+    /// Its instances.
+    pub instances: Vec<InstanceInput<'a>>,
+}
+
+/// Takes the facts of a study.
+pub fn study_facts(study: &Attributes, series: &[SeriesInput<'_>]) -> StudyFacts {
+    let meanings = code_meanings(study, tags::PROCEDURE_CODE_SEQUENCE);
+    let own = |tag| study.text(tag).unwrap_or("").to_string();
+    StudyFacts {
+        text: join([own(tags::STUDY_DESCRIPTION), own(tags::REQUESTED_PROCEDURE_DESCRIPTION), meanings]),
+        age_months: age_months(study),
+        series: series.iter().map(series_facts).collect(),
+    }
+}
+
+fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
+    let own = |tag| series.attributes.text(tag).unwrap_or("").to_string();
+    let number = |tag| series.attributes.float(tag);
+    let all = |tag| {
+        let mut values: Vec<String> = series.instances.iter().flat_map(|i| i.attributes.texts(tag).to_vec()).collect();
+        values.sort();
+        values.dedup();
+        values
+    };
+    let positions: Vec<_> = series.instances.iter().filter_map(|i| geometry::slice(i.uid, i.attributes)).collect();
+    SeriesFacts {
+        uid: series.uid.clone(),
+        modality: own(tags::MODALITY),
+        description: own(tags::SERIES_DESCRIPTION),
+        protocol: join([own(tags::PROTOCOL_NAME), own(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION)]),
+        body_part: own(tags::BODY_PART_EXAMINED),
+        laterality: own(tags::LATERALITY),
+        images: series.instances.iter().map(image_facts).collect(),
+        count: series
+            .instances
+            .iter()
+            .map(|i| i.attributes.int(tags::NUMBER_OF_FRAMES).and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1))
+            .sum(),
+        image_type: all(tags::IMAGE_TYPE),
+        agents: all(tags::CONTRAST_BOLUS_AGENT),
+        stacks: {
+            let mut stacks = geometry::stacks(&positions);
+            stacks.sort_by_key(|s| std::cmp::Reverse(s.slices.len()));
+            stacks
+        },
+        numbers: series.instances.iter().filter_map(|i| i.attributes.int(tags::INSTANCE_NUMBER)).collect(),
+        expected: match all(tags::IMAGES_IN_ACQUISITION).as_slice() {
+            [one] => one.trim().parse().ok(),
+            _ => None,
+        },
+        times_ms: (number(tags::REPETITION_TIME), number(tags::ECHO_TIME), number(tags::INVERSION_TIME)),
+    }
+}
+
+fn image_facts(instance: &InstanceInput<'_>) -> ImageFacts {
+    let own = |tag| instance.attributes.text(tag).unwrap_or("").to_string();
+    ImageFacts {
+        uid: instance.uid.clone(),
+        view_position: own(tags::VIEW_POSITION),
+        view_code: code_meanings(instance.attributes, tags::VIEW_CODE_SEQUENCE),
+        laterality: own(tags::IMAGE_LATERALITY),
+        region_code: code_meanings(instance.attributes, tags::ANATOMIC_REGION_SEQUENCE),
+    }
+}
+
+fn code_meanings(attributes: &Attributes, sequence: crate::dicom::Tag) -> String {
+    let items = attributes.items(sequence).iter();
+    join(items.map(|item| item.text(tags::CODE_MEANING).unwrap_or("").to_string()))
+}
+
+fn join(parts: impl IntoIterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+    parts.join(" | ")
+}
+
+/// Completed months of age on the study date: from the birth date, else from Patient's Age (0010,1010).
+pub fn age_months(study: &Attributes) -> Option<u32> {
+    let from_dates = || {
+        let birth = date(study.text(tags::PATIENT_BIRTH_DATE)?)?;
+        let exam = date(study.text(tags::STUDY_DATE)?)?;
+        let months = (exam.0 - birth.0) * 12 + (exam.1 - birth.1) - i64::from(exam.2 < birth.2);
+        u32::try_from(months).ok()
+    };
+    from_dates().or_else(|| age_of_string(study.text(tags::PATIENT_AGE)?))
+}
+
+/// Completed months of an age string such as `045Y`, `008M`, `003W`, `015D` (PS3.5 AS).
+pub fn age_of_string(text: &str) -> Option<u32> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u32 = number.trim().parse().ok()?;
+    match unit {
+        "Y" => number.checked_mul(12),
+        "M" => Some(number),
+        "W" => Some(number / 4),
+        "D" => Some(number / 30),
+        _ => None,
+    }
+}
+
+/// Year, month, day of a DICOM date; the old form with dots is read too.
+pub fn date(text: &str) -> Option<(i64, i64, i64)> {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    if digits.len() != 8 {
+        return None;
+    }
+    let part = |range: std::ops::Range<usize>| digits.get(range).and_then(|t| t.parse::<i64>().ok());
+    let (year, month, day) = (part(0..4)?, part(4..6)?, part(6..8)?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + i64::from(leap),
+        1..=12 => 31,
+        _ => 0,
+    };
+    (year > 0 && (1..=days).contains(&day)).then_some((year, month, day))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::VR;
+
+    #[test]
+    fn age_counts_completed_months_and_the_birth_date_wins() {
+        let mut a = Attributes::default();
+        a.set(tags::PATIENT_AGE, VR::AS, vec!["045Y".into()]);
+        assert_eq!(age_months(&a), Some(540));
+        a.set(tags::PATIENT_BIRTH_DATE, VR::DA, vec!["20230311".into()]);
+        a.set(tags::STUDY_DATE, VR::DA, vec!["20260310".into()]);
+        assert_eq!(age_months(&a), Some(35));
+        assert_eq!(age_of_string("015D"), Some(0));
+        assert_eq!(age_of_string("Y"), None);
+        assert_eq!(date("20260230"), None);
+        assert_eq!(date("2024.02.29"), Some((2024, 2, 29)));
+    }
+}

@@ -1,0 +1,164 @@
+//! Slices in space (PS3.3 C.7.6.2): sorted along their normal, split into stacks of one orientation, one acquisition, one phase.
+
+use crate::dicom::{Attributes, Uid, tags};
+
+/// One slice.
+#[derive(Debug, Clone)]
+pub struct Slice {
+    /// SOP Instance UID.
+    pub uid: Uid,
+    /// Row and column direction cosines.
+    pub orientation: [f64; 6],
+    /// Image Position (Patient), mm.
+    pub position: [f64; 3],
+    /// What must not be mixed when slices are counted: acquisition, phase, echo, kernel, tilt, image type.
+    pub group: String,
+    /// Slice Thickness, mm.
+    pub thickness: Option<f64>,
+}
+
+/// Which way a slice lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Plane {
+    /// Across the body.
+    Axial,
+    /// From left to right.
+    Sagittal,
+    /// From front to back.
+    Coronal,
+}
+
+/// Slices of one orientation and group, in order.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// The slices, along the normal.
+    pub slices: Vec<Uid>,
+    /// Position of each along the normal, mm.
+    pub along: Vec<f64>,
+    /// Which way they lie.
+    pub plane: Plane,
+    /// Median distance of neighbours, mm; 0 for a single slice.
+    pub step_mm: f64,
+    /// Median slice thickness, mm.
+    pub thickness_mm: Option<f64>,
+    /// From the first edge to the last, mm.
+    pub coverage_mm: f64,
+}
+
+/// Orientations closer than this are one.
+const SAME_ORIENTATION: f64 = 1e-3;
+
+/// The slice of an instance; none when it has no position.
+pub fn slice(uid: &Uid, attributes: &Attributes) -> Option<Slice> {
+    let orientation: [f64; 6] = attributes.floats(tags::IMAGE_ORIENTATION_PATIENT).try_into().ok()?;
+    let position: [f64; 3] = attributes.floats(tags::IMAGE_POSITION_PATIENT).try_into().ok()?;
+    let parts = [
+        tags::ACQUISITION_NUMBER,
+        tags::TRIGGER_TIME,
+        tags::TEMPORAL_POSITION_IDENTIFIER,
+        tags::CONVOLUTION_KERNEL,
+        tags::CONTRAST_BOLUS_AGENT,
+        tags::ROWS,
+    ];
+    let mut group: Vec<String> = parts.iter().map(|t| attributes.texts(*t).join("/")).collect();
+    // MR writes an acquisition number per slice often enough; only the value of CT and the like tells runs apart.
+    if attributes.text(tags::KVP).is_none() {
+        group.remove(0);
+    }
+    group.push(attributes.texts(tags::IMAGE_TYPE).join("/"));
+    let thickness = attributes.float(tags::SLICE_THICKNESS).filter(|t| *t > 0.0);
+    Some(Slice { uid: uid.clone(), orientation, position, group: group.join("|"), thickness })
+}
+
+/// The normal of an orientation; none when the cosines are not two orthogonal unit vectors.
+pub fn normal(o: &[f64; 6]) -> Option<[f64; 3]> {
+    let [a, b, c, d, e, f] = *o;
+    let n = [b * f - c * e, c * d - a * f, a * e - b * d];
+    let length = (n[0] * n[0] + n[1] * n[1] + n[2] * n[2]).sqrt();
+    ((length - 1.0).abs() < 0.01).then(|| n.map(|x| x / length))
+}
+
+/// Splits slices into stacks.
+pub fn stacks(slices: &[Slice]) -> Vec<Stack> {
+    let mut groups: Vec<(&Slice, Vec<&Slice>)> = Vec::new();
+    for slice in slices {
+        let same = |first: &Slice| {
+            first.group == slice.group
+                && first.orientation.iter().zip(&slice.orientation).all(|(a, b)| (a - b).abs() < SAME_ORIENTATION)
+        };
+        match groups.iter_mut().find(|(first, _)| same(first)) {
+            Some((_, members)) => members.push(slice),
+            None => groups.push((slice, vec![slice])),
+        }
+    }
+    groups.into_iter().filter_map(|(first, members)| stack(first, members)).collect()
+}
+
+fn stack(first: &Slice, members: Vec<&Slice>) -> Option<Stack> {
+    let n = normal(&first.orientation)?;
+    let dot = |p: &[f64; 3]| p[0] * n[0] + p[1] * n[1] + p[2] * n[2];
+    let mut placed: Vec<(f64, &Slice)> = members.into_iter().map(|s| (dot(&s.position), s)).collect();
+    placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let along: Vec<f64> = placed.iter().map(|(at, _)| *at).collect();
+    let steps: Vec<f64> = along.windows(2).map(|w| w.last().unwrap_or(&0.0) - w.first().unwrap_or(&0.0)).collect();
+    // Duplicates must not pull the median to zero.
+    let step_mm = median(steps.iter().copied().filter(|s| *s > 1e-3).collect()).unwrap_or(0.0);
+    let thickness_mm = median(placed.iter().filter_map(|(_, s)| s.thickness).collect());
+    let extent = along.last().unwrap_or(&0.0) - along.first().unwrap_or(&0.0);
+    let largest = |i: usize| n.iter().enumerate().all(|(j, x)| j == i || x.abs() <= n.get(i).map_or(0.0, |y| y.abs()));
+    let plane = if largest(2) {
+        Plane::Axial
+    } else if largest(0) {
+        Plane::Sagittal
+    } else {
+        Plane::Coronal
+    };
+    Some(Stack {
+        slices: placed.iter().map(|(_, s)| s.uid.clone()).collect(),
+        along,
+        plane,
+        step_mm,
+        thickness_mm,
+        coverage_mm: extent + thickness_mm.unwrap_or(step_mm),
+    })
+}
+
+/// The middle value.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slices(z: &[f64]) -> Vec<Slice> {
+        z.iter()
+            .enumerate()
+            .map(|(i, z)| Slice {
+                uid: Uid::derived(&[&i.to_string()]),
+                orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+                position: [0.0, 0.0, *z],
+                group: String::new(),
+                thickness: Some(5.0),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_stack_is_sorted_and_measured_whatever_order_it_came_in() {
+        let stack = stacks(&slices(&[10.0, 0.0, 5.0, 15.0])).remove(0);
+        assert_eq!((stack.along.clone(), stack.step_mm, stack.coverage_mm), (vec![0.0, 5.0, 10.0, 15.0], 5.0, 20.0));
+        assert_eq!(stack.plane, Plane::Axial);
+    }
+
+    #[test]
+    fn orientations_are_not_mixed() {
+        let mut all = slices(&[0.0, 5.0, 10.0]);
+        all[1].orientation = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0];
+        let planes: Vec<_> = stacks(&all).iter().map(|s| (s.plane, s.slices.len())).collect();
+        assert_eq!(planes, [(Plane::Axial, 2), (Plane::Sagittal, 1)]);
+        assert_eq!(normal(&[1.0, 0.0, 0.0, 1.0, 0.0, 0.0]), None);
+    }
+}

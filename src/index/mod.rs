@@ -1,0 +1,162 @@
+//! The facts of what is stored, by query. Files are the truth; everything here can be made again from them and the journal.
+//!
+//! Never answers for an object that is not durable: [`Index::commit`] returns after the index itself is on disk.
+
+pub mod matching;
+mod rows;
+mod sled;
+
+pub use self::sled::SledIndex;
+pub use rows::{Counts, InstanceRow, Job, JobKind, SeriesRow, State, StudyRow};
+
+use crate::dicom::{Tag, Uid};
+use crate::exam::verdict::Verdict;
+
+/// What the index could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The database failed.
+    #[error("the index failed: {0}")]
+    Backend(String),
+    /// A row does not read; the index must be rebuilt.
+    #[error("a row of the index does not read ({0}); run `hutong rebuild`")]
+    Damaged(String),
+    /// Another process holds the index.
+    #[error("the index is in use by another process; stop the running node first, or talk to it")]
+    InUse,
+}
+
+/// Which instances an answer may speak of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Everything: the owner's view.
+    House,
+    /// Marked copies of recognised studies only: what another hospital may see.
+    Exchange,
+}
+
+/// A query at one level; keys are matched as PS3.4 C.2.2.2 says.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// What may be seen.
+    pub view: View,
+    /// Only this study.
+    pub study: Option<Uid>,
+    /// Only this series.
+    pub series: Option<Uid>,
+    /// Attribute and what it must match; of any level.
+    pub keys: Vec<(Tag, String)>,
+    /// Matches to pass over.
+    pub offset: usize,
+    /// Most matches to return.
+    pub limit: usize,
+}
+
+/// Matches in a stable order, and whether there are more.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The matches.
+    pub rows: Vec<T>,
+    /// More matches exist behind these.
+    pub more: bool,
+}
+
+/// A series with the study it belongs to.
+pub type SeriesMatch = (StudyRow, SeriesRow);
+/// An instance with its series and study.
+pub type InstanceMatch = (StudyRow, SeriesRow, InstanceRow);
+
+/// A change of a study's state with what goes with it, all or nothing.
+#[derive(Debug)]
+pub struct Transition {
+    /// The study.
+    pub study: Uid,
+    /// The revision it was computed for; a newer one makes it void.
+    pub revision: u64,
+    /// The new state.
+    pub state: State,
+    /// The verdict, if one was reached.
+    pub verdict: Option<Verdict>,
+    /// The marked series that are recognised from now on; unchanged if none is given.
+    pub recognised: Option<std::collections::BTreeSet<Uid>>,
+    /// The job that is done.
+    pub done: Option<JobKind>,
+    /// The job that follows.
+    pub next: Option<Job>,
+}
+
+/// The seam between the node and its database. Every backend passes the suite in `suite.rs`.
+pub trait Index: Send + Sync {
+    /// Makes instances findable and durable. Each must be new. A study with a new original gets a new revision, the state
+    /// Receiving, and a job to assess it at `settle_ms`.
+    ///
+    /// # Errors
+    /// Nothing of the batch is visible.
+    fn commit(&self, batch: &[InstanceRow], names: &[crate::dicom::Attributes], settle_ms: i64) -> Result<(), IndexError>;
+
+    /// One instance by SOP Instance UID.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn instance(&self, sop_instance: &Uid) -> Result<Option<InstanceRow>, IndexError>;
+
+    /// One study.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn study(&self, study: &Uid) -> Result<Option<StudyRow>, IndexError>;
+
+    /// The series of a study with their instances, by series then instance number.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn contents(&self, study: &Uid) -> Result<Vec<(SeriesRow, Vec<InstanceRow>)>, IndexError>;
+
+    /// Studies, newest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn studies(&self, query: &Query) -> Result<Page<StudyRow>, IndexError>;
+
+    /// Series of the studies that match.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn series(&self, query: &Query) -> Result<Page<SeriesMatch>, IndexError>;
+
+    /// Instances of the series that match.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn instances(&self, query: &Query) -> Result<Page<InstanceMatch>, IndexError>;
+
+    /// Applies a transition; false when the study has changed since.
+    ///
+    /// # Errors
+    /// The database failed; nothing was applied.
+    fn transition(&self, transition: &Transition) -> Result<bool, IndexError>;
+
+    /// The last verdict on a study, with the revision it belongs to.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn verdict(&self, study: &Uid) -> Result<Option<Verdict>, IndexError>;
+
+    /// The jobs that are due, oldest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn due(&self, now_ms: i64, at_most: usize) -> Result<Vec<Job>, IndexError>;
+
+    /// Puts a job back for later, or takes it away (`None`).
+    ///
+    /// # Errors
+    /// The database failed.
+    fn reschedule(&self, job: &Job, again: Option<Job>) -> Result<(), IndexError>;
+
+    /// Totals; also the health probe: it reads from the database.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn counts(&self) -> Result<Counts, IndexError>;
+}

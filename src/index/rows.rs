@@ -1,0 +1,132 @@
+//! What the index holds.
+
+use crate::dicom::stamp::Kind;
+use crate::dicom::{Attributes, Uid, tags};
+pub use crate::exam::lifecycle::State;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// One stored instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceRow {
+    /// Study Instance UID.
+    pub study: Uid,
+    /// Series Instance UID.
+    pub series: Uid,
+    /// SOP Instance UID.
+    pub sop_instance: Uid,
+    /// SOP Class UID.
+    pub sop_class: String,
+    /// Transfer syntax it is stored in.
+    pub transfer_syntax: String,
+    /// SHA-256 of the data set, hexadecimal.
+    pub sha256: String,
+    /// Bytes of the data set.
+    pub length: u64,
+    /// When it came, milliseconds since 1970 UTC.
+    pub received_ms: i64,
+    /// AE title (or other name) of the sender.
+    pub sender: String,
+    /// Received, or marked here.
+    pub kind: Kind,
+    /// Where its pixels start in the data set.
+    pub pixels_at: Option<u64>,
+    /// Instance-level attributes.
+    pub attributes: Attributes,
+}
+
+impl InstanceRow {
+    /// Whether it is a marked copy of this node.
+    pub fn is_marked(&self) -> bool {
+        matches!(self.kind, Kind::Marked { .. })
+    }
+}
+
+/// One series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeriesRow {
+    /// Study Instance UID.
+    pub study: Uid,
+    /// Series Instance UID.
+    pub series: Uid,
+    /// Series-level attributes, from the instance that came first.
+    pub attributes: Attributes,
+    /// Which instance the attributes are from: when it came, and its UID.
+    pub from: (i64, Uid),
+    /// Instances in it.
+    pub instances: u32,
+    /// It holds marked copies.
+    pub marked: bool,
+}
+
+/// One study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudyRow {
+    /// Study Instance UID.
+    pub study: Uid,
+    /// Patient- and study-level attributes, from the instance that came first.
+    pub attributes: Attributes,
+    /// Which instance the attributes are from: when it came, and its UID.
+    pub from: (i64, Uid),
+    /// Sender of that instance.
+    pub sender: String,
+    /// Modalities of original series.
+    pub modalities: BTreeSet<String>,
+    /// Original series and instances.
+    pub originals: (u32, u32),
+    /// Marked series and instances.
+    pub marked: (u32, u32),
+    /// Counts the original instances that came; a verdict belongs to one revision.
+    pub revision: u64,
+    /// Instances disagree about who the patient is (quality check G-07).
+    pub patients_differ: bool,
+    /// Where it is in its life.
+    pub state: State,
+    /// The marked series that the present verdict recognises; what the exchange may see while the state is Ready.
+    pub recognised: BTreeSet<Uid>,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum JobKind {
+    /// Classify, check, judge.
+    Assess,
+    /// Write the marked copies.
+    Render,
+}
+
+/// A job row; unique by kind and study, for one revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// What.
+    pub kind: JobKind,
+    /// For which study.
+    pub study: Uid,
+    /// For which revision of it.
+    pub revision: u64,
+    /// Not before, milliseconds since 1970 UTC.
+    pub due_ms: i64,
+    /// Failed attempts so far.
+    pub attempts: u32,
+}
+
+/// Totals.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Studies.
+    pub studies: u64,
+    /// Instances received.
+    pub originals: u64,
+    /// Marked copies.
+    pub marked: u64,
+    /// Bytes of all data sets.
+    pub bytes: u64,
+}
+
+/// Whether two sets of patient attributes speak of different people: an identifier, name or birth date that both state differs.
+pub(super) fn different_patients(a: &Attributes, b: &Attributes) -> bool {
+    [tags::PATIENT_ID, tags::PATIENT_NAME, tags::PATIENT_BIRTH_DATE].into_iter().any(|tag| {
+        let clean = |x: &Attributes| x.text(tag).map(|t| t.trim_end_matches('^').to_lowercase());
+        matches!((clean(a), clean(b)), (Some(x), Some(y)) if x != y)
+    })
+}

@@ -1,0 +1,521 @@
+//! The embedded index: one sled tree, one key space per first byte, so that a batch is atomic.
+//!
+//! Files are the truth. When the database does not open, its folder is put aside and the caller rebuilds.
+
+use super::matching::{literal_prefix, matches};
+use super::rows::different_patients;
+use super::{Counts, Index, IndexError, InstanceMatch, InstanceRow, Job, JobKind, Page, Query, SeriesMatch, SeriesRow, State};
+use super::{StudyRow, Transition, View};
+use crate::dicom::levels::{Level, level_of};
+use crate::dicom::stamp::Kind;
+use crate::dicom::{Attributes, Tag, Uid, tags};
+use crate::exam::verdict::Verdict;
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Changes when rows change shape; another version's index is rebuilt.
+const SCHEMA: &[u8] = b"hutong-index-1";
+
+const META: u8 = b'm';
+const STUDY: u8 = b's';
+const SERIES: u8 = b'r';
+const INSTANCE: u8 = b'i';
+const BY_SOP: u8 = b'o';
+const FIND: u8 = b'f';
+const VERDICT: u8 = b'v';
+const JOB: u8 = b'j';
+
+/// Study attributes that can be looked up without a scan.
+const FINDABLE: &[Tag] = &[tags::PATIENT_ID, tags::ACCESSION_NUMBER, tags::PATIENT_NAME, tags::STUDY_DATE];
+
+/// See the module.
+pub struct SledIndex {
+    db: ::sled::Db,
+    /// Writers read, change and write rows: one at a time.
+    writing: Mutex<()>,
+}
+
+impl From<::sled::Error> for IndexError {
+    fn from(error: ::sled::Error) -> IndexError {
+        match &error {
+            ::sled::Error::Io(io) if io.kind() == std::io::ErrorKind::WouldBlock => IndexError::InUse,
+            ::sled::Error::Io(io) if io.to_string().contains("lock") => IndexError::InUse,
+            _ => IndexError::Backend(error.to_string()),
+        }
+    }
+}
+
+/// An index and whether it must be filled from the files first.
+pub struct Opened {
+    /// The index.
+    pub index: SledIndex,
+    /// It is new, of another version, or was damaged: empty.
+    pub must_rebuild: bool,
+}
+
+impl SledIndex {
+    /// Opens the index in a folder. A damaged or foreign one is put aside under another name, never deleted.
+    ///
+    /// # Errors
+    /// Another process has it open, or the folder cannot be written.
+    pub fn open(folder: &Path) -> Result<Opened, IndexError> {
+        let fresh = !folder.exists();
+        match SledIndex::try_open(folder) {
+            Ok(Some(index)) => return Ok(Opened { index, must_rebuild: fresh }),
+            Err(IndexError::InUse) => return Err(IndexError::InUse),
+            Ok(None) | Err(_) => {}
+        }
+        let aside = (0..u32::MAX).map(|n| folder.with_extension(format!("damaged-{n}"))).find(|p| !p.exists());
+        if let Some(aside) = aside {
+            std::fs::rename(folder, aside).map_err(|e| IndexError::Backend(e.to_string()))?;
+        }
+        match SledIndex::try_open(folder)? {
+            Some(index) => Ok(Opened { index, must_rebuild: true }),
+            None => Err(IndexError::Backend("a new index has the wrong version".into())),
+        }
+    }
+
+    /// None when the version is another.
+    fn try_open(folder: &Path) -> Result<Option<SledIndex>, IndexError> {
+        let db = ::sled::Config::new().path(folder).cache_capacity(256 << 20).flush_every_ms(None).open()?;
+        let key = [META, 0];
+        match db.get(key)? {
+            Some(version) if version == SCHEMA => {}
+            Some(_) => return Ok(None),
+            None if db.is_empty() => {
+                db.insert(key, SCHEMA)?;
+                db.flush()?;
+            }
+            None => return Ok(None),
+        }
+        Ok(Some(SledIndex { db, writing: Mutex::new(()) }))
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, IndexError> {
+        self.db.get(key)?.map(|bytes| unpack(&bytes)).transpose()
+    }
+
+    fn scan<T: DeserializeOwned>(&self, prefix: &[u8]) -> impl Iterator<Item = Result<T, IndexError>> {
+        self.db.scan_prefix(prefix).map(|row| unpack(&row?.1))
+    }
+
+    fn apply(&self, batch: ::sled::Batch) -> Result<(), IndexError> {
+        self.db.apply_batch(batch)?;
+        self.db.flush()?;
+        Ok(())
+    }
+
+    /// Study UIDs that may match, newest first. The narrowest key that can be looked up decides where to look.
+    fn candidates(&self, query: &Query) -> Result<Vec<Uid>, IndexError> {
+        if let Some(study) = &query.study {
+            return Ok(vec![study.clone()]);
+        }
+        let key = |tag: Tag| query.keys.iter().find(|(t, p)| *t == tag && !p.trim().is_empty()).map(|(_, p)| p.trim());
+        if let Some(list) = key(tags::STUDY_INSTANCE_UID) {
+            let uids: BTreeSet<Uid> = list.split(['\\', ',']).filter_map(|u| Uid::parse(u).ok()).collect();
+            return Ok(uids.into_iter().collect());
+        }
+        if let Some(sop) = key(tags::SOP_INSTANCE_UID).and_then(|u| Uid::parse(u).ok()) {
+            return Ok(self.instance(&sop)?.map(|row| row.study).into_iter().collect());
+        }
+        for tag in [tags::ACCESSION_NUMBER, tags::PATIENT_ID, tags::PATIENT_NAME] {
+            let Some(pattern) = key(tag) else { continue };
+            let folded = fold(pattern.split('=').next().unwrap_or(""));
+            let literal = literal_prefix(&folded);
+            if !literal.is_empty() {
+                return self.found(find_prefix(tag, literal), |_| true);
+            }
+        }
+        match key(tags::STUDY_DATE).map(|p| p.split_once('-').unwrap_or((p, p))) {
+            Some((from, to)) => self.found_dates(from.trim(), to.trim()),
+            None => self.found(find_prefix(tags::STUDY_DATE, ""), |_| true),
+        }
+    }
+
+    fn found(&self, prefix: Vec<u8>, keep: impl Fn(&[u8]) -> bool) -> Result<Vec<Uid>, IndexError> {
+        let mut uids = Vec::new();
+        let mut seen = BTreeSet::new();
+        for row in self.db.scan_prefix(prefix).rev() {
+            let key = row?.0;
+            if keep(&key) {
+                let uid = study_of_find_key(&key)?;
+                if seen.insert(uid.clone()) {
+                    uids.push(uid);
+                }
+            }
+        }
+        Ok(uids)
+    }
+
+    fn found_dates(&self, from: &str, to: &str) -> Result<Vec<Uid>, IndexError> {
+        let start = find_prefix(tags::STUDY_DATE, from);
+        let mut end = find_prefix(tags::STUDY_DATE, if to.is_empty() { "9" } else { to });
+        end.push(0xFF);
+        let mut uids = Vec::new();
+        for row in self.db.range(start..end).rev() {
+            uids.push(study_of_find_key(&row?.0)?);
+        }
+        Ok(uids)
+    }
+
+    /// Walks the matches at a level in order and cuts the page out.
+    fn page<T>(
+        &self,
+        query: &Query,
+        mut each: impl FnMut(&StudyRow, &mut dyn FnMut(T) -> bool) -> Result<bool, IndexError>,
+    ) -> Result<Page<T>, IndexError> {
+        let (mut rows, mut passed, mut more) = (Vec::new(), 0usize, false);
+        for uid in self.candidates(query)? {
+            let Some(study) = self.study(&uid)? else { continue };
+            if !study_visible(&study, query.view) || !level_matches(query, &study.attributes, Level::Study) {
+                continue;
+            }
+            if !modalities_match(query, &study) {
+                continue;
+            }
+            let mut take = |row: T| {
+                if passed < query.offset {
+                    passed += 1;
+                } else if rows.len() < query.limit {
+                    rows.push(row);
+                } else {
+                    more = true;
+                    return false;
+                }
+                true
+            };
+            if !each(&study, &mut take)? {
+                break;
+            }
+        }
+        Ok(Page { rows, more })
+    }
+
+    fn series_of(&self, query: &Query, study: &StudyRow) -> Result<Vec<SeriesRow>, IndexError> {
+        let mut rows = Vec::new();
+        for row in self.scan::<SeriesRow>(&joined(SERIES, &[study.study.as_str(), ""])) {
+            let row = row?;
+            let wanted = query.series.as_ref().is_none_or(|s| *s == row.series)
+                && (query.view == View::House || study.recognised.contains(&row.series))
+                && level_matches(query, &row.attributes, Level::Series);
+            if wanted {
+                rows.push(row);
+            }
+        }
+        rows.sort_by_cached_key(|r| (r.attributes.int(tags::SERIES_NUMBER), r.series.clone()));
+        Ok(rows)
+    }
+
+    fn instances_of(&self, series: &SeriesRow) -> Result<Vec<InstanceRow>, IndexError> {
+        let prefix = joined(INSTANCE, &[series.study.as_str(), series.series.as_str(), ""]);
+        let mut rows: Vec<InstanceRow> = self.scan(&prefix).collect::<Result<_, _>>()?;
+        rows.sort_by_cached_key(|r| (r.attributes.int(tags::INSTANCE_NUMBER), r.sop_instance.clone()));
+        Ok(rows)
+    }
+}
+
+impl Index for SledIndex {
+    fn commit(&self, rows: &[InstanceRow], names: &[Attributes], settle_ms: i64) -> Result<(), IndexError> {
+        let _one = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut studies: BTreeMap<Uid, StudyRow> = BTreeMap::new();
+        let mut series: BTreeMap<Uid, SeriesRow> = BTreeMap::new();
+        let mut batch = ::sled::Batch::default();
+        let mut counts: Counts = self.counts()?;
+        for (row, all) in rows.iter().zip(names) {
+            if !studies.contains_key(&row.study) {
+                match self.study(&row.study)? {
+                    Some(found) => drop(studies.insert(row.study.clone(), found)),
+                    None => {
+                        counts.studies += 1;
+                        studies.insert(row.study.clone(), new_study(row, all));
+                    }
+                }
+            }
+            let series_key = joined(SERIES, &[row.study.as_str(), row.series.as_str()]);
+            let mut new_series = false;
+            if !series.contains_key(&row.series) {
+                let found = self.get(&series_key)?;
+                new_series = found.is_none();
+                series.insert(row.series.clone(), found.unwrap_or_else(|| new_series_row(row, all)));
+            }
+            if let (Some(study), Some(series)) = (studies.get_mut(&row.study), series.get_mut(&row.series)) {
+                add_to_series(series, row, all);
+                add_to_study(study, row, all, new_series, &mut batch)?;
+            }
+            counts.bytes += row.length;
+            *(if row.is_marked() { &mut counts.marked } else { &mut counts.originals }) += 1;
+            let instance_key = joined(INSTANCE, &[row.study.as_str(), row.series.as_str(), row.sop_instance.as_str()]);
+            batch.insert(joined(BY_SOP, &[row.sop_instance.as_str()]), instance_key.clone());
+            batch.insert(instance_key, pack(row)?);
+        }
+        for row in series.values() {
+            batch.insert(joined(SERIES, &[row.study.as_str(), row.series.as_str()]), pack(row)?);
+        }
+        for (uid, study) in &studies {
+            batch.insert(joined(STUDY, &[uid.as_str()]), pack(study)?);
+            if rows.iter().any(|r| r.study == *uid && !r.is_marked()) {
+                let job =
+                    Job { kind: JobKind::Assess, study: uid.clone(), revision: study.revision, due_ms: settle_ms, attempts: 0 };
+                batch.insert(job_key(job.kind, uid), pack(&job)?);
+                batch.remove(job_key(JobKind::Render, uid));
+            }
+        }
+        batch.insert(vec![META, b'c'], pack(&(counts.studies, counts.originals, counts.marked, counts.bytes))?);
+        self.apply(batch)
+    }
+
+    fn instance(&self, sop_instance: &Uid) -> Result<Option<InstanceRow>, IndexError> {
+        match self.db.get(joined(BY_SOP, &[sop_instance.as_str()]))? {
+            Some(key) => self.get(&key),
+            None => Ok(None),
+        }
+    }
+
+    fn study(&self, study: &Uid) -> Result<Option<StudyRow>, IndexError> {
+        self.get(&joined(STUDY, &[study.as_str()]))
+    }
+
+    fn contents(&self, study: &Uid) -> Result<Vec<(SeriesRow, Vec<InstanceRow>)>, IndexError> {
+        let Some(row) = self.study(study)? else { return Ok(Vec::new()) };
+        let query =
+            Query { view: View::House, study: Some(study.clone()), series: None, keys: vec![], offset: 0, limit: usize::MAX };
+        let series = self.series_of(&query, &row)?;
+        series.into_iter().map(|s| self.instances_of(&s).map(|i| (s, i))).collect()
+    }
+
+    fn studies(&self, query: &Query) -> Result<Page<StudyRow>, IndexError> {
+        let needs_series = query.keys.iter().any(|(t, p)| level_of(*t) >= Some(Level::Series) && !p.is_empty());
+        self.page(query, |study, take| {
+            if needs_series && self.series_of(query, study)?.is_empty() {
+                return Ok(true);
+            }
+            Ok(take(study.clone()))
+        })
+    }
+
+    fn series(&self, query: &Query) -> Result<Page<SeriesMatch>, IndexError> {
+        self.page(query, |study, take| Ok(self.series_of(query, study)?.into_iter().all(|s| take((study.clone(), s)))))
+    }
+
+    fn instances(&self, query: &Query) -> Result<Page<InstanceMatch>, IndexError> {
+        self.page(query, |study, take| {
+            for series in self.series_of(query, study)? {
+                for row in self.instances_of(&series)? {
+                    if level_matches(query, &row.attributes, Level::Instance) && !take((study.clone(), series.clone(), row)) {
+                        return Ok(false);
+                    }
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    fn transition(&self, t: &Transition) -> Result<bool, IndexError> {
+        let _one = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(mut study) = self.study(&t.study)? else { return Ok(false) };
+        if study.revision != t.revision {
+            return Ok(false);
+        }
+        study.state = t.state;
+        if let Some(recognised) = &t.recognised {
+            study.recognised = recognised.clone();
+        }
+        let mut batch = ::sled::Batch::default();
+        batch.insert(joined(STUDY, &[t.study.as_str()]), pack(&study)?);
+        if let Some(verdict) = &t.verdict {
+            let json = serde_json::to_vec(verdict).map_err(|e| IndexError::Backend(e.to_string()))?;
+            batch.insert(joined(VERDICT, &[t.study.as_str()]), json);
+        }
+        if let Some(kind) = t.done {
+            batch.remove(job_key(kind, &t.study));
+        }
+        if let Some(job) = &t.next {
+            batch.insert(job_key(job.kind, &job.study), pack(job)?);
+        }
+        self.apply(batch)?;
+        Ok(true)
+    }
+
+    fn verdict(&self, study: &Uid) -> Result<Option<Verdict>, IndexError> {
+        let bytes = self.db.get(joined(VERDICT, &[study.as_str()]))?;
+        bytes.map(|b| serde_json::from_slice(&b).map_err(|e| IndexError::Damaged(e.to_string()))).transpose()
+    }
+
+    fn due(&self, now_ms: i64, at_most: usize) -> Result<Vec<Job>, IndexError> {
+        let mut jobs = Vec::new();
+        for job in self.scan::<Job>(&[JOB]) {
+            let job = job?;
+            if job.due_ms <= now_ms {
+                jobs.push(job);
+            }
+        }
+        jobs.sort_by_key(|j| j.due_ms);
+        jobs.truncate(at_most);
+        Ok(jobs)
+    }
+
+    fn reschedule(&self, job: &Job, again: Option<Job>) -> Result<(), IndexError> {
+        let _one = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let key = job_key(job.kind, &job.study);
+        // A newer job may have taken the row meanwhile; it stays.
+        if self.get::<Job>(&key)?.as_ref() != Some(job) {
+            return Ok(());
+        }
+        let mut batch = ::sled::Batch::default();
+        match again {
+            Some(again) => batch.insert(key, pack(&again)?),
+            None => batch.remove(key),
+        }
+        self.apply(batch)
+    }
+
+    fn counts(&self) -> Result<Counts, IndexError> {
+        let row: Option<(u64, u64, u64, u64)> = self.get(&[META, b'c'])?;
+        let (studies, originals, marked, bytes) = row.unwrap_or_default();
+        Ok(Counts { studies, originals, marked, bytes })
+    }
+}
+
+fn new_study(row: &InstanceRow, all: &Attributes) -> StudyRow {
+    StudyRow {
+        study: row.study.clone(),
+        attributes: all.only(|t| level_of(t) == Some(Level::Study)),
+        // Later than anything real, so that the first instance gives the attributes.
+        from: (i64::MAX, row.sop_instance.clone()),
+        sender: row.sender.clone(),
+        modalities: BTreeSet::new(),
+        originals: (0, 0),
+        marked: (0, 0),
+        revision: 0,
+        patients_differ: false,
+        state: State::Receiving,
+        recognised: BTreeSet::new(),
+    }
+}
+
+fn new_series_row(row: &InstanceRow, all: &Attributes) -> SeriesRow {
+    SeriesRow {
+        study: row.study.clone(),
+        series: row.series.clone(),
+        attributes: all.only(|t| level_of(t) == Some(Level::Series)),
+        from: (row.received_ms, row.sop_instance.clone()),
+        instances: 0,
+        marked: row.is_marked(),
+    }
+}
+
+fn add_to_series(series: &mut SeriesRow, row: &InstanceRow, all: &Attributes) {
+    series.instances += 1;
+    let from = (row.received_ms, row.sop_instance.clone());
+    if from < series.from {
+        series.attributes = all.only(|t| level_of(t) == Some(Level::Series));
+        series.from = from;
+    }
+}
+
+fn add_to_study(
+    study: &mut StudyRow,
+    row: &InstanceRow,
+    all: &Attributes,
+    new_series: bool,
+    batch: &mut ::sled::Batch,
+) -> Result<(), IndexError> {
+    if let Kind::Marked { .. } = row.kind {
+        study.marked.0 += u32::from(new_series);
+        study.marked.1 += 1;
+        return Ok(());
+    }
+    let mine = all.only(|t| level_of(t) == Some(Level::Study));
+    study.patients_differ |= study.originals.1 > 0 && different_patients(&study.attributes, &mine);
+    study.originals.0 += u32::from(new_series);
+    study.originals.1 += 1;
+    study.revision += 1;
+    study.state = State::Receiving;
+    study.modalities.extend(all.text(tags::MODALITY).map(str::to_string));
+    let from = (row.received_ms, row.sop_instance.clone());
+    if from < study.from {
+        find_keys(study).into_iter().for_each(|key| batch.remove(key));
+        study.attributes = mine;
+        study.sender = row.sender.clone();
+        study.from = from;
+        find_keys(study).into_iter().for_each(|key| batch.insert(key, vec![]));
+    }
+    Ok(())
+}
+
+fn find_keys(study: &StudyRow) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    for tag in FINDABLE {
+        let value = study.attributes.text(*tag).unwrap_or("");
+        let groups: Vec<&str> = if *tag == tags::PATIENT_NAME { value.split('=').collect() } else { vec![value] };
+        for group in groups.into_iter().filter(|g| *tag == tags::STUDY_DATE || !g.is_empty()) {
+            let mut key = find_prefix(*tag, &fold(group));
+            key.push(0);
+            // Within a day, later studies come later.
+            if *tag == tags::STUDY_DATE {
+                key.extend_from_slice(study.attributes.text(tags::STUDY_TIME).unwrap_or("").as_bytes());
+                key.push(0);
+            }
+            key.extend_from_slice(study.study.as_str().as_bytes());
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+fn find_prefix(tag: Tag, value: &str) -> Vec<u8> {
+    let mut key = vec![FIND];
+    key.extend_from_slice(&tag.0.to_be_bytes());
+    key.extend_from_slice(&tag.1.to_be_bytes());
+    key.extend_from_slice(value.as_bytes());
+    key
+}
+
+fn study_of_find_key(key: &[u8]) -> Result<Uid, IndexError> {
+    let tail = key.rsplit(|b| *b == 0).next().unwrap_or_default();
+    Uid::parse(&String::from_utf8_lossy(tail)).map_err(|e| IndexError::Damaged(e.to_string()))
+}
+
+fn fold(text: &str) -> String {
+    text.trim().trim_end_matches('^').to_lowercase().replace('\0', "")
+}
+
+fn level_matches(query: &Query, attributes: &Attributes, level: Level) -> bool {
+    query.keys.iter().filter(|(tag, _)| level_of(*tag) == Some(level)).all(|(tag, p)| matches(attributes, *tag, p))
+}
+
+fn modalities_match(query: &Query, study: &StudyRow) -> bool {
+    let wanted = query.keys.iter().filter(|(tag, p)| *tag == tags::MODALITIES_IN_STUDY && !p.trim().is_empty());
+    wanted
+        .into_iter()
+        .all(|(_, p)| p.split(['\\', ',']).any(|one| study.modalities.iter().any(|m| super::matching::wildcard(one.trim(), m))))
+}
+
+fn study_visible(study: &StudyRow, view: View) -> bool {
+    view == View::House || (study.state == State::Ready && !study.recognised.is_empty())
+}
+
+fn joined(space: u8, parts: &[&str]) -> Vec<u8> {
+    let mut key = vec![space];
+    for (i, part) in parts.iter().enumerate() {
+        if i > 0 {
+            key.push(0);
+        }
+        key.extend_from_slice(part.as_bytes());
+    }
+    key
+}
+
+fn job_key(kind: JobKind, study: &Uid) -> Vec<u8> {
+    joined(JOB, &[if kind == JobKind::Assess { "a" } else { "r" }, study.as_str()])
+}
+
+fn pack<T: Serialize>(row: &T) -> Result<Vec<u8>, IndexError> {
+    postcard::to_stdvec(row).map_err(|e| IndexError::Backend(e.to_string()))
+}
+
+fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, IndexError> {
+    postcard::from_bytes(bytes).map_err(|e| IndexError::Damaged(e.to_string()))
+}

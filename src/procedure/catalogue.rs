@@ -1,0 +1,301 @@
+//! The shapes of `procedures/`: what a region, an item, a mark and the thresholds are.
+
+use super::vocabulary::Vocabulary;
+use serde::{Deserialize, Serialize};
+
+/// A side of the body (侧别).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// Left (左).
+    Left,
+    /// Right (右).
+    Right,
+    /// Both are required (双).
+    Both,
+    /// Either or both; the side is recorded.
+    Any,
+}
+
+/// Whether intravascular contrast is part of the item (平扫 / 增强).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contrast {
+    /// No contrast series.
+    Plain,
+    /// Both phases; “普通扫描加增强扫描”.
+    PlainAndEnhanced,
+}
+
+/// Posture an item asks for (体位).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Posture {
+    /// Standing is assumed unless something says otherwise (N-9).
+    NotRecumbent,
+    /// Must be said.
+    Erect,
+    /// Must be said.
+    Recumbent,
+}
+
+/// Which series make an MR examination complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Three weighted series, two weightings.
+    Brain,
+    /// Sagittal T1, coronal T1, T2.
+    Sella,
+    /// Sagittal T1, sagittal T2, axial.
+    Spine,
+    /// Three series in two planes, one fat-suppressed.
+    Joint,
+    /// As a joint, both sides in the field.
+    Hips,
+}
+
+/// Slice thickness limits, mm.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thickness {
+    /// Over this: a warning.
+    pub warn: f64,
+    /// Over this: not fit.
+    pub reject: f64,
+}
+
+/// Age limits in completed months.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgeMonths {
+    /// At least.
+    pub min: Option<u32>,
+    /// At most.
+    pub max: Option<u32>,
+    /// Up to this, with a word for infants in the text, a person decides.
+    pub review_max: Option<u32>,
+}
+
+/// One mutually recognised item (互认项目).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// 序号, as printed.
+    pub number: u32,
+    /// 类别, as printed.
+    pub category: String,
+    /// 部位, as printed; a label only (N-14).
+    pub part: String,
+    /// 项目中文名称, as printed.
+    pub name: String,
+    /// 项目释义, as printed.
+    pub definition: String,
+    /// DICOM modalities that may carry it.
+    pub modality: Vec<String>,
+    /// Concepts of `vocabulary/anatomy.toml`; one of them.
+    pub region: Vec<String>,
+    /// The side, if the item has one.
+    pub side: Option<Side>,
+    /// Views that must all be there; each is a list of alternatives.
+    #[serde(default)]
+    pub views: Vec<Vec<String>>,
+    /// Posture.
+    pub position: Option<Posture>,
+    /// Age limits.
+    pub age_months: Option<AgeMonths>,
+    /// Contrast, for CT and MR.
+    pub contrast: Option<Contrast>,
+    /// Least coverage along the table, mm (adult).
+    pub coverage_mm: Option<f64>,
+    /// Slice thickness.
+    pub thickness_mm: Option<Thickness>,
+    /// MR series rule.
+    pub protocol: Option<Protocol>,
+    /// Items that this one includes.
+    #[serde(default)]
+    pub covers: Vec<u32>,
+    /// How an error or gap of the print is read.
+    pub note: Option<String>,
+}
+
+/// How the mark (互认标识) looks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// 互认范围.
+    pub range: String,
+    /// 互认标识.
+    pub sign: String,
+    /// Between the two.
+    pub separator: String,
+    /// In the image, in the work list, or both.
+    pub style: MarkStyle,
+    /// Where it stands.
+    pub corner: Corner,
+}
+
+/// Where a mark shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MarkStyle {
+    /// Burnt into the pixels.
+    BurnText,
+    /// A sign in lists only.
+    ListSymbol,
+}
+
+/// A corner of the displayed image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Corner {
+    /// 右上角.
+    TopRight,
+    /// 左上角.
+    TopLeft,
+}
+
+impl Mark {
+    /// The text, as it stands in the image.
+    pub fn text(&self) -> String {
+        format!("{}{}{}", self.range, self.separator, self.sign)
+    }
+}
+
+/// A coded reason not to recognise (不予互认).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    /// The region's code.
+    pub code: String,
+    /// The class that regions share.
+    pub class: String,
+    /// As printed.
+    pub text: String,
+    /// Free text is mandatory.
+    #[serde(default)]
+    pub needs_text: bool,
+}
+
+/// A region with one edition of its item list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// Short name.
+    pub code: String,
+    /// Edition of the list.
+    pub edition: String,
+    /// Name.
+    pub name: String,
+    /// The document.
+    pub source: String,
+    /// Whether studies are judged by it.
+    pub enabled: bool,
+    /// First day in force, YYYY-MM-DD.
+    pub valid_from: String,
+    /// Last day in force, if it has ended.
+    pub valid_to: Option<String>,
+    /// 近期: how long a study is offered, calendar months.
+    pub validity_months: u32,
+    /// The mark.
+    pub mark: Mark,
+    /// Coded exceptions.
+    #[serde(default, rename = "exception")]
+    pub exceptions: Vec<Exception>,
+    /// The items, from `items.toml` beside it.
+    #[serde(skip)]
+    pub items: Vec<Item>,
+}
+
+impl Region {
+    /// Whether the edition is in force on a day (`YYYYMMDD`).
+    pub fn in_force(&self, date: &str) -> bool {
+        let digits = |text: &str| text.replace('-', "");
+        date.len() == 8
+            && digits(&self.valid_from).as_str() <= date
+            && self.valid_to.as_ref().is_none_or(|to| date <= digits(to).as_str())
+    }
+
+    /// An item by number.
+    pub fn item(&self, number: u32) -> Option<&Item> {
+        self.items.iter().find(|item| item.number == number)
+    }
+}
+
+/// Thresholds; see `procedures/quality.toml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quality {
+    /// Of series.
+    pub completeness: Completeness,
+    /// Of frames.
+    pub pixels: Pixels,
+    /// Of identity and dates.
+    pub identity: Identity,
+}
+
+/// Thresholds of completeness checks.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
+pub struct Completeness {
+    pub gap_factor: f64,
+    pub uneven_share: f64,
+    pub uneven_mm: f64,
+    pub duplicate_share: f64,
+    pub orientation_tolerance: f64,
+    pub gapped_factor: f64,
+    pub coverage_reject_share: f64,
+    pub child_coverage: Vec<ChildCoverage>,
+}
+
+/// Coverage is less in children.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
+pub struct ChildCoverage {
+    pub under_months: u32,
+    pub factor: f64,
+}
+
+/// Thresholds of pixel checks.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
+pub struct Pixels {
+    pub blank_share: f64,
+    pub entropy_bits: f64,
+    pub clipped_warn: f64,
+    pub clipped_reject: f64,
+    pub range_warn: f64,
+    pub range_reject: f64,
+}
+
+/// Thresholds of identity checks.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
+pub struct Identity {
+    pub earliest_year: i32,
+    pub future_days: i64,
+}
+
+/// Everything in `procedures/`.
+#[derive(Debug, Clone)]
+pub struct Procedures {
+    /// The regions, enabled or not.
+    pub regions: Vec<Region>,
+    /// The words.
+    pub vocabulary: Vocabulary,
+    /// The thresholds.
+    pub quality: Quality,
+    /// SHA-256 over all files, hexadecimal; goes into every verdict.
+    pub digest: String,
+}
+
+impl Procedures {
+    /// The edition that judges a study of this day (`YYYYMMDD`).
+    pub fn region_for(&self, date: &str) -> Option<&Region> {
+        self.regions.iter().filter(|r| r.enabled).find(|r| r.in_force(date))
+    }
+}
