@@ -151,6 +151,8 @@ pub struct Limits {
     pub value: u64,
     /// Stop before top-level pixel data.
     pub stop_at_pixels: bool,
+    /// The source may be a mere beginning: what was complete when it ended is returned instead of an error.
+    pub partial: bool,
     /// Bytes the whole data set has, if known: a value must end before it.
     pub total: Option<u64>,
 }
@@ -161,6 +163,8 @@ pub struct Parsed {
     pub data_set: DataSet,
     /// Where top-level pixel data start (their tag), if reading stopped there.
     pub pixels_at: Option<u64>,
+    /// False when a partial source ended inside an element.
+    pub whole: bool,
 }
 
 /// Reads a data set from its start.
@@ -169,8 +173,12 @@ pub struct Parsed {
 /// What is wrong and at which tag.
 pub fn parse(source: &mut impl Source, syntax: Syntax, limits: Limits) -> Result<Parsed, ParseError> {
     let mut parser = Parser { source, syntax, limits, at: 0, count: 0, last: Tag(0, 0), pixels_at: None };
-    let data_set = parser.elements(None, 0, syntax.explicit)?;
-    Ok(Parsed { data_set, pixels_at: parser.pixels_at })
+    let mut data_set = DataSet::default();
+    match parser.elements(&mut data_set, None, 0, syntax.explicit) {
+        Ok(()) => Ok(Parsed { data_set, pixels_at: parser.pixels_at, whole: true }),
+        Err(ParseError::Ended(_)) if limits.partial => Ok(Parsed { data_set, pixels_at: None, whole: false }),
+        Err(e) => Err(e),
+    }
 }
 
 /// Whether a tag holds the pixels of an image (PS3.3 C.7.6.3, C.7.6.24).
@@ -190,23 +198,20 @@ struct Parser<'a, S: Source> {
 
 impl<S: Source> Parser<'_, S> {
     /// Elements up to `end` (a position), or to an item delimiter if `end` is none and `depth > 0`, or to the end of the source.
-    fn elements(&mut self, end: Option<u64>, depth: usize, explicit: bool) -> Result<DataSet, ParseError> {
-        let mut data_set = DataSet::default();
+    fn elements(&mut self, into: &mut DataSet, end: Option<u64>, depth: usize, explicit: bool) -> Result<(), ParseError> {
         loop {
             if end.is_some_and(|end| self.at >= end) {
-                return Ok(data_set);
+                return Ok(());
             }
             let start = self.at;
-            let Some(tag) = self.tag_or_end(depth == 0 && end.is_none())? else {
-                return Ok(data_set);
-            };
+            let Some(tag) = self.tag_or_end(depth == 0 && end.is_none())? else { return Ok(()) };
             if tag == ITEM_END && depth > 0 {
                 self.u32()?;
-                return Ok(data_set);
+                return Ok(());
             }
             if depth == 0 && is_pixel_data(tag) && self.limits.stop_at_pixels {
                 self.pixels_at = Some(start);
-                return Ok(data_set);
+                return Ok(());
             }
             self.count += 1;
             if self.count > MAX_ELEMENTS {
@@ -216,7 +221,7 @@ impl<S: Source> Parser<'_, S> {
             let (vr, length) = self.vr_and_length(tag, explicit)?;
             let value = self.value(tag, vr, length, depth, explicit)?;
             let vr = if matches!(value, Value::Items(_)) { VR::SQ } else { vr };
-            data_set.elements.push(Element { tag, vr, value });
+            into.elements.push(Element { tag, vr, value });
         }
     }
 
@@ -260,7 +265,9 @@ impl<S: Source> Parser<'_, S> {
                     if item_end.is_some() {
                         self.check(parent, u64::from(length))?;
                     }
-                    items.push(self.elements(item_end, depth + 1, explicit)?);
+                    let mut item = DataSet::default();
+                    self.elements(&mut item, item_end, depth + 1, explicit)?;
+                    items.push(item);
                 }
                 // Some writers end a sequence of defined length with a delimiter as well.
                 SEQUENCE_END | ITEM_END => {}

@@ -47,11 +47,35 @@ impl Header {
     /// # Errors
     /// What is wrong, with the tag.
     pub fn read(source: &mut impl Source, syntax: Syntax, total: Option<u64>) -> Result<Header, HeaderError> {
-        let limits = Limits { value: VALUE_LIMIT, stop_at_pixels: true, total };
+        let limits = Limits { value: VALUE_LIMIT, stop_at_pixels: true, partial: false, total };
         let parsed = dataset::parse(source, syntax, limits)?;
         let mut header = Header::of(&parsed.data_set)?;
         header.pixels_at = parsed.pixels_at;
         Ok(header)
+    }
+
+    /// Reads from the beginning of a data set. None when the beginning is too short to hold the whole header.
+    ///
+    /// # Errors
+    /// As [`Header::read`].
+    pub fn read_beginning(source: &mut impl Source, syntax: Syntax) -> Result<Option<Header>, HeaderError> {
+        let limits = Limits { value: VALUE_LIMIT, stop_at_pixels: true, partial: true, total: None };
+        let parsed = dataset::parse(source, syntax, limits)?;
+        if parsed.pixels_at.is_none() {
+            return Ok(None);
+        }
+        let mut header = Header::of(&parsed.data_set)?;
+        header.pixels_at = parsed.pixels_at;
+        Ok(Some(header))
+    }
+
+    /// The header as far as the beginning of a very long data set goes.
+    ///
+    /// # Errors
+    /// As [`Header::read`].
+    pub fn read_what_is_there(source: &mut impl Source, syntax: Syntax) -> Result<Header, HeaderError> {
+        let limits = Limits { value: VALUE_LIMIT, stop_at_pixels: true, partial: true, total: None };
+        Header::of(&dataset::parse(source, syntax, limits)?.data_set)
     }
 
     /// The header of a data set that was read.

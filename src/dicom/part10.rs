@@ -124,7 +124,7 @@ fn meta_group<R: Read + Seek>(mut file: R, start: u64, total: u64) -> Result<Fil
         }
         file.seek(SeekFrom::Start(at))?;
         let mut element = Seeking(std::io::Cursor::new(read_exactly(&mut file, length)?));
-        let limits = Limits { value: 1 << 16, stop_at_pixels: false, total: Some(length) };
+        let limits = Limits { value: 1 << 16, stop_at_pixels: false, partial: false, total: Some(length) };
         meta.elements.extend(dataset::parse(&mut element, Syntax::EXPLICIT, limits)?.data_set.elements);
         at += length;
     }

@@ -94,7 +94,7 @@ impl Command {
     /// # Errors
     /// It does not parse as Implicit VR Little Endian.
     pub fn parse(bytes: &[u8]) -> Result<Command, ParseError> {
-        let limits = Limits { value: 1 << 16, stop_at_pixels: false, total: Some(bytes.len() as u64) };
+        let limits = Limits { value: 1 << 16, stop_at_pixels: false, partial: false, total: Some(bytes.len() as u64) };
         Ok(Command(dataset::parse(&mut Seeking(Cursor::new(bytes)), Syntax::IMPLICIT, limits)?.data_set))
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use std::io::Cursor;
 
 fn limits(total: usize) -> Limits {
-    Limits { value: 1 << 16, stop_at_pixels: false, total: Some(total as u64) }
+    Limits { value: 1 << 16, stop_at_pixels: false, partial: false, total: Some(total as u64) }
 }
 
 fn read(bytes: &[u8], syntax: Syntax) -> Result<DataSet, ParseError> {

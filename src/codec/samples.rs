@@ -1,0 +1,65 @@
+//! Samples as numbers, and back (PS3.5 8.1.1): what is stored between high bit and low bit, with its sign.
+
+use super::Frame;
+use crate::dicom::image::Layout;
+
+/// Every sample of a frame of 8, 16 or 32 bits allocated. Unsigned 32-bit values over the range of `i32` are cut to it.
+pub fn read(frame: &Frame) -> Vec<i32> {
+    let l = &frame.layout;
+    let shift = l.high_bit + 1 - l.bits_stored;
+    let value = |raw: u32| {
+        let stored = raw >> shift;
+        let unused = 32 - l.bits_stored.min(32);
+        if l.signed { ((stored << unused).cast_signed()) >> unused } else { i32::try_from((stored << unused) >> unused).unwrap_or(i32::MAX) }
+    };
+    match l.bits_allocated {
+        8 => frame.bytes.iter().map(|b| value(u32::from(*b))).collect(),
+        16 => frame.bytes.as_chunks::<2>().0.iter().map(|b| value(u32::from(u16::from_le_bytes(*b)))).collect(),
+        32 => frame.bytes.as_chunks::<4>().0.iter().map(|b| value(u32::from_le_bytes(*b))).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Replaces one sample; bits outside the stored ones (overlays of old objects) stay as they are.
+pub fn put(frame: &mut Frame, at: usize, value: i64) {
+    let Layout { bits_stored, high_bit, bits_allocated, .. } = frame.layout;
+    let shift = high_bit + 1 - bits_stored;
+    let mask = if bits_stored >= 32 { u32::MAX } else { ((1u32 << bits_stored) - 1) << shift };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the low bits are what is stored")]
+    let bits = ((value as u32) << shift) & mask;
+    let width = bits_allocated as usize / 8;
+    let Some(slot) = frame.bytes.get_mut(at * width..at * width + width) else { return };
+    let mut raw = [0u8; 4];
+    for (to, from) in raw.iter_mut().zip(slot.iter()) {
+        *to = *from;
+    }
+    let merged = (u32::from_le_bytes(raw) & !mask) | bits;
+    slot.copy_from_slice(merged.to_le_bytes().get(..width).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_is_read_and_foreign_bits_stay() {
+        let layout = Layout {
+            rows: 1,
+            columns: 3,
+            samples: 1,
+            bits_allocated: 16,
+            bits_stored: 12,
+            high_bit: 13,
+            signed: true,
+            photometric: "MONOCHROME2".into(),
+            planar: false,
+            frames: 1,
+        };
+        let mut frame = Frame { layout, bytes: vec![0xFF; 6] };
+        put(&mut frame, 1, -2048);
+        put(&mut frame, 2, 5);
+        assert_eq!(read(&frame), [-1, -2048, 5]);
+        // Bits 0, 1, 14 and 15 were not ours.
+        assert_eq!(frame.bytes[2..4], [0x03, 0xE0]);
+    }
+}

@@ -1,0 +1,511 @@
+//! The only door in: from a stream of bytes to an object that is durable and findable (in this order), or to a reason why not.
+//!
+//! Success is never said before file, folder and index are on disk. Syncs are shared by all who wait for them: a commit
+//! thread takes everything that is ready, publishes it, and answers.
+
+use crate::dicom::header::HeaderError;
+use crate::dicom::part10::Meta;
+use crate::dicom::stamp::{Kind, Stamp};
+use crate::dicom::dataset::{Seeking, Streaming};
+use crate::dicom::{Attributes, Header, Syntax, Uid, levels};
+use crate::index::{Index, IndexError, InstanceRow};
+use crate::store::{Finished, Key, Published, Store};
+use std::collections::HashSet;
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Beginnings that are tried for the header, bytes; over the last, what is there must do.
+const BEGINNINGS: [usize; 3] = [1 << 18, 1 << 21, 1 << 24];
+/// Objects committed together at most.
+const BATCH: usize = 256;
+/// An inflated header is not longer.
+const INFLATED: u64 = 1 << 26;
+
+/// What became of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is stored.
+    New,
+    /// The same bytes were there already.
+    Same,
+}
+
+/// An accepted object.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// New or known.
+    pub outcome: Outcome,
+    /// SOP class.
+    pub sop_class: String,
+    /// Its names.
+    pub key: Key,
+}
+
+/// The peer's fault: sending again will not help.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Same SOP Instance UID, other bytes.
+    #[error("SOP instance is stored already with other content; first copy kept")]
+    Conflict(Box<Key>),
+    /// The data set says something else than the command.
+    #[error("{0} in data set differs from the command")]
+    Mismatch(&'static str),
+    /// No header.
+    #[error("{0}")]
+    NotUnderstood(#[from] HeaderError),
+    /// Over the configured size.
+    #[error("object is larger than {0} MiB (storage.max_object_mib)")]
+    TooLarge(u64),
+}
+
+/// Our fault or the network's: sending again may help.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// Below the reserve.
+    #[error("disk space is below the reserve (storage.reserve_mib)")]
+    NoSpace,
+    /// The disk failed.
+    #[error("storage failed: {0}")]
+    Disk(io::Error),
+    /// The index failed.
+    #[error("{0}")]
+    Index(#[from] IndexError),
+    /// The sender's stream broke: there is nobody to answer.
+    #[error("the object did not come to its end: {0}")]
+    Stream(io::Error),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Why an object was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The peer's fault.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Ours.
+    #[error(transparent)]
+    Failed(#[from] Failed),
+}
+
+/// What the door needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Our AE title, for the meta header.
+    pub aet: String,
+    /// Free bytes kept.
+    pub reserve_bytes: u64,
+    /// Largest object, MiB.
+    pub max_object_mib: u64,
+    /// A study settles after this.
+    pub quiet_period: Duration,
+}
+
+/// What is said of an object before its bytes come.
+#[derive(Debug, Clone)]
+pub struct Announced<'a> {
+    /// Its transfer syntax.
+    pub transfer_syntax: &'a str,
+    /// SOP class and instance of the command, if there is one.
+    pub identity: Option<(&'a str, &'a str)>,
+    /// Who sends it.
+    pub sender: &'a str,
+    /// Received, or derived here.
+    pub kind: Kind,
+}
+
+/// See the module.
+pub struct Ingest {
+    store: Arc<Store>,
+    index: Arc<dyn Index>,
+    settings: Settings,
+    queue: Mutex<Option<Sender<Pending>>>,
+    claims: Arc<Claims>,
+    committer: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+struct Pending {
+    draft: Finished,
+    row: InstanceRow,
+    attributes: Attributes,
+    done: Sender<Result<(), IngestError>>,
+}
+
+impl Ingest {
+    /// Starts the commit thread.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn start(store: Arc<Store>, index: Arc<dyn Index>, settings: Settings) -> io::Result<Ingest> {
+        let (queue, incoming) = channel();
+        let (s, i, quiet) = (store.clone(), index.clone(), settings.quiet_period);
+        let committer = std::thread::Builder::new().name("commit".into()).spawn(move || commit_loop(&incoming, &s, &*i, quiet))?;
+        let claims = Arc::new(Claims::default());
+        let (queue, committer) = (Mutex::new(Some(queue)), Mutex::new(Some(committer)));
+        Ok(Ingest { store, index, settings, queue, claims, committer })
+    }
+
+    /// Takes an object. Blocks until it is durable and findable, or refused. Memory does not grow with its size.
+    ///
+    /// # Errors
+    /// Whose fault it is and why; nothing is left behind.
+    pub fn receive(&self, announced: &Announced<'_>, data: &mut dyn Read) -> Result<Stored, IngestError> {
+        if self.store.free_bytes().map_err(Failed::Disk)? < self.settings.reserve_bytes {
+            return Err(Failed::NoSpace.into());
+        }
+        let (beginning, ended, header) = read_header(announced.transfer_syntax, data)?;
+        if let Some((sop_class, sop_instance)) = announced.identity {
+            if sop_instance != header.sop_instance.as_str() {
+                return Err(Refused::Mismatch("SOP Instance UID").into());
+            }
+            if sop_class != header.sop_class {
+                return Err(Refused::Mismatch("SOP Class UID").into());
+            }
+        }
+        let key = Key { study: header.study.clone(), series: header.series.clone(), sop_instance: header.sop_instance.clone() };
+        let draft = self.write(announced, &header, beginning, ended, data)?;
+        let _claim = self.claims.take(&key.sop_instance);
+        let stored = |outcome| Stored { outcome, sop_class: header.sop_class.clone(), key: key.clone() };
+        if let Some(known) = self.index.instance(&key.sop_instance).map_err(Failed::Index)? {
+            return match known.sha256 == draft.stamp.sha256 && known.length == draft.stamp.length {
+                true => Ok(stored(Outcome::Same)),
+                false => Err(Refused::Conflict(Box::new(key)).into()),
+            };
+        }
+        let row = row_of(&header, &draft.stamp, announced.transfer_syntax, announced.sender);
+        self.commit(draft, row, header.attributes.clone())?;
+        Ok(stored(Outcome::New))
+    }
+
+    fn write(
+        &self,
+        announced: &Announced<'_>,
+        header: &Header,
+        beginning: Vec<u8>,
+        ended: bool,
+        data: &mut dyn Read,
+    ) -> Result<Finished, IngestError> {
+        let meta = Meta {
+            sop_class: header.sop_class.clone(),
+            sop_instance: header.sop_instance.clone(),
+            transfer_syntax: announced.transfer_syntax.into(),
+            sending_aet: announced.sender.chars().filter(char::is_ascii_graphic).take(16).collect(),
+            receiving_aet: self.settings.aet.clone(),
+        };
+        let limit = self.settings.max_object_mib.saturating_mul(1 << 20);
+        let mut draft = self.store.draft(&meta.to_bytes()).map_err(disk)?;
+        draft.write(&beginning).map_err(disk)?;
+        let mut buffer = beginning;
+        buffer.resize(BEGINNINGS[0], 0);
+        let mut since_check = 0usize;
+        while !ended {
+            let got = match data.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(got) => got,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(Failed::Stream(e).into()),
+            };
+            draft.write(buffer.get(..got).unwrap_or_default()).map_err(disk)?;
+            if draft.length() > limit {
+                return Err(Refused::TooLarge(self.settings.max_object_mib).into());
+            }
+            // A large object must not eat the reserve either.
+            since_check += got;
+            if since_check > 64 << 20 {
+                since_check = 0;
+                if self.store.free_bytes().map_err(Failed::Disk)? < self.settings.reserve_bytes {
+                    return Err(Failed::NoSpace.into());
+                }
+            }
+        }
+        crash_point("written");
+        let finished = draft.finish(announced.kind.clone(), now_ms()).map_err(disk)?;
+        crash_point("synced");
+        Ok(finished)
+    }
+
+    fn commit(&self, draft: Finished, row: InstanceRow, attributes: Attributes) -> Result<(), IngestError> {
+        let (done, answer) = channel();
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Failed::Stopping)?;
+        queue.send(Pending { draft, row, attributes, done }).map_err(|_| Failed::Stopping)?;
+        drop(queue);
+        answer.recv().map_err(|_| Failed::Stopping)?
+    }
+
+    /// Ends the commit thread after what is queued; later objects are refused.
+    pub fn stop(&self) {
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(thread) = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn disk(error: io::Error) -> IngestError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failed::NoSpace.into(),
+        _ => Failed::Disk(error).into(),
+    }
+}
+
+/// Reads until the header is complete: the bytes read, whether they are all, and the header.
+fn read_header(transfer_syntax: &str, data: &mut dyn Read) -> Result<(Vec<u8>, bool, Header), IngestError> {
+    let syntax = Syntax::of(transfer_syntax);
+    let mut bytes = Vec::with_capacity(BEGINNINGS[0]);
+    for beginning in BEGINNINGS {
+        let wanted = (beginning - bytes.len()) as u64;
+        let got = (&mut *data).take(wanted).read_to_end(&mut bytes).map_err(Failed::Stream)?;
+        if (got as u64) < wanted {
+            let header = parse_whole(&bytes, syntax).map_err(Refused::NotUnderstood)?;
+            return Ok((bytes, true, header));
+        }
+        let parsed = if syntax.deflated {
+            Header::read_beginning(&mut inflate(&bytes), syntax)
+        } else {
+            Header::read_beginning(&mut Seeking(Bounded(Cursor::new(&bytes))), syntax)
+        };
+        if let Some(header) = parsed.map_err(Refused::NotUnderstood)? {
+            return Ok((bytes, false, header));
+        }
+    }
+    let header = if syntax.deflated {
+        Header::read_what_is_there(&mut inflate(&bytes), syntax)
+    } else {
+        Header::read_what_is_there(&mut Seeking(Bounded(Cursor::new(&bytes))), syntax)
+    };
+    Ok((bytes, false, header.map_err(Refused::NotUnderstood)?))
+}
+
+fn parse_whole(bytes: &[u8], syntax: Syntax) -> Result<Header, HeaderError> {
+    if syntax.deflated {
+        return Header::read(&mut inflate(bytes), syntax, None);
+    }
+    Header::read(&mut Seeking(Cursor::new(bytes)), syntax, Some(bytes.len() as u64))
+}
+
+fn inflate(bytes: &[u8]) -> Streaming<flate2::read::DeflateDecoder<&[u8]>> {
+    Streaming::new(flate2::read::DeflateDecoder::new(bytes), INFLATED)
+}
+
+/// A cursor that does not let itself be moved past its end, so that a value passed over in a mere beginning is noticed.
+struct Bounded<T>(Cursor<T>);
+
+impl<T: AsRef<[u8]>> Read for Bounded<T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl<T: AsRef<[u8]>> Seek for Bounded<T> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = self.0.seek(to)?;
+        if at > self.0.get_ref().as_ref().len() as u64 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(at) }
+    }
+}
+
+/// The index row of a stored object: a function of its header and stamp alone, so that an index can be made again.
+fn row_of(header: &Header, stamp: &Stamp, transfer_syntax: &str, sender: &str) -> InstanceRow {
+    InstanceRow {
+        study: header.study.clone(),
+        series: header.series.clone(),
+        sop_instance: header.sop_instance.clone(),
+        sop_class: header.sop_class.clone(),
+        transfer_syntax: transfer_syntax.into(),
+        sha256: stamp.sha256.clone(),
+        length: stamp.length,
+        received_ms: stamp.received_ms,
+        sender: sender.into(),
+        kind: stamp.kind.clone(),
+        pixels_at: header.pixels_at,
+        attributes: header.attributes.only(|t| levels::level_of(t) == Some(levels::Level::Instance)),
+    }
+}
+
+fn commit_loop(incoming: &Receiver<Pending>, store: &Store, index: &dyn Index, quiet: Duration) {
+    while let Ok(first) = incoming.recv() {
+        let mut batch = vec![first];
+        batch.extend(incoming.try_iter().take(BATCH - 1));
+        commit_batch(batch, store, index, quiet);
+    }
+}
+
+fn commit_batch(batch: Vec<Pending>, store: &Store, index: &dyn Index, quiet: Duration) {
+    let keys: Vec<Key> = batch.iter().map(|p| key_of(&p.row)).collect();
+    let drafts: Vec<(&Finished, &Key)> = batch.iter().map(|p| &p.draft).zip(&keys).collect();
+    let published = store.publish(&drafts);
+    crash_point("published");
+    let mut rows = Vec::new();
+    let mut names = Vec::new();
+    let mut verdicts: Vec<Option<IngestError>> = Vec::new();
+    for ((pending, key), result) in batch.iter().zip(&keys).zip(published) {
+        let failure = match result {
+            Ok(Published::New) => None,
+            // A file that no index row knows: left by a crash. Its bytes decide.
+            Ok(Published::Exists) => orphan(store, key, &pending.draft.stamp).err(),
+            Err(e) => Some(disk(e)),
+        };
+        if failure.is_none() {
+            rows.push(pending.row.clone());
+            names.push(pending.attributes.clone());
+        }
+        verdicts.push(failure);
+    }
+    let settle_ms = now_ms() + i64::try_from(quiet.as_millis()).unwrap_or(i64::MAX / 2);
+    if let Err(e) = if rows.is_empty() { Ok(()) } else { index.commit(&rows, &names, settle_ms) } {
+        tracing::error!(error = %e, "the index refused a commit; nothing of it is acknowledged");
+        for (verdict, key) in verdicts.iter_mut().zip(&keys).filter(|(v, _)| v.is_none()) {
+            store.retract(key);
+            *verdict = Some(Failed::Index(IndexError::Backend(e.to_string())).into());
+        }
+    }
+    crash_point("indexed");
+    for (pending, verdict) in batch.into_iter().zip(verdicts) {
+        let _ = pending.done.send(verdict.map_or(Ok(()), Err));
+        store.settle([pending.draft]);
+    }
+}
+
+fn key_of(row: &InstanceRow) -> Key {
+    Key { study: row.study.clone(), series: row.series.clone(), sop_instance: row.sop_instance.clone() }
+}
+
+fn orphan(store: &Store, key: &Key, stamp: &Stamp) -> Result<(), IngestError> {
+    let (_, meta) = store.open_object(key).map_err(disk)?;
+    match meta.stamp {
+        Some(there) if there.sha256 == stamp.sha256 => Ok(()),
+        _ => Err(Refused::Conflict(Box::new(key.clone())).into()),
+    }
+}
+
+/// Reads a stored file again, for the index.
+///
+/// # Errors
+/// It is not one of ours, or damaged.
+pub fn read_back(path: &Path) -> Result<(InstanceRow, Attributes), String> {
+    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let meta = crate::dicom::part10::read_meta(&mut reader).map_err(|e| e.to_string())?;
+    let stamp = meta.stamp.ok_or("the file has no stamp of Hutong")?;
+    reader.seek(SeekFrom::Start(meta.data_set_at)).map_err(|e| e.to_string())?;
+    let (_, _, header) = read_header(&meta.transfer_syntax, &mut reader).map_err(|e| e.to_string())?;
+    let row = row_of(&header, &stamp, &meta.transfer_syntax, meta.sending_aet.as_deref().unwrap_or(""));
+    Ok((row, header.attributes))
+}
+
+/// Finishes what a crash interrupted: drafts that were published are indexed, all others are taken away.
+///
+/// # Errors
+/// The disk or the index fails.
+pub fn recover(store: &Store, index: &dyn Index, quiet: Duration) -> Result<usize, Failed> {
+    let mut recovered = 0;
+    for draft in store.leftovers().map_err(Failed::Disk)? {
+        if let Ok((row, attributes)) = read_back(&draft)
+            && is_same_file(&draft, &store.path(&key_of(&row)))
+            && index.instance(&row.sop_instance)?.is_none()
+        {
+            let settle_ms = now_ms() + i64::try_from(quiet.as_millis()).unwrap_or(0);
+            index.commit(&[row], &[attributes], settle_ms)?;
+            recovered += 1;
+        }
+        std::fs::remove_file(&draft).map_err(Failed::Disk)?;
+    }
+    Ok(recovered)
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |p: &Path| std::fs::metadata(p).ok().map(|m| (m.dev(), m.ino()));
+    inode(a).is_some() && inode(a) == inode(b)
+}
+
+/// Fills an empty index from the files. Returns how many were indexed, and those that could not be, with the reason.
+///
+/// # Errors
+/// The index fails.
+pub fn rebuild(store: &Store, index: &dyn Index, quiet: Duration, progress: &mut dyn FnMut(u64)) -> Result<(u64, Vec<String>), Failed> {
+    let settle_ms = now_ms() + i64::try_from(quiet.as_millis()).unwrap_or(0);
+    let (mut done, mut failed) = (0u64, Vec::new());
+    let (mut rows, mut names) = (Vec::new(), Vec::new());
+    let mut flush = |rows: &mut Vec<InstanceRow>, names: &mut Vec<Attributes>| {
+        index.commit(rows, names, settle_ms)?;
+        done += rows.len() as u64;
+        progress(done);
+        rows.clear();
+        names.clear();
+        Ok::<(), Failed>(())
+    };
+    for path in store.files() {
+        let path = path.map_err(Failed::Disk)?;
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        match read_back(&path) {
+            Ok((row, _)) if store.path(&key_of(&row)) != path => failed.push(format!("{name}: it is not where it belongs")),
+            Ok((row, attributes)) => {
+                rows.push(row);
+                names.push(attributes);
+                if rows.len() >= 1000 {
+                    flush(&mut rows, &mut names)?;
+                }
+            }
+            Err(e) => failed.push(format!("{name}: {e}")),
+        }
+    }
+    if !rows.is_empty() {
+        flush(&mut rows, &mut names)?;
+    }
+    Ok((done, failed))
+}
+
+/// SOP instances on their way in: the second of two waits for the first.
+#[derive(Default)]
+struct Claims {
+    taken: Mutex<HashSet<Uid>>,
+    freed: Condvar,
+}
+
+struct Claim<'a>(&'a Claims, Uid);
+
+impl Claims {
+    fn take(&self, uid: &Uid) -> Claim<'_> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while taken.contains(uid) {
+            taken = self.freed.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        taken.insert(uid.clone());
+        Claim(self, uid.clone())
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+        self.0.freed.notify_all();
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Where the crash tests kill the process: `HUTONG_TEST_CRASH=<point>:<n>` aborts at the n-th passage.
+pub fn crash_point(point: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    static WANTED: OnceLock<Option<(String, AtomicI64)>> = OnceLock::new();
+    let wanted = WANTED.get_or_init(|| {
+        let text = std::env::var("HUTONG_TEST_CRASH").ok()?;
+        let (name, n) = text.split_once(':')?;
+        Some((name.to_string(), AtomicI64::new(n.parse().ok()?)))
+    });
+    if let Some((name, left)) = wanted
+        && name == point
+        && left.fetch_sub(1, Ordering::SeqCst) == 1
+    {
+        std::process::abort();
+    }
+}

@@ -1,0 +1,145 @@
+//! The append-only record: who did what with which study, and why. Each line carries the hash of the one before it.
+//!
+//! Never holds patient data: studies are named by UID. A line that was altered or taken out breaks the chain.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Something worth keeping.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Event {
+    Started { version: String },
+    Stopped,
+    Conflict { study: String, instance: String, sender: String },
+    Judged { study: String, revision: u64, outcome: String, items: Vec<u32>, procedures: String },
+    Marked { study: String, revision: u64, instances: u32 },
+    Retrieved { view: String, study: String, by: String, instances: u32 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    n: u64,
+    at_ms: i64,
+    #[serde(flatten)]
+    event: Event,
+    before: String,
+}
+
+/// See the module.
+pub struct Journal {
+    state: Mutex<State>,
+}
+
+struct State {
+    file: File,
+    next: u64,
+    last: String,
+}
+
+impl Journal {
+    /// Opens the journal for appending. A last line that was cut off by a crash is moved to a file beside it.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn open(path: &Path) -> io::Result<Journal> {
+        let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
+        let (mut next, mut last, mut end) = (0, String::new(), 0u64);
+        let mut reader = BufReader::new(&file);
+        let mut text = Vec::new();
+        while reader.read_until(b'\n', &mut text)? > 0 {
+            let Ok(line) = serde_json::from_slice::<Line>(&text) else { break };
+            if !text.ends_with(b"\n") {
+                break;
+            }
+            next = line.n + 1;
+            last = hash(text.trim_ascii_end());
+            end += text.len() as u64;
+            text.clear();
+        }
+        if end < file.metadata()?.len() {
+            let mut rest = Vec::new();
+            file.seek(SeekFrom::Start(end))?;
+            io::copy(&mut file, &mut rest)?;
+            std::fs::write(beside(path, end), rest)?;
+            file.set_len(end)?;
+        }
+        file.seek(SeekFrom::Start(end))?;
+        Ok(Journal { state: Mutex::new(State { file, next, last }) })
+    }
+
+    /// Appends an event; `durable` waits until it is on disk.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn append(&self, event: Event, at_ms: i64, durable: bool) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = Line { n: state.next, at_ms, event, before: state.last.clone() };
+        let mut bytes = serde_json::to_vec(&line).map_err(io::Error::other)?;
+        let digest = hash(&bytes);
+        bytes.push(b'\n');
+        state.file.write_all(&bytes)?;
+        if durable {
+            state.file.sync_data()?;
+        }
+        state.next += 1;
+        state.last = digest;
+        Ok(())
+    }
+}
+
+fn beside(path: &Path, end: u64) -> PathBuf {
+    path.with_extension(format!("cut-{end}"))
+}
+
+/// Checks the chain of a journal; the number of lines.
+///
+/// # Errors
+/// Names the first line that does not follow from the one before it.
+pub fn verify(path: &Path) -> io::Result<u64> {
+    let (mut n, mut last) = (0, String::new());
+    for text in BufReader::new(File::open(path)?).lines() {
+        let text = text?;
+        let line: Line = serde_json::from_str(&text).map_err(|e| io::Error::other(format!("line {}: {e}", n + 1)))?;
+        if line.n != n || line.before != last {
+            return Err(io::Error::other(format!("line {}: it does not follow from the line before it", n + 1)));
+        }
+        last = hash(text.as_bytes());
+        n += 1;
+    }
+    Ok(n)
+}
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_altered_line_breaks_the_chain_and_a_cut_line_is_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let event = |n: u64| Event::Marked { study: "1.2".into(), revision: n, instances: 1 };
+        {
+            let journal = Journal::open(&path).unwrap();
+            (0..3).for_each(|n| journal.append(event(n), 5, true).unwrap());
+        }
+        assert_eq!(verify(&path).unwrap(), 3);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
+        Journal::open(&path).unwrap().append(event(9), 6, false).unwrap();
+        assert_eq!(verify(&path).unwrap(), 3);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        let altered = String::from_utf8(whole).unwrap().replacen("\"revision\":1", "\"revision\":7", 1);
+        std::fs::write(&path, altered).unwrap();
+        assert!(verify(&path).is_err());
+    }
+}

@@ -1,0 +1,227 @@
+//! The attributes of the derived instance (PS3.3 C.7.6.1.1.3, C.12.4, C.7.6.1.1.5): a copy that says what it is, and of what.
+//!
+//! Deterministic: the same source and mark give the same bytes, on every node and at any time.
+
+use crate::codec::Frame;
+use crate::dicom::dataset::{Element, Value, dictionary_vr};
+use crate::dicom::{DataSet, Tag, Uid, VR, syntax, tags};
+use crate::procedure::catalogue::Mark;
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
+
+/// Names our own codes.
+const SCHEME: &str = "99HUTONG";
+/// The derivation: a mark was burnt in.
+const CODE: &str = "HR-MARK";
+
+/// What the derived instance is derived from.
+pub struct Source<'a> {
+    /// SOP class.
+    pub sop_class: &'a str,
+    /// Its names.
+    pub sop_instance: &'a Uid,
+    /// Its series.
+    pub series: &'a Uid,
+    /// SHA-256 of its data set.
+    pub sha256: &'a str,
+    /// Whether its transfer syntax, as opposed to its attributes, says that something was lost.
+    pub lossy: bool,
+}
+
+/// UID of the marked copy of an instance.
+pub fn instance_uid(source: &Source<'_>, mark: &Mark) -> Uid {
+    Uid::derived(&["hutong mark instance 1", source.sop_instance.as_str(), source.sha256, &mark.text()])
+}
+
+/// UID of the series that holds the marked copies of a series.
+pub fn series_uid(series: &Uid, mark: &Mark) -> Uid {
+    Uid::derived(&["hutong mark series 1", series.as_str(), &mark.text()])
+}
+
+/// Whether a data set is a marked copy, ours or another node's.
+pub fn is_marked(data_set: &DataSet) -> bool {
+    data_set.items(tags::DERIVATION_CODE_SEQUENCE).iter().any(|item| {
+        item.text(tags::CODE_VALUE).as_deref() == Some(CODE) && item.text(tags::CODING_SCHEME_DESIGNATOR).as_deref() == Some(SCHEME)
+    })
+}
+
+/// Turns the data set of a source into that of its marked copy. Pixel data are left out: they follow as `frame`s.
+pub fn derive(data_set: &mut DataSet, source: &Source<'_>, mark: &Mark, frame: &Frame, frames: u32) {
+    drop_what_does_not_hold(data_set);
+    fix_ambiguous(data_set, frame.layout.signed);
+    data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(source, mark).as_str());
+    data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series_uid(source.series, mark).as_str());
+    image_type(data_set);
+    source_image(data_set, source);
+    derivation(data_set);
+    contributing_equipment(data_set);
+    description(data_set, mark);
+    data_set.put_text(tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
+    if source.lossy {
+        data_set.put_text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+    }
+    pixel_attributes(data_set, frame, frames);
+}
+
+fn drop_what_does_not_hold(data_set: &mut DataSet) {
+    let stale = |e: &Element| {
+        e.tag.1 == 0
+            || e.tag >= tags::EXTENDED_OFFSET_TABLE
+            || matches!(
+                e.tag,
+                tags::INSTANCE_CREATION_DATE
+                    | tags::INSTANCE_CREATION_TIME
+                    | tags::INSTANCE_CREATOR_UID
+                    | tags::ICON_IMAGE_SEQUENCE
+                    | tags::SMALLEST_PIXEL_VALUE_IN_SERIES
+                    | tags::LARGEST_PIXEL_VALUE_IN_SERIES
+            )
+    };
+    data_set.elements.retain(|e| !stale(e) && !is_bulk_of_pixels(e));
+}
+
+fn is_bulk_of_pixels(element: &Element) -> bool {
+    matches!(element.value, Value::Deferred(_) | Value::Fragments(_))
+}
+
+/// Implicit VR leaves "US or SS" to Pixel Representation.
+fn fix_ambiguous(data_set: &mut DataSet, signed: bool) {
+    let wanted = if signed { VR::SS } else { VR::US };
+    for element in &mut data_set.elements {
+        let ambiguous = || dicom_dictionary_std::StandardDataDictionary.by_tag(element.tag).is_some_and(|e| e.vr() == VirtualVr::Xs);
+        if matches!(element.vr, VR::US | VR::SS) && dictionary_vr(element.tag) == VR::US && ambiguous() {
+            element.vr = wanted;
+        }
+    }
+}
+
+fn image_type(data_set: &mut DataSet) {
+    let old = data_set.text(tags::IMAGE_TYPE).unwrap_or_default();
+    let mut values: Vec<&str> = old.split('\\').map(str::trim).collect();
+    if let Some(first) = values.first_mut() {
+        *first = "DERIVED";
+    }
+    if values.len() < 2 {
+        values.push("PRIMARY");
+    }
+    data_set.put_text(tags::IMAGE_TYPE, VR::CS, &values.join("\\"));
+}
+
+fn code(value: &str, scheme: &str, meaning: &str) -> DataSet {
+    let mut item = DataSet::default();
+    item.put_text(tags::CODE_VALUE, VR::SH, value);
+    item.put_text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme);
+    item.put_text(tags::CODE_MEANING, VR::LO, meaning);
+    item
+}
+
+fn one(item: DataSet) -> Value {
+    Value::Items(vec![item])
+}
+
+fn source_image(data_set: &mut DataSet, source: &Source<'_>) {
+    let mut item = DataSet::default();
+    item.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, source.sop_class);
+    item.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, source.sop_instance.as_str());
+    let purpose = code("121322", "DCM", "Source image for image processing operation");
+    item.put(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, VR::SQ, one(purpose));
+    data_set.put(tags::SOURCE_IMAGE_SEQUENCE, VR::SQ, one(item));
+}
+
+fn append(data_set: &mut DataSet, sequence: Tag, item: DataSet) {
+    let mut items = data_set.items(sequence).to_vec();
+    items.push(item);
+    data_set.put(sequence, VR::SQ, Value::Items(items));
+}
+
+fn derivation(data_set: &mut DataSet) {
+    append(data_set, tags::DERIVATION_CODE_SEQUENCE, code(CODE, SCHEME, "Mutual recognition mark burned in"));
+    let old = data_set.bytes(tags::DERIVATION_DESCRIPTION).map(<[u8]>::to_vec).unwrap_or_default();
+    let mut text = old.trim_ascii_end().to_vec();
+    if !text.is_empty() {
+        text.extend_from_slice(b"; ");
+    }
+    text.extend_from_slice(b"mutual recognition mark burned in at the top right, all other pixels unchanged");
+    text.truncate(1024);
+    if text.len() % 2 == 1 {
+        text.push(b' ');
+    }
+    data_set.put(tags::DERIVATION_DESCRIPTION, VR::ST, Value::Bytes(text));
+}
+
+fn contributing_equipment(data_set: &mut DataSet) {
+    let mut item = DataSet::default();
+    item.put_text(tags::MANUFACTURER, VR::LO, "Hutong");
+    item.put_text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "Hutong exchange node");
+    item.put_text(tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION"));
+    item.put_text(tags::CONTRIBUTION_DESCRIPTION, VR::ST, "Burned the mutual recognition mark in");
+    item.put(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, VR::SQ, one(code("109103", "DCM", "Modifying Equipment")));
+    append(data_set, tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, item);
+}
+
+/// Adds the mark's text, in the character set that the data set states; only the Latin sign where that cannot write Chinese.
+fn description(data_set: &mut DataSet, mark: &Mark) {
+    let charset = data_set.text(tags::SPECIFIC_CHARACTER_SET).unwrap_or_default();
+    let written = match charset.as_str() {
+        "ISO_IR 192" => Some(mark.text().into_bytes()),
+        "GB18030" | "GBK" => Some(encoding_rs::GB18030.encode(&mark.text()).0.into_owned()),
+        _ => None,
+    };
+    let written = written.or_else(|| mark.sign.is_ascii().then(|| mark.sign.clone().into_bytes()));
+    let old = data_set.bytes(tags::SERIES_DESCRIPTION).map(|b| b.trim_ascii_end().to_vec()).unwrap_or_default();
+    let mut text = old.clone();
+    if let Some(mark) = written {
+        if !text.is_empty() {
+            text.push(b' ');
+        }
+        text.push(b'[');
+        text.extend_from_slice(&mark);
+        text.push(b']');
+    }
+    // 64 characters are allowed; rather than cut a character in two, a long description stays as it is.
+    let fits = text.len() <= 64;
+    let mut text = if fits { text } else { old };
+    if text.len() % 2 == 1 {
+        text.push(b' ');
+    }
+    data_set.put(tags::SERIES_DESCRIPTION, VR::LO, Value::Bytes(text));
+}
+
+fn pixel_attributes(data_set: &mut DataSet, frame: &Frame, frames: u32) {
+    let l = &frame.layout;
+    let short = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    data_set.put_u16(tags::SAMPLES_PER_PIXEL, short(l.samples));
+    data_set.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, &l.photometric);
+    if l.samples > 1 {
+        data_set.put_u16(tags::PLANAR_CONFIGURATION, 0);
+    }
+    data_set.put_u16(tags::BITS_ALLOCATED, short(l.bits_allocated));
+    data_set.put_u16(tags::BITS_STORED, short(l.bits_stored));
+    data_set.put_u16(tags::HIGH_BIT, short(l.high_bit));
+    data_set.put_u16(tags::PIXEL_REPRESENTATION, u16::from(l.signed));
+    if data_set.get(tags::NUMBER_OF_FRAMES).is_some() || frames > 1 {
+        data_set.put_text(tags::NUMBER_OF_FRAMES, VR::IS, &frames.to_string());
+    }
+    // True only if it covers every frame; a single frame's extremes are known here.
+    for (tag, largest) in [(tags::SMALLEST_IMAGE_PIXEL_VALUE, false), (tags::LARGEST_IMAGE_PIXEL_VALUE, true)] {
+        if data_set.get(tag).is_none() {
+            continue;
+        }
+        let values = crate::codec::samples::read(frame);
+        let extreme = if largest { values.iter().max() } else { values.iter().min() };
+        let vr = if l.signed { VR::SS } else { VR::US };
+        match extreme.filter(|_| frames == 1 && l.bits_stored <= 16) {
+            Some(value) => {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 16 bits are stored")]
+                data_set.put(tag, vr, Value::Bytes((*value as u16).to_le_bytes().to_vec()));
+            }
+            None => data_set.remove(tag),
+        }
+    }
+}
+
+/// Whether decoding the transfer syntax gives other samples than the encoder was given.
+pub fn is_lossy(transfer_syntax: &str, data_set: &DataSet) -> bool {
+    let may_lose = syntax::known(transfer_syntax).is_some_and(|k| !k.lossless);
+    // JPEG 2000, HTJ2K and JPEG XL of the general syntaxes may be lossless all the same: then the attribute says 00.
+    may_lose && data_set.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() != Some("00")
+}

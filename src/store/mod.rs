@@ -1,0 +1,269 @@
+//! Bytes by key: one file an instance, written as a draft, made durable, then published under its name by a hard link.
+//!
+//! A draft keeps its name until the index knows the object: what a crash leaves behind is found in `drafts/` alone, without
+//! a walk over the archive. A published file is never overwritten: linking to an existing name fails, atomically.
+
+mod draft;
+
+pub use draft::{Draft, Finished};
+
+use crate::dicom::Uid;
+use crate::dicom::part10::{FileMeta, read_meta};
+use rustix::fs::{FlockOperation, flock};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Names an instance in the store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Study Instance UID.
+    pub study: Uid,
+    /// Series Instance UID.
+    pub series: Uid,
+    /// SOP Instance UID.
+    pub sop_instance: Uid,
+}
+
+/// What publishing a draft led to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The name was free and is now ours.
+    New,
+    /// A file of that name is there already; nothing was changed.
+    Exists,
+}
+
+/// The files below a data root.
+pub struct Store {
+    root: PathBuf,
+    next_draft: AtomicU64,
+    /// Held open: the lock of the data root.
+    _lock: File,
+}
+
+/// Changes when the layout on disk changes.
+const LAYOUT: &str = "hutong storage 1\n";
+
+impl Store {
+    /// Opens or creates a data root, for this process alone.
+    ///
+    /// # Errors
+    /// Another process uses it (`WouldBlock`), it has another layout, or it cannot be written.
+    pub fn open(root: &Path) -> io::Result<Store> {
+        for folder in ["objects", "drafts"] {
+            fs::create_dir_all(root.join(folder))?;
+        }
+        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| io::Error::new(io::ErrorKind::WouldBlock, "another process uses this data root"))?;
+        let version = root.join("LAYOUT");
+        match fs::read_to_string(&version) {
+            Ok(text) if text == LAYOUT => {}
+            Ok(_) => return Err(io::Error::other("the data root has the layout of another version")),
+            Err(_) => {
+                fs::write(&version, LAYOUT)?;
+                sync_folder(root)?;
+            }
+        }
+        Ok(Store { root: root.into(), next_draft: AtomicU64::new(0), _lock: lock })
+    }
+
+    /// The data root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Bytes that may still be written.
+    ///
+    /// # Errors
+    /// The file system does not answer.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let s = rustix::fs::statvfs(&self.root)?;
+        Ok(s.f_bavail.saturating_mul(s.f_frsize))
+    }
+
+    /// Starts a draft with its meta header.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn draft(&self, meta: &[u8]) -> io::Result<Draft> {
+        let number = self.next_draft.fetch_add(1, Ordering::Relaxed);
+        let path = self.root.join("drafts").join(format!("{}-{number}.part", std::process::id()));
+        Draft::create(path, meta)
+    }
+
+    /// Gives durable drafts their names; folders are synced once for all of them. The drafts stay until [`Store::settle`].
+    pub fn publish(&self, drafts: &[(&Finished, &Key)]) -> Vec<io::Result<Published>> {
+        let mut folders = BTreeSet::new();
+        let mut results: Vec<io::Result<Published>> =
+            drafts.iter().map(|(draft, key)| self.link(draft.path(), key, &mut folders)).collect();
+        for folder in folders {
+            if let Err(e) = sync_folder(&folder) {
+                for (result, (_, key)) in results.iter_mut().zip(drafts) {
+                    if result.is_ok() && self.path(key).starts_with(&folder) {
+                        *result = Err(io::Error::new(e.kind(), "the folder could not be synced"));
+                    }
+                }
+            }
+        }
+        results
+    }
+
+    fn link(&self, draft: &Path, key: &Key, folders: &mut BTreeSet<PathBuf>) -> io::Result<Published> {
+        let path = self.path(key);
+        let result = match fs::hard_link(draft, &path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.make_folders(&path, folders)?;
+                fs::hard_link(draft, &path)
+            }
+            other => other,
+        };
+        match result {
+            Ok(()) => {
+                folders.extend(path.parent().map(Path::to_path_buf));
+                Ok(Published::New)
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(Published::Exists),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes the folders above a file; each parent that got a new entry must be synced as well.
+    fn make_folders(&self, path: &Path, folders: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+        let objects = self.root.join("objects");
+        let above: Vec<&Path> = path.ancestors().skip(1).take_while(|p| **p != objects).collect();
+        for folder in above.into_iter().rev() {
+            match fs::create_dir(folder) {
+                Ok(()) => folders.extend(folder.parent().map(Path::to_path_buf)),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the draft names away: the index knows the objects now (or they are not wanted).
+    pub fn settle(&self, drafts: impl IntoIterator<Item = Finished>) {
+        for draft in drafts {
+            draft.discard();
+        }
+    }
+
+    /// Takes a file back that was published but never acknowledged.
+    pub fn retract(&self, key: &Key) {
+        let _ = fs::remove_file(self.path(key));
+    }
+
+    /// Where an instance lies.
+    pub fn path(&self, key: &Key) -> PathBuf {
+        self.root
+            .join("objects")
+            .join(shard(&key.study))
+            .join(key.study.as_str())
+            .join(key.series.as_str())
+            .join(format!("{}.dcm", key.sop_instance))
+    }
+
+    /// Opens an instance and reads its meta header.
+    ///
+    /// # Errors
+    /// It is not there, or its meta header is damaged.
+    pub fn open_object(&self, key: &Key) -> io::Result<(File, FileMeta)> {
+        let file = File::open(self.path(key))?;
+        let meta = read_meta(BufReader::with_capacity(2048, &file)).map_err(io::Error::other)?;
+        Ok((file, meta))
+    }
+
+    /// Every published file, in no particular order.
+    pub fn files(&self) -> impl Iterator<Item = io::Result<PathBuf>> {
+        walk(self.root.join("objects"))
+    }
+
+    /// Drafts that a former process left. Those that were published are still of use; see `ingest`.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn leftovers(&self) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(self.root.join("drafts"))?.map(|entry| entry.map(|e| e.path())).collect()
+    }
+}
+
+/// Spreads studies over 256 folders.
+fn shard(study: &Uid) -> String {
+    let hash = study.as_str().bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    format!("{:02x}", (hash >> 24) & 0xFF)
+}
+
+/// Makes the entries of a folder durable.
+///
+/// # Errors
+/// The file system refuses.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Files below a folder, depth first.
+pub fn walk(folder: PathBuf) -> impl Iterator<Item = io::Result<PathBuf>> {
+    let mut stack = vec![folder];
+    let mut files: Vec<PathBuf> = Vec::new();
+    std::iter::from_fn(move || {
+        loop {
+            if let Some(file) = files.pop() {
+                return Some(Ok(file));
+            }
+            let folder = stack.pop()?;
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(e) => return Some(Err(e)),
+            };
+            for entry in entries.flatten() {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => stack.push(entry.path()),
+                    Ok(kind) if kind.is_file() => files.push(entry.path()),
+                    _ => {}
+                }
+            }
+            files.sort_by(|a, b| b.cmp(a));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: &str) -> Key {
+        let uid = |t: &str| Uid::parse(t).unwrap();
+        Key { study: uid("1.2"), series: uid("1.2.3"), sop_instance: uid(n) }
+    }
+
+    #[test]
+    fn a_published_file_is_never_overwritten_and_a_dropped_draft_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let finish = |bytes: &[u8]| {
+            let mut draft = store.draft(&[b' '; 600]).unwrap();
+            draft.write(bytes).unwrap();
+            draft.finish(crate::dicom::stamp::Kind::Original, 1).unwrap()
+        };
+        let (first, second) = (finish(b"first"), finish(b"second"));
+        let key = key("1.2.3.4");
+        assert!(matches!(store.publish(&[(&first, &key)])[0], Ok(Published::New)));
+        assert!(matches!(store.publish(&[(&second, &key)])[0], Ok(Published::Exists)));
+        store.settle([first, second]);
+        assert!(fs::read(store.path(&key)).unwrap().ends_with(b"first"));
+        drop(store.draft(b"abandoned").unwrap());
+        assert_eq!(store.leftovers().unwrap().len(), 0);
+        assert_eq!(store.files().count(), 1);
+    }
+
+    #[test]
+    fn a_data_root_serves_one_process_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let _store = Store::open(folder.path()).unwrap();
+        assert_eq!(Store::open(folder.path()).err().map(|e| e.kind()), Some(io::ErrorKind::WouldBlock));
+    }
+}
