@@ -4,7 +4,7 @@
 //! thread takes everything that is ready, publishes it, and answers.
 
 use crate::dicom::header::HeaderError;
-use crate::dicom::part10::Meta;
+use crate::dicom::part10::{FileError, Meta, read_meta};
 use crate::dicom::stamp::{Kind, Stamp};
 use crate::dicom::dataset::{Seeking, Streaming};
 use crate::dicom::{Attributes, Header, Syntax, Uid, levels};
@@ -50,6 +50,12 @@ pub enum Refused {
     /// Same SOP Instance UID, other bytes.
     #[error("SOP instance is stored already with other content; first copy kept")]
     Conflict(Box<Key>),
+    /// It belongs to another study than the request names.
+    #[error("Study Instance UID differs from the one of the request")]
+    OtherStudy(Box<Key>, String),
+    /// Not a file of PS3.10.
+    #[error("{0}")]
+    NotAFile(FileError),
     /// The data set says something else than the command.
     #[error("{0} in data set differs from the command")]
     Mismatch(&'static str),
@@ -154,6 +160,15 @@ impl Ingest {
     /// # Errors
     /// Whose fault it is and why; nothing is left behind.
     pub fn receive(&self, announced: &Announced<'_>, data: &mut dyn Read) -> Result<Stored, IngestError> {
+        self.receive_checked(announced, data, &|_| true)
+    }
+
+    fn receive_checked(
+        &self,
+        announced: &Announced<'_>,
+        data: &mut dyn Read,
+        wanted: &dyn Fn(&Header) -> bool,
+    ) -> Result<Stored, IngestError> {
         if self.store.free_bytes().map_err(Failed::Disk)? < self.settings.reserve_bytes {
             return Err(Failed::NoSpace.into());
         }
@@ -167,6 +182,9 @@ impl Ingest {
             }
         }
         let key = Key { study: header.study.clone(), series: header.series.clone(), sop_instance: header.sop_instance.clone() };
+        if !wanted(&header) {
+            return Err(Refused::OtherStudy(Box::new(key), header.sop_class).into());
+        }
         let draft = self.write(announced, &header, beginning, ended, data)?;
         let _claim = self.claims.take(&key.sop_instance);
         let stored = |outcome| Stored { outcome, sop_class: header.sop_class.clone(), key: key.clone() };
@@ -179,6 +197,23 @@ impl Ingest {
         let row = row_of(&header, &draft.stamp, announced.transfer_syntax, announced.sender);
         self.commit(draft, row, header.attributes.clone())?;
         Ok(stored(Outcome::New))
+    }
+
+    /// Takes a file of PS3.10 from a stream; its own meta header is replaced by ours. `study` is where it must belong.
+    ///
+    /// # Errors
+    /// As [`Ingest::receive`]; also when it is no DICOM file.
+    pub fn receive_file(&self, sender: &str, study: Option<&Uid>, data: &mut dyn Read) -> Result<Stored, IngestError> {
+        let mut beginning = Vec::new();
+        (&mut *data).take(1 << 16).read_to_end(&mut beginning).map_err(Failed::Stream)?;
+        let meta = read_meta(Cursor::new(&beginning)).map_err(Refused::NotAFile)?;
+        let at = usize::try_from(meta.data_set_at).unwrap_or(usize::MAX).min(beginning.len());
+        let announced = Announced { transfer_syntax: &meta.transfer_syntax, identity: None, sender, kind: Kind::Original };
+        let mut whole = Cursor::new(beginning.split_off(at)).chain(data);
+        match study {
+            Some(study) => self.receive_checked(&announced, &mut whole, &|h| h.study == *study),
+            None => self.receive(&announced, &mut whole),
+        }
     }
 
     fn write(
@@ -388,7 +423,7 @@ fn orphan(store: &Store, key: &Key, stamp: &Stamp) -> Result<(), IngestError> {
 pub fn read_back(path: &Path) -> Result<(InstanceRow, Attributes), String> {
     let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
-    let meta = crate::dicom::part10::read_meta(&mut reader).map_err(|e| e.to_string())?;
+    let meta = read_meta(&mut reader).map_err(|e| e.to_string())?;
     let stamp = meta.stamp.ok_or("the file has no stamp of Hutong")?;
     reader.seek(SeekFrom::Start(meta.data_set_at)).map_err(|e| e.to_string())?;
     let (_, _, header) = read_header(&meta.transfer_syntax, &mut reader).map_err(|e| e.to_string())?;

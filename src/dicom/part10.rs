@@ -27,6 +27,15 @@ const PRIVATE_INFORMATION: Tag = Tag(0x0002, 0x0102);
 impl Meta {
     /// Preamble and meta header with room for a [`Stamp`], which stands in the last [`stamp::LENGTH`] bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.write(true)
+    }
+
+    /// Preamble and meta header for the outside: without a stamp.
+    pub fn to_plain_bytes(&self) -> Vec<u8> {
+        self.write(false)
+    }
+
+    fn write(&self, stamped: bool) -> Vec<u8> {
         let mut ds = DataSet::default();
         ds.put(Tag(2, 1), VR::OB, Value::Bytes(vec![0, 1]));
         ds.put_text(tags::MEDIA_STORAGE_SOP_CLASS_UID, VR::UI, &self.sop_class);
@@ -35,9 +44,11 @@ impl Meta {
         ds.put_text(tags::IMPLEMENTATION_CLASS_UID, VR::UI, IMPLEMENTATION_CLASS_UID);
         ds.put_text(tags::IMPLEMENTATION_VERSION_NAME, VR::SH, IMPLEMENTATION_VERSION);
         ds.put_text(Tag(2, 0x0017), VR::AE, &self.sending_aet);
-        ds.put_text(Tag(2, 0x0018), VR::AE, &self.receiving_aet);
-        ds.put_text(PRIVATE_CREATOR, VR::UI, stamp::CREATOR);
-        ds.put(PRIVATE_INFORMATION, VR::OB, Value::Bytes(vec![b' '; stamp::LENGTH]));
+        if stamped {
+            ds.put_text(Tag(2, 0x0018), VR::AE, &self.receiving_aet);
+            ds.put_text(PRIVATE_CREATOR, VR::UI, stamp::CREATOR);
+            ds.put(PRIVATE_INFORMATION, VR::OB, Value::Bytes(vec![b' '; stamp::LENGTH]));
+        }
         let mut body = Vec::new();
         ds.write_explicit(&mut body);
         let mut file = vec![0u8; 128];

@@ -8,6 +8,7 @@ mod association;
 mod command;
 mod connect;
 mod link;
+pub mod storescu;
 
 pub use accept::{Accepted, Decision, Policy, Rejection, accept};
 pub use association::{Association, AssociationError, Context, DataReader, Incoming};

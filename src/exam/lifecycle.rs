@@ -30,6 +30,8 @@ pub enum Event {
     Assessed(Outcome),
     /// All marked copies are stored.
     Rendered,
+    /// A mark could not be burnt into one of the images.
+    Unmarkable,
     /// A person ruled.
     Ruled(Outcome),
 }
@@ -60,6 +62,7 @@ pub fn step(from: State, event: Event) -> Result<State, Illegal> {
         (State::Receiving, Event::Quiet) => Ok(State::Settled),
         (State::Settled, Event::Assessed(outcome)) => Ok(judged(outcome)),
         (State::Judged, Event::Rendered) => Ok(State::Ready),
+        (State::Judged, Event::Unmarkable) => Ok(State::Review),
         (State::Review | State::Ready, Event::Ruled(outcome)) => Ok(judged(outcome)),
         (from, event) => Err(Illegal { from, event }),
     }
@@ -73,7 +76,7 @@ mod tests {
     fn every_state_and_event_is_decided() {
         let states = [State::Receiving, State::Settled, State::Judged, State::Review, State::Ready];
         let outcomes = [Outcome::Accept, Outcome::Review, Outcome::Reject];
-        let mut events = vec![Event::Stored, Event::Quiet, Event::Rendered];
+        let mut events = vec![Event::Stored, Event::Quiet, Event::Rendered, Event::Unmarkable];
         events.extend(outcomes.map(Event::Assessed));
         events.extend(outcomes.map(Event::Ruled));
         let mut legal = 0;
@@ -83,8 +86,8 @@ mod tests {
                 legal += u32::from(step(state, *event).is_ok());
             }
         }
-        // 5 stored, 1 quiet, 3 assessed, 1 rendered, 2 × 3 ruled.
-        assert_eq!(legal, 16);
+        // 5 stored, 1 quiet, 3 assessed, 1 rendered, 1 unmarkable, 2 × 3 ruled.
+        assert_eq!(legal, 17);
         assert_eq!(step(State::Settled, Event::Assessed(Outcome::Review)), Ok(State::Review));
         assert!(step(State::Receiving, Event::Rendered).is_err());
     }

@@ -84,6 +84,21 @@ impl Verdict {
         self.items.iter().filter(|i| i.outcome == Outcome::Accept)
     }
 
+    /// The same verdict after a mark could not be burnt: a person must decide what becomes of the accepted items.
+    #[must_use]
+    pub fn unmarkable(mut self, why: &str) -> Verdict {
+        for item in self.items.iter_mut().filter(|i| i.outcome == Outcome::Accept) {
+            item.outcome = Outcome::Review;
+            item.grounds.push(Ground {
+                code: "MARK_FAILED".into(),
+                zh: "无法在图像上加注互认标识，请人工处理".into(),
+                en: format!("the mark cannot be burnt into an image: {why}"),
+            });
+        }
+        self.outcome = Outcome::Review;
+        self
+    }
+
     /// Whether an instance of a series is to be marked.
     pub fn marks(&self, series: &Uid, instance: &Uid) -> bool {
         self.accepted().any(|i| i.series.contains(series) && (i.images.is_empty() || i.images.contains(instance)))

@@ -186,7 +186,8 @@ fn description(data_set: &mut DataSet, mark: &Mark) {
     data_set.put(tags::SERIES_DESCRIPTION, VR::LO, Value::Bytes(text));
 }
 
-fn pixel_attributes(data_set: &mut DataSet, frame: &Frame, frames: u32) {
+/// Makes the pixel description that of a decoded frame.
+pub fn pixel_attributes(data_set: &mut DataSet, frame: &Frame, frames: u32) {
     let l = &frame.layout;
     let short = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
     data_set.put_u16(tags::SAMPLES_PER_PIXEL, short(l.samples));

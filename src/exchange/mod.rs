@@ -1,0 +1,3 @@
+//! Exchange between hospitals. So far: who produced a study, and whether that hospital may mark it (质评, accreditation).
+
+pub mod register;

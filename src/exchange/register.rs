@@ -1,0 +1,135 @@
+//! The register of hospitals (机构登记) and their quality assessments (质量评价): YB 六(二), “每年至少组织 2 次质量评价，
+//! 将评价合格作为医疗机构参与互认的准入条件”. A study is judged by the assessment valid on its exam date.
+
+use crate::exam::verdict::NotAccredited;
+use serde::Deserialize;
+
+/// All hospitals.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    /// The hospitals.
+    #[serde(default, rename = "hospital")]
+    pub hospitals: Vec<Hospital>,
+}
+
+/// A hospital.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hospital {
+    /// Its code.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+    /// Values of Institution Name (0008,0080) that mean it.
+    #[serde(default)]
+    pub institution_names: Vec<String>,
+    /// AE titles of its modalities and archives.
+    #[serde(default)]
+    pub ae_titles: Vec<String>,
+    /// Its assessments.
+    #[serde(default, rename = "assessment")]
+    pub assessments: Vec<Assessment>,
+}
+
+/// One round of quality assessment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assessment {
+    /// Round, e.g. `2026-1`.
+    pub round: String,
+    /// Whether it was passed.
+    pub passed: bool,
+    /// First day it speaks for, YYYY-MM-DD.
+    pub valid_from: String,
+    /// Last day.
+    pub valid_to: String,
+    /// Categories it covers (`DR`, `CT`, `MR`); empty: all.
+    #[serde(default)]
+    pub categories: Vec<String>,
+    /// Items it covers; empty: all of its categories.
+    #[serde(default)]
+    pub items: Vec<u32>,
+}
+
+impl Register {
+    /// Reads the register's TOML.
+    ///
+    /// # Errors
+    /// Line and key that are wrong.
+    pub fn parse(text: &str) -> Result<Register, String> {
+        toml::from_str(text).map_err(|e| {
+            let line = e.span().map(|s| text.get(..s.start).unwrap_or("").matches('\n').count() + 1);
+            format!("line {}: {}", line.unwrap_or(0), e.message())
+        })
+    }
+
+    /// The hospital that produced a study: by the sender's AE title, else by Institution Name.
+    pub fn producer(&self, sender: &str, institution: Option<&str>) -> Option<&Hospital> {
+        let by_aet = self.hospitals.iter().find(|h| h.ae_titles.iter().any(|a| a == sender));
+        by_aet.or_else(|| {
+            let institution = institution?.trim();
+            self.hospitals.iter().find(|h| h.name == institution || h.institution_names.iter().any(|n| n == institution))
+        })
+    }
+}
+
+impl Hospital {
+    /// Whether an item of a category may be marked for an exam of this day (`YYYYMMDD`).
+    ///
+    /// # Errors
+    /// It took no part in an assessment that speaks for the day, or failed it.
+    pub fn accredited(&self, category: &str, item: u32, date: &str) -> Result<(), NotAccredited> {
+        let digits = |text: &str| text.replace('-', "");
+        let speaks = |a: &&Assessment| {
+            digits(&a.valid_from).as_str() <= date
+                && date <= digits(&a.valid_to).as_str()
+                && (a.categories.is_empty() || a.categories.iter().any(|c| c == category))
+                && (a.items.is_empty() || a.items.contains(&item))
+        };
+        // The latest round decides.
+        let latest = self.assessments.iter().filter(speaks).max_by_key(|a| digits(&a.valid_from));
+        match latest {
+            None => Err(NotAccredited::NotAssessed),
+            Some(a) if a.passed => Ok(()),
+            Some(_) => Err(NotAccredited::Failed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_round_that_speaks_for_the_day_decides() {
+        let register = Register::parse(
+            r#"
+            [[hospital]]
+            code = "H1"
+            name = "渝北区人民医院"
+            ae_titles = ["CT1"]
+            [[hospital.assessment]]
+            round = "2026-1"
+            passed = true
+            valid_from = "2026-01-01"
+            valid_to = "2026-12-31"
+            [[hospital.assessment]]
+            round = "2026-2"
+            passed = false
+            valid_from = "2026-07-01"
+            valid_to = "2026-12-31"
+            categories = ["CT"]
+            "#,
+        )
+        .unwrap();
+        let hospital = register.producer("CT1", None).unwrap();
+        assert_eq!(hospital.accredited("CT", 36, "20260310"), Ok(()));
+        assert_eq!(hospital.accredited("CT", 36, "20260810"), Err(NotAccredited::Failed));
+        assert_eq!(hospital.accredited("DR", 1, "20260810"), Ok(()));
+        assert_eq!(hospital.accredited("DR", 1, "20250810"), Err(NotAccredited::NotAssessed));
+        assert!(register.producer("X", Some("渝北区人民医院")).is_some());
+        assert!(register.producer("X", None).is_none());
+        assert!(Register::parse("[[hospital]]\ncod = 1\n").unwrap_err().contains("line 2"));
+    }
+}

@@ -1,0 +1,222 @@
+//! Wires the parts once: start, drain, stop. Knows every part, is known by none.
+
+use crate::codec::{Limits, Pool};
+use crate::config::{Config, ConfigError};
+use crate::exchange::register::Register;
+use crate::index::{Index, IndexError, SledIndex};
+use crate::ingest::{self, Ingest, Settings, now_ms};
+use crate::journal::{Event, Journal};
+use crate::procedure::{LoadError, Procedures, embedded, load};
+use crate::scp::Listener;
+use crate::store::{Store, walk};
+use crate::web::{App, router};
+use crate::work::{Runner, Shop};
+use axum::serve::ListenerExt;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Why a node does not start. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("storage.root {0}: {1}")]
+    Storage(PathBuf, io::Error),
+    #[error("index in {0}: {1}")]
+    Index(PathBuf, IndexError),
+    #[error("procedures are not valid:\n{}", .0.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n"))]
+    Procedures(Vec<LoadError>),
+    #[error("exchange.register {0}: {1}")]
+    Register(PathBuf, String),
+    #[error("recovery: {0}")]
+    Recovery(ingest::Failed),
+    #[error("{0} {1}:{2} cannot be listened on: {3}; is another node running there? see dimse.port and http.port")]
+    Port(&'static str, std::net::IpAddr, u16, io::Error),
+    #[error("a thread cannot be started: {0}")]
+    Thread(io::Error),
+}
+
+/// A running node.
+pub struct Node {
+    /// Where DICOM is spoken.
+    pub dicom: SocketAddr,
+    /// Where HTTP is spoken.
+    pub http: SocketAddr,
+    /// What jobs work with; also the way to look into the node.
+    pub shop: Arc<Shop>,
+    runner: Runner,
+    stop: watch::Sender<bool>,
+    edges: Vec<JoinHandle<()>>,
+}
+
+/// Files and index of a data root, opened and whole.
+pub struct Data {
+    /// Files.
+    pub store: Arc<Store>,
+    /// Facts.
+    pub index: Arc<SledIndex>,
+}
+
+/// Opens a data root for this process alone: finishes what a crash interrupted, and makes the index again if it must.
+///
+/// # Errors
+/// In use, damaged beyond what can be mended, or not writable.
+pub fn open_data(config: &Config) -> Result<Data, StartError> {
+    let root = &config.storage.root;
+    let store = Store::open(root).map_err(|e| StartError::Storage(root.clone(), e))?;
+    let folder = root.join("index");
+    let opened = SledIndex::open(&folder).map_err(|e| StartError::Index(folder.clone(), e))?;
+    let quiet = config.study.quiet_period;
+    if opened.must_rebuild && store.files().next().is_some() {
+        tracing::warn!("the index is missing, damaged or of another version: it is made again from the files");
+        let mut report = |n: u64| tracing::info!(instances = n, "indexed");
+        let (count, failed) = ingest::rebuild(&store, &opened.index, quiet, &mut report).map_err(StartError::Recovery)?;
+        tracing::info!(instances = count, failed = failed.len(), "the index is whole again");
+    }
+    let recovered = ingest::recover(&store, &opened.index, quiet).map_err(StartError::Recovery)?;
+    if recovered > 0 {
+        tracing::info!(instances = recovered, "objects that a crash interrupted are indexed");
+    }
+    Ok(Data { store: Arc::new(store), index: Arc::new(opened.index) })
+}
+
+/// Reads the configured procedures, or the built-in ones.
+///
+/// # Errors
+/// Every fault, with file and line.
+pub fn procedures(root: Option<&Path>) -> Result<Procedures, StartError> {
+    let Some(root) = root else { return load(embedded::FILES).map_err(StartError::Procedures) };
+    let unreadable = |path: &Path, e: io::Error| {
+        StartError::Procedures(vec![LoadError { file: path.display().to_string(), line: None, message: e.to_string() }])
+    };
+    let mut files = Vec::new();
+    for path in walk(root.to_path_buf()) {
+        let path = path.map_err(|e| unreadable(root, e))?;
+        if path.extension().is_some_and(|e| e == "toml") {
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            files.push((name, std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?));
+        }
+    }
+    load(&files).map_err(StartError::Procedures)
+}
+
+fn register(path: Option<&Path>) -> Result<Register, StartError> {
+    let Some(path) = path else {
+        tracing::warn!("no exchange.register is configured: every study will wait for review, none is marked");
+        return Ok(Register::default());
+    };
+    let wrong = |e: String| StartError::Register(path.into(), e);
+    Register::parse(&std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?).map_err(wrong)
+}
+
+/// One recorder for the process, whatever number of nodes runs in it.
+fn recorder() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let make = || {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let _ = metrics::set_global_recorder(recorder);
+        handle
+    };
+    HANDLE.get_or_init(make).clone()
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get)
+}
+
+impl Node {
+    /// Starts a node; `program` is the executable whose `decode-worker` decodes pixels.
+    ///
+    /// # Errors
+    /// What is wrong and what to do about it. Nothing keeps running.
+    pub async fn start(config: &Config, program: PathBuf) -> Result<Node, StartError> {
+        let metrics = recorder();
+        let procedures = Arc::new(procedures(config.procedures.root.as_deref())?);
+        let register = Arc::new(register(config.exchange.register.as_deref())?);
+        let Data { store, index } = open_data(config)?;
+        let index: Arc<dyn Index> = index;
+        let journal_path = config.storage.root.join("journal.jsonl");
+        let journal = Journal::open(&journal_path).map_err(|e| StartError::Storage(journal_path.clone(), e))?;
+        let journal = Arc::new(journal);
+        let workers = if config.codec.workers == 0 { processors() } else { config.codec.workers };
+        let limits = Limits { workers, memory_mib: config.codec.memory_mib, time: Duration::from_secs(config.codec.seconds) };
+        let pool = Arc::new(Pool::new(program, limits));
+        let settings = Settings {
+            aet: config.dimse.aet.clone(),
+            reserve_bytes: config.storage.reserve_mib << 20,
+            max_object_mib: config.storage.max_object_mib,
+            quiet_period: config.study.quiet_period,
+        };
+        let ingest = Ingest::start(store.clone(), index.clone(), settings).map_err(StartError::Thread)?;
+        let ingest = Arc::new(ingest);
+        let dimse = &config.dimse;
+        let listener = Listener::bind(dimse, ingest.clone(), journal.clone()).await;
+        let listener = listener.map_err(|e| StartError::Port("DICOM", dimse.bind, dimse.port, e))?;
+        let port_error = |e| StartError::Port("HTTP", config.http.bind, config.http.port, e);
+        let socket = TcpListener::bind((config.http.bind, config.http.port)).await.map_err(port_error)?;
+        let http = socket.local_addr().map_err(port_error)?;
+        let dicom = listener.address().map_err(|e| StartError::Port("DICOM", dimse.bind, dimse.port, e))?;
+        let app = App {
+            store: store.clone(),
+            index: index.clone(),
+            ingest: ingest.clone(),
+            pool: pool.clone(),
+            journal: journal.clone(),
+            metrics,
+            config: config.http.clone(),
+            reserve_bytes: config.storage.reserve_mib << 20,
+        };
+        let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal });
+        let runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;
+        record(&shop.journal, Event::Started { version: env!("CARGO_PKG_VERSION").into() });
+        let (stop, stopped) = watch::channel(false);
+        let edges = vec![
+            tokio::spawn(listener.run(wait(stopped.clone()))),
+            tokio::spawn(async move {
+                let service = router(Arc::new(app)).into_make_service_with_connect_info::<SocketAddr>();
+                let socket = socket.tap_io(|stream| drop(stream.set_nodelay(true)));
+                if let Err(e) = axum::serve(socket, service).with_graceful_shutdown(wait(stopped)).await {
+                    tracing::error!(error = %e, "the HTTP server ended");
+                }
+            }),
+        ];
+        tracing::info!(dicom = %dicom, aet = dimse.aet, http = %http, "Hutong is ready");
+        Ok(Node { dicom, http, shop, runner, stop, edges })
+    }
+
+    /// Stops accepting, lets what is under way end, closes.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for edge in self.edges {
+            // A client that never ends its request must not hold the node up for ever.
+            let _ = tokio::time::timeout(Duration::from_secs(40), edge).await;
+        }
+        let (runner, shop) = (self.runner, self.shop);
+        let rest = tokio::task::spawn_blocking(move || {
+            runner.stop();
+            shop.ingest.stop();
+            record(&shop.journal, Event::Stopped);
+        });
+        let _ = rest.await;
+        tracing::info!("Hutong has stopped");
+    }
+}
+
+fn record(journal: &Journal, event: Event) {
+    if let Err(e) = journal.append(event, now_ms(), true) {
+        tracing::error!(error = %e, "the journal cannot be written");
+    }
+}
+
+async fn wait(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,11 @@
+//! The only door out: stored objects as they are, their frames, their metadata, pictures of them, and marked copies.
+//!
+//! Never reads a whole object into memory where a frame will do.
+
+mod explicit;
+mod frames;
+mod object;
+pub mod render;
+
+pub use explicit::{Explicit, NoCopy, marked_copy, transcoded};
+pub use object::{Object, ObjectError};

@@ -1,0 +1,139 @@
+//! A stored object, opened: its data set without bulk values, and where these lie.
+
+use crate::dicom::dataset::{self, Limits, ParseError, Parsed, Seeking};
+use crate::dicom::part10::FileMeta;
+use crate::dicom::{DataSet, Syntax};
+use crate::index::InstanceRow;
+use crate::store::{Key, Store};
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Take};
+use std::sync::Arc;
+
+/// Why a stored object cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// The disk failed, or the file is gone.
+    #[error("reading the stored object failed: {0}")]
+    Io(#[from] io::Error),
+    /// It is damaged.
+    #[error("the stored object is damaged: {0}")]
+    Parse(#[from] ParseError),
+    /// Its pixels cannot be had.
+    #[error("{0}")]
+    Pixels(String),
+}
+
+/// A deflated object is not inflated beyond this, bytes.
+const INFLATED: u64 = 2 << 30;
+
+/// See the module.
+pub struct Object {
+    pub(super) bytes: Bytes,
+    /// How its data set is written.
+    pub syntax: Syntax,
+    /// Its transfer syntax.
+    pub transfer_syntax: String,
+    /// Its elements; values over the limit are deferred.
+    pub data_set: DataSet,
+}
+
+/// Where the data set is: in a file from some byte on, or inflated in memory.
+pub(super) enum Bytes {
+    File(File, u64),
+    Memory(Arc<[u8]>),
+}
+
+impl Object {
+    /// Opens a stored instance. Values over `value_limit` bytes, pixel data always, are deferred.
+    ///
+    /// # Errors
+    /// It is gone or damaged.
+    pub fn open(store: &Store, row: &InstanceRow, value_limit: u64) -> Result<Object, ObjectError> {
+        let (file, meta) = store.open_object(&key_of(row))?;
+        Object::read(file, &meta, value_limit)
+    }
+
+    /// Reads an open file after its meta header.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn read(mut file: File, meta: &FileMeta, value_limit: u64) -> Result<Object, ObjectError> {
+        let syntax = Syntax::of(&meta.transfer_syntax);
+        let length = file.metadata()?.len().saturating_sub(meta.data_set_at);
+        file.seek(SeekFrom::Start(meta.data_set_at))?;
+        let limits = |total| Limits { value: value_limit, stop_at_pixels: false, partial: false, total: Some(total) };
+        let (bytes, Parsed { data_set, .. }) = if syntax.deflated {
+            let mut inflated = Vec::new();
+            flate2::read::DeflateDecoder::new(BufReader::new(&file)).take(INFLATED).read_to_end(&mut inflated)?;
+            let parsed = dataset::parse(&mut Seeking(Cursor::new(&inflated)), syntax, limits(inflated.len() as u64))?;
+            (Bytes::Memory(inflated.into()), parsed)
+        } else {
+            let mut source = Seeking(SkippingReader(BufReader::with_capacity(1 << 14, &file)));
+            let parsed = match dataset::parse(&mut source, syntax, limits(length)) {
+                Ok(parsed) => parsed,
+                // Pixel data that were cut off before they were sent: everything before them still counts.
+                Err(ParseError::Overrun { tag, .. } | ParseError::Ended(tag)) if dataset::is_pixel_data(tag) => {
+                    file.seek(SeekFrom::Start(meta.data_set_at))?;
+                    let limits = Limits { stop_at_pixels: true, ..limits(length) };
+                    dataset::parse(&mut Seeking(SkippingReader(BufReader::new(&file))), syntax, limits)?
+                }
+                Err(e) => return Err(e.into()),
+            };
+            (Bytes::File(file, meta.data_set_at), parsed)
+        };
+        Ok(Object { bytes, syntax, transfer_syntax: meta.transfer_syntax.clone(), data_set })
+    }
+
+    /// Bytes of the data set from `offset`, at most `length`.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn range(&self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        match &self.bytes {
+            Bytes::File(file, start) => {
+                let mut file = file.try_clone()?;
+                file.seek(SeekFrom::Start(start + offset))?;
+                file.take(length).read_to_end(&mut out)?;
+            }
+            Bytes::Memory(bytes) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let to = from.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)).min(bytes.len());
+                out.extend_from_slice(bytes.get(from..to).unwrap_or_default());
+            }
+        }
+        Ok(out)
+    }
+
+    /// The data set as stored, from a file that was opened for it.
+    ///
+    /// # Errors
+    /// The file is gone or damaged.
+    pub fn stored_bytes(store: &Store, row: &InstanceRow) -> io::Result<Take<File>> {
+        let (mut file, meta) = store.open_object(&key_of(row))?;
+        file.seek(SeekFrom::Start(meta.data_set_at))?;
+        Ok(file.take(row.length))
+    }
+}
+
+pub(super) fn key_of(row: &InstanceRow) -> Key {
+    Key { study: row.study.clone(), series: row.series.clone(), sop_instance: row.sop_instance.clone() }
+}
+
+/// Seeks within the buffer where it can, so that many small elements cost few system calls.
+struct SkippingReader<'a>(BufReader<&'a File>);
+
+impl Read for SkippingReader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl Seek for SkippingReader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match to {
+            SeekFrom::Current(n) => self.0.seek_relative(n).map(|()| 0),
+            other => self.0.seek(other),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What DIMSE drives: the listener and, one file each, the services it gives.
+
+mod echo;
+mod listener;
+mod policy;
+mod store;
+
+pub use listener::Listener;

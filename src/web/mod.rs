@@ -1,0 +1,14 @@
+//! What HTTP drives: DICOMweb on two roots (PS3.18), the API, health and metrics.
+//!
+//! `/dicom-web` shows the owner everything; `/exchange/dicom-web` shows recognised studies and their marked copies only.
+
+mod accept;
+mod api;
+mod multipart;
+mod problem;
+mod qido;
+mod router;
+mod stow;
+mod wado;
+
+pub use router::{App, router};

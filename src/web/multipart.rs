@@ -1,0 +1,97 @@
+//! Streams between threads that block and tasks that must not: bodies out of readers, readers out of bodies.
+
+use axum::body::{Body, Bytes};
+use std::io::{self, Read, Write};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// Bytes handed over at a time.
+const CHUNK: usize = 1 << 18;
+/// Chunks that may wait: memory is bounded by this whatever the object's size.
+const WAITING: usize = 4;
+
+/// Runs `write` on a blocking thread; what it writes is the body. An error cuts the body off, so that nobody takes it for whole.
+pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) -> Body {
+    let (sender, receiver) = channel::<io::Result<Bytes>>(WAITING);
+    tokio::task::spawn_blocking(move || {
+        let mut writer = Writer { sender, buffer: Vec::with_capacity(CHUNK) };
+        if let Err(e) = write(&mut writer).and_then(|()| writer.flush()) {
+            if e.kind() != io::ErrorKind::BrokenPipe {
+                tracing::warn!(error = %e, "a response was cut off");
+            }
+            let _ = writer.sender.blocking_send(Err(e));
+        }
+    });
+    Body::from_stream(futures_util::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) }))
+}
+
+/// Where a blocking thread writes a body.
+pub struct Writer {
+    sender: Sender<io::Result<Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        self.sender.blocking_send(Ok(chunk.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// What a blocking thread reads of a body that a task receives.
+pub struct ChunkReader {
+    receiver: Receiver<io::Result<Bytes>>,
+    now: Bytes,
+}
+
+/// The two ends of a bounded stream of chunks.
+pub fn pipe() -> (Sender<io::Result<Bytes>>, ChunkReader) {
+    let (sender, receiver) = channel(WAITING);
+    (sender, ChunkReader { receiver, now: Bytes::new() })
+}
+
+impl Read for ChunkReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.now.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.now = chunk?,
+                None => return Ok(0),
+            }
+        }
+        let count = buf.len().min(self.now.len());
+        let now = self.now.split_to(count);
+        if let Some(room) = buf.get_mut(..count) {
+            room.copy_from_slice(&now);
+        }
+        Ok(count)
+    }
+}
+
+/// The boundary of every multipart answer; long enough not to occur in an image by chance.
+pub const BOUNDARY: &str = "hutong-7a1f0c5e9b3d4826a4e2f18b6c0d57933e41";
+
+/// Opens a part.
+///
+/// # Errors
+/// The reader of the body went away.
+pub fn part(out: &mut Writer, content_type: &str, location: &str) -> io::Result<()> {
+    write!(out, "\r\n--{BOUNDARY}\r\nContent-Type: {content_type}\r\nContent-Location: {location}\r\n\r\n")
+}
+
+/// Closes the body.
+///
+/// # Errors
+/// The reader of the body went away.
+pub fn end(out: &mut Writer) -> io::Result<()> {
+    write!(out, "\r\n--{BOUNDARY}--\r\n")
+}

@@ -1,0 +1,385 @@
+//! WADO-RS (PS3.18 10.4): objects, metadata, frames, bulk data and pictures, as streams.
+
+use super::accept::{self, Range};
+use super::multipart::{BOUNDARY, Writer, body, end, part};
+use super::problem::{Problem, task_failed};
+use super::router::{App, Root};
+use crate::dicom::dataset::Value;
+use crate::dicom::{DataSet, Tag, Uid, json as dicom_json, part10, uids};
+use crate::index::{InstanceRow, Query as Search};
+use crate::ingest::now_ms;
+use crate::journal::Event;
+use crate::retrieve::render::{Window, encode, picture};
+use crate::retrieve::{Object, transcoded};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Query};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use image::ImageFormat;
+use serde_json::Value as Json;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+type Parameters = Query<Vec<(String, String)>>;
+
+/// Values up to this length stand in metadata; longer ones are bulk data.
+const INLINE: u64 = 1 << 16;
+
+/// Everything a retrieve request comes with.
+pub struct Asked {
+    app: Arc<App>,
+    root: Root,
+    headers: HeaderMap,
+    query: Vec<(String, String)>,
+    peer: String,
+}
+
+impl axum::extract::FromRequestParts<Arc<App>> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, app: &Arc<App>) -> Result<Asked, Problem> {
+        let Query(query): Parameters = Query::try_from_uri(&parts.uri).map_err(|e| Problem::bad(e.body_text()))?;
+        let root = parts.extensions.get::<Root>().copied().ok_or_else(|| Problem::unknown("this root"))?;
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(String::new, |c| c.0.ip().to_string());
+        Ok(Asked { app: app.clone(), root, headers: parts.headers.clone(), query, peer })
+    }
+}
+
+impl Asked {
+    fn url(&self) -> String {
+        self.root.url(&self.app, &self.headers)
+    }
+
+    fn ranges(&self) -> Vec<Range> {
+        accept::ranges(&self.headers, &self.query)
+    }
+
+    /// The instances that a path names and this root shows.
+    async fn rows(&self, study: &str, series: Option<&str>, instance: Option<&str>) -> Result<Vec<InstanceRow>, Problem> {
+        let uid = |text: &str| Uid::parse(text).map_err(|e| Problem::bad(e.to_string()));
+        let search = Search {
+            view: self.root.view,
+            study: Some(uid(study)?),
+            series: series.map(uid).transpose()?,
+            keys: vec![],
+            offset: 0,
+            limit: usize::MAX,
+        };
+        let instance = instance.map(uid).transpose()?;
+        let app = self.app.clone();
+        let page = tokio::task::spawn_blocking(move || app.index.instances(&search)).await.map_err(task_failed)??;
+        let rows: Vec<InstanceRow> =
+            page.rows.into_iter().map(|(_, _, row)| row).filter(|row| instance.as_ref().is_none_or(|i| *i == row.sop_instance)).collect();
+        if rows.is_empty() { Err(Problem::unknown("what the path names")) } else { Ok(rows) }
+    }
+
+    fn record(&self, rows: &[InstanceRow]) {
+        let Some(first) = rows.first() else { return };
+        let event = Event::Retrieved {
+            view: format!("{:?}", self.root.view).to_lowercase(),
+            study: first.study.to_string(),
+            by: self.peer.clone(),
+            instances: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+        };
+        if let Err(e) = self.app.journal.append(event, now_ms(), false) {
+            tracing::error!(error = %e, "the journal cannot be written");
+        }
+    }
+}
+
+/// `GET /studies/{study}`
+pub async fn study(asked: Asked, Path(study): Path<String>) -> Result<Response, Problem> {
+    let rows = asked.rows(&study, None, None).await?;
+    objects(&asked, rows, false).await
+}
+
+/// `GET /studies/{study}/series/{series}`
+pub async fn series(asked: Asked, Path((study, series)): Path<(String, String)>) -> Result<Response, Problem> {
+    let rows = asked.rows(&study, Some(&series), None).await?;
+    objects(&asked, rows, false).await
+}
+
+/// `GET /studies/{study}/series/{series}/instances/{instance}`
+pub async fn instance(asked: Asked, Path((study, series, instance)): Path<(String, String, String)>) -> Result<Response, Problem> {
+    let rows = asked.rows(&study, Some(&series), Some(&instance)).await?;
+    objects(&asked, rows, true).await
+}
+
+/// How an object goes out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Stored,
+    Explicit,
+}
+
+/// Implicit VR and Big Endian never go out (8.7.3); the default is Explicit VR Little Endian.
+fn form_of(range: &Range, row: &InstanceRow) -> Result<Form, Problem> {
+    let retired = matches!(
+        row.transfer_syntax.as_str(),
+        uids::IMPLICIT_VR_LITTLE_ENDIAN | crate::dicom::syntax::EXPLICIT_VR_BIG_ENDIAN | "1.2.840.113619.5.2"
+    );
+    match range.parameter("transfer-syntax") {
+        Some("*") if retired => Ok(Form::Explicit),
+        Some("*") => Ok(Form::Stored),
+        Some(wanted) if wanted == row.transfer_syntax && !retired => Ok(Form::Stored),
+        None | Some(uids::EXPLICIT_VR_LITTLE_ENDIAN) if row.transfer_syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN => Ok(Form::Stored),
+        None | Some(uids::EXPLICIT_VR_LITTLE_ENDIAN) => Ok(Form::Explicit),
+        Some(other) => Err(Problem::unacceptable(format!(
+            "transfer syntax {other} cannot be made here; ask for 1.2.840.10008.1.2.1 or *"
+        ))),
+    }
+}
+
+async fn objects(asked: &Asked, rows: Vec<InstanceRow>, single_allowed: bool) -> Result<Response, Problem> {
+    let (_, range) = accept::choose(&asked.ranges(), &["application/dicom"])?;
+    let single = range.media == "application/dicom";
+    if single && !single_allowed {
+        return Err(Problem::unacceptable("several objects need multipart/related; type=\"application/dicom\""));
+    }
+    let forms: Result<Vec<Form>, Problem> = rows.iter().map(|r| form_of(&range, r)).collect();
+    let forms = forms?;
+    // The first object is tried before the answer begins, so that what cannot be decoded is an honest 406.
+    if let (Some(row), Some(Form::Explicit)) = (rows.first(), forms.first()) {
+        let (app, row) = (asked.app.clone(), row.clone());
+        tokio::task::spawn_blocking(move || transcoded(&app.store, &row, &app.pool).map(|_| ())).await.map_err(task_failed)??;
+    }
+    asked.record(&rows);
+    let (app, url) = (asked.app.clone(), asked.url());
+    let content_type = if single {
+        "application/dicom".to_string()
+    } else {
+        format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}")
+    };
+    let body = body(move |out| {
+        for (row, form) in rows.iter().zip(forms) {
+            if !single {
+                let location = format!("{url}/studies/{}/series/{}/instances/{}", row.study, row.series, row.sop_instance);
+                part(out, "application/dicom", &location)?;
+            }
+            write_object(&app, row, form, out)?;
+        }
+        if single { Ok(()) } else { end(out) }
+    });
+    Ok(([(header::CONTENT_TYPE, content_type)], body).into_response())
+}
+
+fn write_object(app: &App, row: &InstanceRow, form: Form, out: &mut Writer) -> io::Result<()> {
+    let transfer_syntax = if form == Form::Stored { row.transfer_syntax.clone() } else { uids::EXPLICIT_VR_LITTLE_ENDIAN.into() };
+    let meta = part10::Meta {
+        sop_class: row.sop_class.clone(),
+        sop_instance: row.sop_instance.clone(),
+        transfer_syntax,
+        sending_aet: "HUTONG".into(),
+        receiving_aet: String::new(),
+    };
+    out.write_all(&meta.to_plain_bytes())?;
+    match form {
+        Form::Stored => io::copy(&mut Object::stored_bytes(&app.store, row)?, out)?,
+        Form::Explicit => io::copy(&mut transcoded(&app.store, row, &app.pool).map_err(io::Error::other)?, out)?,
+    };
+    Ok(())
+}
+
+/// `GET …/metadata` of a study.
+pub async fn study_metadata(asked: Asked, Path(study): Path<String>) -> Result<Response, Problem> {
+    let rows = asked.rows(&study, None, None).await?;
+    metadata(&asked, rows)
+}
+
+/// `GET …/metadata` of a series.
+pub async fn series_metadata(asked: Asked, Path((study, series)): Path<(String, String)>) -> Result<Response, Problem> {
+    let rows = asked.rows(&study, Some(&series), None).await?;
+    metadata(&asked, rows)
+}
+
+/// `GET …/metadata` of an instance.
+pub async fn instance_metadata(asked: Asked, Path((study, series, instance)): Path<(String, String, String)>) -> Result<Response, Problem> {
+    let rows = asked.rows(&study, Some(&series), Some(&instance)).await?;
+    metadata(&asked, rows)
+}
+
+fn metadata(asked: &Asked, rows: Vec<InstanceRow>) -> Result<Response, Problem> {
+    accept::choose(&asked.ranges(), &["application/dicom+json", "application/json"])?;
+    let (app, url) = (asked.app.clone(), asked.url());
+    let body = body(move |out| {
+        out.write_all(b"[")?;
+        for (i, row) in rows.iter().enumerate() {
+            if i > 0 {
+                out.write_all(b",")?;
+            }
+            let object = Object::open(&app.store, row, INLINE).map_err(io::Error::other)?;
+            let base = format!("{url}/studies/{}/series/{}/instances/{}", row.study, row.series, row.sop_instance);
+            let json = dicom_json::of_data_set(&object.data_set, &|path| format!("{base}/bulkdata/{path}"));
+            serde_json::to_writer(&mut *out, &Json::Object(json)).map_err(io::Error::other)?;
+        }
+        out.write_all(b"]")
+    });
+    Ok(([(header::CONTENT_TYPE, "application/dicom+json")], body).into_response())
+}
+
+/// `GET …/bulkdata/{path}`: the value at a path of tags and item numbers, as metadata names it.
+pub async fn bulkdata(
+    asked: Asked,
+    Path((study, series, instance, path)): Path<(String, String, String, String)>,
+) -> Result<Response, Problem> {
+    let row = one(asked.rows(&study, Some(&series), Some(&instance)).await?)?;
+    let app = asked.app.clone();
+    let location = format!("{}/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}", asked.url());
+    let bytes = tokio::task::spawn_blocking(move || {
+        let object = Object::open(&app.store, &row, INLINE)?;
+        let value = find(&object.data_set, &path).ok_or_else(|| Problem::unknown("this bulk data"))?;
+        match value {
+            Value::Bytes(bytes) => Ok(bytes.clone()),
+            Value::Deferred(extent) => object.range(extent.offset, extent.length).map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string())),
+            Value::Fragments(_) => {
+                let layout = object.layout()?;
+                let mut all = Vec::new();
+                for n in 0..layout.frames {
+                    all.extend(object.frame(n, &layout, &app.pool).map_err(|e| Problem::unacceptable(e.to_string()))?.bytes);
+                }
+                Ok(all)
+            }
+            Value::Items(_) => Err(Problem::bad("the path names a sequence")),
+        }
+    });
+    let bytes = bytes.await.map_err(task_failed)??;
+    Ok(octets(&asked, vec![(location, bytes)]))
+}
+
+fn find<'a>(data_set: &'a DataSet, path: &str) -> Option<&'a Value> {
+    let mut parts = path.split('/');
+    let number = u32::from_str_radix(parts.next()?, 16).ok()?;
+    let [a, b, c, d] = number.to_be_bytes();
+    let element = data_set.get(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))?;
+    match (parts.next(), &element.value) {
+        (None, value) => Some(value),
+        (Some(item), Value::Items(items)) => find(items.get(item.parse::<usize>().ok()?)?, &parts.collect::<Vec<_>>().join("/")),
+        _ => None,
+    }
+}
+
+/// `GET …/frames/{list}`: decoded frames as octets, in the order asked for.
+pub async fn frames(
+    asked: Asked,
+    Path((study, series, instance, list)): Path<(String, String, String, String)>,
+) -> Result<Response, Problem> {
+    accept::choose(&asked.ranges(), &["application/octet-stream"])?;
+    let numbers: Result<Vec<u32>, _> = list.split(',').map(|n| n.trim().parse::<u32>()).collect();
+    let numbers = numbers.ok().filter(|n| !n.contains(&0)).ok_or_else(|| Problem::bad("frames are numbers from 1, with commas between"))?;
+    let row = one(asked.rows(&study, Some(&series), Some(&instance)).await?)?;
+    asked.record(std::slice::from_ref(&row));
+    let app = asked.app.clone();
+    let base = format!("{}/studies/{study}/series/{series}/instances/{instance}/frames", asked.url());
+    let parts = tokio::task::spawn_blocking(move || {
+        let object = Object::open(&app.store, &row, INLINE)?;
+        let layout = object.layout().map_err(|_| Problem::unknown("a frame: the object is no image"))?;
+        let mut parts = Vec::new();
+        for number in numbers {
+            if number > layout.frames {
+                return Err(Problem::unknown(&format!("frame {number} of {}", layout.frames)));
+            }
+            let frame = object.frame(number - 1, &layout, &app.pool).map_err(|e| Problem::unacceptable(e.to_string()))?;
+            parts.push((format!("{base}/{number}"), frame.bytes));
+        }
+        Ok(parts)
+    });
+    Ok(octets(&asked, parts.await.map_err(task_failed)??))
+}
+
+/// Octets in one part each, or bare when a single part was asked for bare.
+fn octets(asked: &Asked, mut parts: Vec<(String, Vec<u8>)>) -> Response {
+    let bare = asked.ranges().first().is_some_and(|r| r.media == "application/octet-stream");
+    if bare && parts.len() == 1 && let Some((_, bytes)) = parts.pop() {
+        return ([(header::CONTENT_TYPE, "application/octet-stream")], Body::from(bytes)).into_response();
+    }
+    let kind = format!("application/octet-stream; transfer-syntax={}", uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let body = body(move |out| {
+        for (location, bytes) in &parts {
+            part(out, &kind, location)?;
+            out.write_all(bytes)?;
+        }
+        end(out)
+    });
+    let content_type = format!("multipart/related; type=\"application/octet-stream\"; boundary={BOUNDARY}");
+    ([(header::CONTENT_TYPE, content_type)], body).into_response()
+}
+
+/// `GET …/rendered` of a study: its middle image.
+pub async fn study_rendered(asked: Asked, Path(study): Path<String>) -> Result<Response, Problem> {
+    let rows = asked.rows(&study, None, None).await?;
+    rendered(&asked, middle(rows)?, None).await
+}
+
+/// `GET …/rendered` of a series: its middle image.
+pub async fn series_rendered(asked: Asked, Path((study, series)): Path<(String, String)>) -> Result<Response, Problem> {
+    let rows = asked.rows(&study, Some(&series), None).await?;
+    rendered(&asked, middle(rows)?, None).await
+}
+
+/// `GET …/rendered` of an instance.
+pub async fn instance_rendered(asked: Asked, Path((study, series, instance)): Path<(String, String, String)>) -> Result<Response, Problem> {
+    let row = one(asked.rows(&study, Some(&series), Some(&instance)).await?)?;
+    rendered(&asked, row, None).await
+}
+
+/// `GET …/frames/{frame}/rendered`
+pub async fn frame_rendered(
+    asked: Asked,
+    Path((study, series, instance, frame)): Path<(String, String, String, String)>,
+) -> Result<Response, Problem> {
+    let row = one(asked.rows(&study, Some(&series), Some(&instance)).await?)?;
+    let number = frame.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(|| Problem::bad("a frame is a number from 1"))?;
+    rendered(&asked, row, Some(number)).await
+}
+
+fn one(rows: Vec<InstanceRow>) -> Result<InstanceRow, Problem> {
+    rows.into_iter().next().ok_or_else(|| Problem::unknown("what the path names"))
+}
+
+fn middle(rows: Vec<InstanceRow>) -> Result<InstanceRow, Problem> {
+    let images: Vec<InstanceRow> = rows.into_iter().filter(|r| r.pixels_at.is_some()).collect();
+    let middle = images.len() / 2;
+    images.into_iter().nth(middle).ok_or_else(|| Problem::unacceptable("there is no image to render"))
+}
+
+async fn rendered(asked: &Asked, row: InstanceRow, frame: Option<u32>) -> Result<Response, Problem> {
+    let (media, _) = accept::choose(&asked.ranges(), &["image/jpeg", "image/png", "image/gif"])?;
+    let format = match media {
+        "image/png" => ImageFormat::Png,
+        "image/gif" => ImageFormat::Gif,
+        _ => ImageFormat::Jpeg,
+    };
+    let window = asked.query.iter().find(|(name, _)| name == "window").map(|(_, v)| window(v)).transpose()?;
+    asked.record(std::slice::from_ref(&row));
+    let app = asked.app.clone();
+    let bytes = tokio::task::spawn_blocking(move || {
+        let object = Object::open(&app.store, &row, 1 << 22)?;
+        let layout = object.layout().map_err(|e| Problem::unacceptable(format!("it cannot be rendered: {e}")))?;
+        let number = frame.map_or(layout.frames / 2, |n| n - 1);
+        if number >= layout.frames {
+            return Err(Problem::unknown(&format!("frame {} of {}", number + 1, layout.frames)));
+        }
+        let picture = picture(&object, number, window, &app.pool).map_err(|e| Problem::unacceptable(format!("it cannot be rendered: {e}")))?;
+        encode(&picture, format).map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+    });
+    let bytes = bytes.await.map_err(task_failed)??;
+    Ok(([(header::CONTENT_TYPE, media)], bytes).into_response())
+}
+
+/// `window=center,width,function` (8.3.5.1.4); all three are required.
+fn window(text: &str) -> Result<Window, Problem> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let wrong = || Problem::bad("window is center,width,function with function linear, linear-exact or sigmoid");
+    match parts.as_slice() {
+        [center, width, "linear" | "linear-exact"] => {
+            let (center, width) = (center.parse().map_err(|_| wrong())?, width.parse().map_err(|_| wrong())?);
+            if !f64::is_finite(center) || !(1.0..=1e9).contains(&width) {
+                return Err(wrong());
+            }
+            Ok(Window { center, width })
+        }
+        [_, _, "sigmoid"] => Err(Problem::bad("the sigmoid function is not rendered yet")),
+        _ => Err(wrong()),
+    }
+}

@@ -1,0 +1,198 @@
+//! From a settled study to its verdict.
+
+use super::{JobError, Shop};
+use crate::codec::{DecodeError, samples};
+use crate::dicom::{Uid, syntax, tags};
+use crate::exam::facts::{InstanceInput, SeriesInput, study_facts};
+use crate::exam::finding::{Finding, Level};
+use crate::exam::lifecycle::{Event, State, step};
+use crate::exam::quality::{identity, pixels};
+use crate::exam::verdict::{self, NotAccredited, Outcome, Verdict};
+use crate::exam::{classify, complete};
+use crate::index::{InstanceRow, Job, JobKind, SeriesRow, StudyRow, Transition};
+use crate::ingest::now_ms;
+use crate::journal::Event as Record;
+use crate::mark::derive;
+use crate::retrieve::Object;
+
+type Contents = Vec<(SeriesRow, Vec<InstanceRow>)>;
+
+/// Does an assess job.
+pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
+    let Some(study) = shop.index.study(&job.study)? else { return Ok(shop.index.reschedule(job, None)?) };
+    if study.revision != job.revision {
+        return Ok(());
+    }
+    // Settled first: a crash from here on finds the study settled and the job still there.
+    let state = if study.state == State::Receiving { step(study.state, Event::Quiet)? } else { State::Settled };
+    if !transition(shop, job, state, None, None, None)? {
+        return Ok(());
+    }
+    let contents = shop.index.contents(&job.study)?;
+    let verdict = assess(shop, &study, &contents)?;
+    let state = step(state, Event::Assessed(verdict.outcome))?;
+    let next = (verdict.outcome == Outcome::Accept).then(|| Job {
+        kind: JobKind::Render,
+        study: job.study.clone(),
+        revision: job.revision,
+        due_ms: now_ms(),
+        attempts: 0,
+    });
+    let recognised = (verdict.outcome != Outcome::Accept).then(std::collections::BTreeSet::new);
+    let record = Record::Judged {
+        study: job.study.to_string(),
+        revision: job.revision,
+        outcome: format!("{:?}", verdict.outcome).to_lowercase(),
+        items: verdict.accepted().map(|i| i.number).collect(),
+        procedures: verdict.procedures.clone(),
+    };
+    let outcome = verdict.outcome;
+    if transition(shop, job, state, Some(verdict), recognised, Some(next))? {
+        shop.journal.append(record, now_ms(), true)?;
+        metrics::counter!("hutong_verdicts_total", "outcome" => format!("{outcome:?}").to_lowercase()).increment(1);
+        tracing::info!(study = %job.study, revision = job.revision, outcome = ?outcome, "verdict reached");
+    }
+    Ok(())
+}
+
+/// Applies a step; `next` given means that the job is done.
+fn transition(
+    shop: &Shop,
+    job: &Job,
+    state: State,
+    verdict: Option<Verdict>,
+    recognised: Option<std::collections::BTreeSet<Uid>>,
+    next: Option<Option<Job>>,
+) -> Result<bool, crate::index::IndexError> {
+    shop.index.transition(&Transition {
+        study: job.study.clone(),
+        revision: job.revision,
+        state,
+        verdict,
+        recognised,
+        done: next.is_some().then_some(job.kind),
+        next: next.flatten(),
+    })
+}
+
+/// Judges a study as it is stored now.
+///
+/// # Errors
+/// Decoders cannot be run: the verdict must wait.
+pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents) -> Result<Verdict, JobError> {
+    let originals: Vec<&(SeriesRow, Vec<InstanceRow>)> = contents.iter().filter(|(s, _)| !s.marked).collect();
+    let inputs: Vec<SeriesInput<'_>> = originals
+        .iter()
+        .map(|(series, rows)| SeriesInput {
+            uid: &series.series,
+            attributes: &series.attributes,
+            instances: rows.iter().map(|r| InstanceInput { uid: &r.sop_instance, attributes: &r.attributes }).collect(),
+        })
+        .collect();
+    let date: String = study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect();
+    let region = shop.procedures.region_for(&date);
+    let facts = study_facts(&study.attributes, &inputs);
+    let classification = region.map(|r| classify::classify(r, &shop.procedures.vocabulary, &facts)).unwrap_or_default();
+    let limits = &shop.procedures.quality;
+    let today = today();
+    let mut findings = identity::check(
+        &identity::Input { study: &study.attributes, patients_differ: study.patients_differ, today: &today },
+        &limits.identity,
+    );
+    if let Some(region) = region {
+        findings.extend(complete::check(&facts, &classification.recognised, region, &limits.completeness));
+    }
+    for (series, rows) in &originals {
+        let carries = |row: &&InstanceRow| {
+            classification.recognised.iter().any(|r| r.series.contains(&series.series) && (r.images.is_empty() || r.images.contains(&row.sop_instance)))
+        };
+        for row in rows.iter().filter(carries) {
+            findings.extend(check_instance(shop, series, row)?);
+        }
+    }
+    let hospital = shop.register.producer(&study.sender, study.attributes.text(tags::INSTITUTION_NAME));
+    let accredited = |item: u32| {
+        let hospital = hospital.ok_or(NotAccredited::UnknownHospital)?;
+        let category = region.and_then(|r| r.item(item)).map_or("", |i| i.category.as_str());
+        hospital.accredited(category, item, &date)
+    };
+    Ok(verdict::judge(verdict::Input {
+        study: &study.study,
+        revision: study.revision,
+        region,
+        procedures: &shop.procedures.digest,
+        hospital: hospital.map(|h| h.code.clone()),
+        classification,
+        findings,
+        accredited: &accredited,
+    }))
+}
+
+/// G-01, G-02 and the pixel checks: every frame of an image is decoded once.
+fn check_instance(shop: &Shop, series: &SeriesRow, row: &InstanceRow) -> Result<Vec<Finding>, JobError> {
+    let about = |finding: Finding| finding.in_series(&row.series).at(&row.sop_instance);
+    let fault = |check: &str, level, zh: String, en: String| Ok(vec![about(Finding::new(check, level, zh, en))]);
+    if syntax::is_video(&row.transfer_syntax) {
+        return fault("G-01", Level::Review, "视频编码不能打标".into(), "a video stream is not marked".into());
+    }
+    let object = match Object::open(&shop.store, row, 1 << 20) {
+        Ok(object) => object,
+        Err(e) => return fault("G-01", Level::Reject, "文件损坏，无法读取，请重新发送".into(), format!("the object cannot be read: {e}; send it again")),
+    };
+    if derive::is_marked(&object.data_set) {
+        return fault("G-15", Level::Reject, "图像已带互认标识，不再重复加注".into(), "it carries a recognition mark already and is not marked again".into());
+    }
+    let layout = match object.layout() {
+        Ok(layout) => layout,
+        Err(e) => return fault("G-01", Level::Reject, format!("像素描述无效：{e}"), e.to_string()),
+    };
+    let mut findings = Vec::new();
+    let projection = matches!(series.attributes.text(tags::MODALITY), Some("DX" | "CR" | "DR"));
+    for number in 0..layout.frames {
+        let frame = match object.frame(number, &layout, &shop.pool) {
+            Ok(frame) => frame,
+            Err(e) if e.is_ours() => return Err(e.into()),
+            Err(e) => {
+                findings.push(about(fault_of_decoding(&e, number)));
+                return Ok(findings);
+            }
+        };
+        if !frame.layout.is_grey() {
+            continue;
+        }
+        let statistics = pixels::FrameStatistics::of(&samples::read(&frame), frame.layout.range());
+        let found = statistics.map(|s| pixels::judge(&s, projection, &shop.procedures.quality.pixels)).unwrap_or_default();
+        findings.extend(found.into_iter().map(about));
+    }
+    Ok(findings)
+}
+
+fn fault_of_decoding(error: &DecodeError, number: u32) -> Finding {
+    let frame = number + 1;
+    match error {
+        DecodeError::Unsupported(ts) => Finding::new(
+            "G-01",
+            Level::Review,
+            format!("本版本不能解码传输语法 {ts}，请人工处理"),
+            format!("transfer syntax {ts} is not decoded by this version; decide by hand"),
+        ),
+        DecodeError::Short { got, wanted } => Finding::new(
+            "G-02",
+            Level::Reject,
+            format!("像素数据不完整：应有 {wanted}，实有 {got} 字节，请重新发送"),
+            format!("pixel data are cut off: {got} of {wanted} bytes; send it again"),
+        ),
+        other => Finding::new(
+            "G-01",
+            Level::Reject,
+            format!("第 {frame} 帧无法解码，请重新发送"),
+            format!("frame {frame} does not decode ({other}); send it again"),
+        ),
+    }
+}
+
+/// Today in UTC plus 8 hours, China's one time zone: `YYYYMMDD`.
+fn today() -> String {
+    let now = time::OffsetDateTime::now_utc() + time::Duration::hours(8);
+    format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day())
+}

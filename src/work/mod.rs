@@ -1,0 +1,26 @@
+//! What time drives: a study that has been quiet is assessed, a verdict is carried out. Jobs are rows; a restart loses none.
+
+mod assess;
+mod render;
+mod runner;
+
+pub use assess::assess;
+pub use runner::{Runner, Shop};
+
+/// Why a job could not be done now; it is tried again later.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each names the part that failed")]
+pub enum JobError {
+    #[error(transparent)]
+    Index(#[from] crate::index::IndexError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Decoder(#[from] crate::codec::DecodeError),
+    #[error(transparent)]
+    Ingest(#[from] crate::ingest::Failed),
+    #[error(transparent)]
+    Step(#[from] crate::exam::lifecycle::Illegal),
+    #[error("the region of the verdict is not among the procedures any more")]
+    NoRegion,
+}

@@ -1,0 +1,112 @@
+//! Writes the marked copies that a verdict asks for.
+
+use super::{JobError, Shop};
+use crate::dicom::stamp::Kind;
+use crate::dicom::uids;
+use crate::exam::lifecycle::{Event, State, step};
+use crate::exam::verdict::Verdict;
+use crate::index::{InstanceRow, Job, Transition};
+use crate::ingest::{Announced, Failed, IngestError, now_ms};
+use crate::journal::Event as Record;
+use crate::mark::derive;
+use crate::procedure::catalogue::{Mark, MarkStyle};
+use crate::retrieve::{NoCopy, ObjectError, marked_copy};
+use std::collections::BTreeSet;
+
+/// Does a render job. Each copy has a UID of its own that depends on the source alone: doing it twice changes nothing.
+pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
+    let (Some(study), Some(verdict)) = (shop.index.study(&job.study)?, shop.index.verdict(&job.study)?) else {
+        return Ok(shop.index.reschedule(job, None)?);
+    };
+    if study.revision != job.revision || verdict.revision != job.revision {
+        return Ok(shop.index.reschedule(job, None)?);
+    }
+    let region = verdict.region.as_ref().and_then(|(code, edition)| {
+        shop.procedures.regions.iter().find(|r| r.code == *code && r.edition == *edition)
+    });
+    let region = region.ok_or(JobError::NoRegion)?;
+    let mut recognised = BTreeSet::new();
+    let mut count = 0u32;
+    if region.mark.style == MarkStyle::BurnText {
+        for (series, rows) in shop.index.contents(&job.study)?.iter().filter(|(s, _)| !s.marked) {
+            for row in rows.iter().filter(|r| verdict.marks(&series.series, &r.sop_instance)) {
+                match render(shop, row, &region.mark, job.revision) {
+                    Ok(()) => {}
+                    Err(RenderError::Ours(e)) => return Err(e),
+                    Err(RenderError::Images(why)) => return give_up(shop, job, study.state, verdict.clone(), &why),
+                }
+                recognised.insert(derive::series_uid(&series.series, &region.mark));
+                count += 1;
+            }
+        }
+    }
+    let applied = shop.index.transition(&Transition {
+        study: job.study.clone(),
+        revision: job.revision,
+        state: step(study.state, Event::Rendered)?,
+        verdict: None,
+        recognised: Some(recognised),
+        done: Some(job.kind),
+        next: None,
+    })?;
+    if applied {
+        let record = Record::Marked { study: job.study.to_string(), revision: job.revision, instances: count };
+        shop.journal.append(record, now_ms(), true)?;
+        tracing::info!(study = %job.study, instances = count, "marked copies are stored");
+    }
+    Ok(())
+}
+
+/// The images themselves cannot be marked: nothing is recognised, and a person decides.
+fn give_up(shop: &Shop, job: &Job, state: State, verdict: Verdict, why: &str) -> Result<(), JobError> {
+    tracing::warn!(study = %job.study, why, "a mark cannot be burnt; the study waits for a person");
+    shop.index.transition(&Transition {
+        study: job.study.clone(),
+        revision: job.revision,
+        state: step(state, Event::Unmarkable)?,
+        verdict: Some(verdict.unmarkable(why)),
+        recognised: Some(BTreeSet::new()),
+        done: Some(job.kind),
+        next: None,
+    })?;
+    Ok(())
+}
+
+enum RenderError {
+    /// To be tried again.
+    Ours(JobError),
+    /// Trying again will not help.
+    Images(String),
+}
+
+fn render(shop: &Shop, row: &InstanceRow, mark: &Mark, revision: u64) -> Result<(), RenderError> {
+    let source = derive::Source {
+        sop_class: &row.sop_class,
+        sop_instance: &row.sop_instance,
+        series: &row.series,
+        sha256: &row.sha256,
+        lossy: false,
+    };
+    let known = shop.index.instance(&derive::instance_uid(&source, mark)).map_err(|e| RenderError::Ours(e.into()))?;
+    if known.is_some() {
+        return Ok(());
+    }
+    let mut copy = marked_copy(&shop.store, row, mark, &shop.pool).map_err(|e| match e {
+        NoCopy::Decode(e) if e.is_ours() => RenderError::Ours(e.into()),
+        NoCopy::Object(ObjectError::Io(e)) => RenderError::Ours(e.into()),
+        other => RenderError::Images(other.to_string()),
+    })?;
+    let announced = Announced {
+        transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN,
+        identity: None,
+        sender: "HUTONG",
+        kind: Kind::Marked { source: row.sop_instance.clone(), revision },
+    };
+    match shop.ingest.receive(&announced, &mut copy) {
+        Ok(_) => Ok(()),
+        Err(IngestError::Refused(e)) => Err(RenderError::Images(e.to_string())),
+        // A later frame that does not decode ends the stream; the first one was tried before.
+        Err(IngestError::Failed(Failed::Stream(e))) => Err(RenderError::Images(e.to_string())),
+        Err(IngestError::Failed(e)) => Err(RenderError::Ours(e.into())),
+    }
+}
