@@ -1,0 +1,113 @@
+//! `hutong explain`: why a study got its verdict, from the running node or from a data root at rest.
+
+use super::Common;
+use anyhow::Context;
+use hutong::dicom::Uid;
+use hutong::exam::verdict::{Outcome, Verdict};
+use hutong::index::{Index, SledIndex};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Prints the evidence.
+#[derive(clap::Args)]
+pub struct Explain {
+    #[command(flatten)]
+    common: Common,
+    /// Study Instance UID
+    study: String,
+    /// 机器可读 The verdict as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    pub fn run(&self) -> anyhow::Result<ExitCode> {
+        let study = Uid::parse(&self.study).context("Study Instance UID")?;
+        let config = self.common.load()?;
+        let folder = config.storage.root.join("index");
+        anyhow::ensure!(folder.exists(), "{}: there is no index; is storage.root right?", folder.display());
+        let verdict = match SledIndex::open(&folder) {
+            Ok(opened) => opened.index.verdict(&study)?,
+            Err(hutong::index::IndexError::InUse) => ask_node(config.http.port, &study)?,
+            Err(e) => return Err(e.into()),
+        };
+        let verdict = verdict.ok_or_else(|| anyhow::anyhow!("there is no verdict on {study}: it is unknown, or not settled yet"))?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&verdict)?);
+        } else {
+            print(&verdict);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The verdict from the node that holds the index.
+fn ask_node(port: u16, study: &Uid) -> anyhow::Result<Option<Verdict>> {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
+        .with_context(|| format!("the index is in use, and no node answers on http.port {port}"))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(stream, "GET /api/v1/studies/{study} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the node's answer is no HTTP")?;
+    if head.starts_with("HTTP/1.0 404") || head.starts_with("HTTP/1.1 404") {
+        return Ok(None);
+    }
+    let json: serde_json::Value = serde_json::from_str(body)?;
+    Ok(serde_json::from_value(json.get("verdict").cloned().unwrap_or_default())?)
+}
+
+/// The Chinese and English word for an outcome.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accept => "互认 accept",
+        Outcome::Review => "待复核 review",
+        Outcome::Reject => "不予标注 reject",
+    }
+}
+
+fn print(verdict: &Verdict) {
+    println!("检查 Study      {}", verdict.study);
+    let region = verdict.region.as_ref().map_or("—".into(), |(code, edition)| format!("{code} {edition}"));
+    println!("清单 List       {region}   procedures {}", verdict.procedures.get(..12).unwrap_or(""));
+    println!("机构 Hospital   {}", verdict.hospital.as_deref().unwrap_or("未知 unknown"));
+    println!("结论 Verdict    {}", outcome(verdict.outcome));
+    for item in &verdict.items {
+        println!("\n项目 Item {} {} — {}", item.number, item.name, outcome(item.outcome));
+        println!("  序列 series: {}", item.series.len());
+        for e in &item.because {
+            println!("  依据 evidence: {} “{}” → {}", e.from, e.text, e.means);
+        }
+        for assumed in &item.assumed {
+            println!("  推定 assumed: {assumed}");
+        }
+        for ground in &item.grounds {
+            println!("  {} {}\n       {}", ground.code, ground.zh, ground.en);
+        }
+    }
+    for refusal in &verdict.refused {
+        println!("\n未列入 Refused: {} {}", refusal.reason.zh(), refusal.reason.en());
+        if !refusal.nearest.is_empty() {
+            println!("  最接近的项目 nearest items: {:?}", refusal.nearest);
+        }
+        for e in &refusal.because {
+            println!("  依据 evidence: {} “{}” → {}", e.from, e.text, e.means);
+        }
+    }
+    for ground in &verdict.grounds {
+        println!("\n{} {}\n     {}", ground.code, ground.zh, ground.en);
+    }
+    if !verdict.findings.is_empty() {
+        println!("\n检查发现 Findings");
+    }
+    for f in &verdict.findings {
+        let number = match (f.measured, f.threshold) {
+            (Some(m), Some(t)) => format!(" [{m:.3} / {t:.3} {}]", f.unit),
+            _ => String::new(),
+        };
+        println!("  {} {:?}{number} {}\n       {}", f.check, f.level, f.zh, f.en);
+    }
+}

@@ -1,0 +1,57 @@
+//! DICOM files named on a command line.
+
+use hutong::dicom::part10::{FileError, read_meta};
+use hutong::dicom::dataset::{Limits, Seeking, parse};
+use hutong::dicom::{Syntax, tags};
+use hutong::dimse::storescu::Outgoing;
+use hutong::store::walk;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Every file below the paths.
+pub fn below(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        anyhow::ensure!(path.exists(), "{}: there is no such file or folder", path.display());
+        if path.is_dir() {
+            files.extend(walk(path.clone()).collect::<Result<Vec<_>, _>>()?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+/// Reads what sending needs to know of a file.
+///
+/// # Errors
+/// It is no DICOM object, with the reason.
+pub fn outgoing(path: &Path) -> Result<Outgoing, String> {
+    let file = File::open(path).map_err(|e| e.to_string())?;
+    let length = file.metadata().map_err(|e| e.to_string())?.len();
+    let mut reader = BufReader::new(file);
+    let meta = read_meta(&mut reader).map_err(|e: FileError| e.to_string())?;
+    reader.seek(SeekFrom::Start(meta.data_set_at)).map_err(|e| e.to_string())?;
+    let syntax = Syntax::of(&meta.transfer_syntax);
+    let limits = Limits { value: 1 << 16, stop_at_pixels: true, partial: true, total: Some(length - meta.data_set_at) };
+    let data_set = if syntax.deflated {
+        let inflated = flate2::read::DeflateDecoder::new(reader);
+        parse(&mut hutong::dicom::dataset::Streaming::new(inflated, 1 << 26), syntax, Limits { total: None, ..limits })
+    } else {
+        parse(&mut Seeking(reader), syntax, limits)
+    };
+    let data_set = data_set.map_err(|e| e.to_string())?.data_set;
+    let need = |tag, name: &str| data_set.text(tag).ok_or_else(|| format!("{name} {tag} is missing"));
+    let (owned, at) = (path.to_path_buf(), meta.data_set_at);
+    Ok(Outgoing {
+        sop_class: need(tags::SOP_CLASS_UID, "SOP Class UID")?,
+        sop_instance: need(tags::SOP_INSTANCE_UID, "SOP Instance UID")?,
+        transfer_syntax: meta.transfer_syntax,
+        open: Box::new(move || {
+            let mut file = File::open(&owned)?;
+            file.seek(SeekFrom::Start(at))?;
+            Ok(Box::new(BufReader::with_capacity(1 << 18, file)) as Box<dyn Read>)
+        }),
+    })
+}

@@ -1,0 +1,175 @@
+//! `hutong verify`, `rebuild`, `import`, `procedures check`: work on a data root at rest.
+
+use super::wire::bar;
+use super::{Common, files};
+use anyhow::Context;
+use hutong::config::Config;
+use hutong::dicom::part10::read_meta;
+use hutong::ingest::{Ingest, Outcome, Settings};
+use hutong::node::{open_data, procedures};
+use hutong::store::walk;
+use hutong::{ingest, journal};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Reads every stored file and compares it with its stamp. A running node does not disturb it.
+#[derive(clap::Args)]
+pub struct Verify {
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Verify {
+    pub fn run(&self) -> anyhow::Result<ExitCode> {
+        let root = self.common.load()?.storage.root;
+        let objects = root.join("objects");
+        anyhow::ensure!(objects.is_dir(), "{}: there is no store; is storage.root right?", root.display());
+        let (mut good, mut bad) = (0u64, 0u64);
+        for path in walk(objects) {
+            let path = path?;
+            match check(&path) {
+                Ok(()) => good += 1,
+                Err(why) => {
+                    bad += 1;
+                    eprintln!("{}: {why}", path.display());
+                }
+            }
+        }
+        println!("完好 {good}，损坏 {bad}  {good} objects are whole, {bad} are damaged");
+        let path = root.join("journal.jsonl");
+        if path.exists() {
+            match journal::verify(&path) {
+                Ok(lines) => println!("日志链完整，{lines} 行  the journal's chain of {lines} lines holds"),
+                Err(why) => {
+                    bad += 1;
+                    eprintln!("{}: {why}", path.display());
+                }
+            }
+        }
+        Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn check(path: &Path) -> Result<(), String> {
+    let mut file = File::open(path).map_err(|e| e.to_string())?;
+    let meta = read_meta(BufReader::new(&file)).map_err(|e| e.to_string())?;
+    let stamp = meta.stamp.ok_or("it carries no stamp")?;
+    file.seek(SeekFrom::Start(meta.data_set_at)).map_err(|e| e.to_string())?;
+    let (mut hash, mut length, mut buffer) = (Sha256::new(), 0u64, vec![0u8; 1 << 18]);
+    loop {
+        let got = file.read(&mut buffer).map_err(|e| e.to_string())?;
+        let Some(bytes) = buffer.get(..got).filter(|b| !b.is_empty()) else { break };
+        hash.update(bytes);
+        length += got as u64;
+    }
+    let digest: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    if length != stamp.length {
+        return Err(format!("it has {length} bytes, {} were stored", stamp.length));
+    }
+    if digest == stamp.sha256 { Ok(()) } else { Err("its content is not what was stored (SHA-256 differs)".into()) }
+}
+
+/// Puts the old index aside and makes a new one. The node must not be running.
+#[derive(clap::Args)]
+pub struct Rebuild {
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Rebuild {
+    pub fn run(&self) -> anyhow::Result<ExitCode> {
+        let config = self.common.load()?;
+        let root = &config.storage.root;
+        anyhow::ensure!(root.join("objects").is_dir(), "{}: there is no store; is storage.root right?", root.display());
+        let store = hutong::store::Store::open(root).with_context(|| format!("{}; stop the running node first", root.display()))?;
+        let old = root.join("index");
+        if old.exists() {
+            let aside = (0u32..).map(|n| root.join(format!("index.old-{n}"))).find(|p| !p.exists()).context("no free name")?;
+            std::fs::rename(&old, &aside)?;
+            println!("旧索引移至 the old index is now {}", aside.display());
+        }
+        let opened = hutong::index::SledIndex::open(&old)?;
+        let bar = bar(store.files().count() as u64);
+        let mut progress = |n| bar.set_position(n);
+        let (count, failed) = ingest::rebuild(&store, &opened.index, config.study.quiet_period, &mut progress)?;
+        bar.finish_and_clear();
+        failed.iter().for_each(|f| eprintln!("{f}"));
+        println!("已索引 {count}，失败 {}  {count} objects indexed, {} failed", failed.len(), failed.len());
+        Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Stores the DICOM files below folders. The node must not be running (send to a running one with `hutong send`).
+#[derive(clap::Args)]
+pub struct Import {
+    #[command(flatten)]
+    common: Common,
+    /// 文件或文件夹 Files or folders
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+impl Import {
+    pub fn run(&self) -> anyhow::Result<ExitCode> {
+        let config = self.common.load()?;
+        let paths = files::below(&self.paths)?;
+        let data = open_data(&config).context("a running node? then use `hutong send`")?;
+        let ingest = Ingest::start(data.store.clone(), data.index.clone(), settings(&config))?;
+        let ingest = Arc::new(ingest);
+        let bar = bar(paths.len() as u64);
+        let (mut new, mut same, mut failed) = (0u64, 0u64, Vec::new());
+        for path in &paths {
+            bar.inc(1);
+            let stored = File::open(path)
+                .map_err(|e| e.to_string())
+                .and_then(|mut file| ingest.receive_file("IMPORT", None, &mut file).map_err(|e| e.to_string()));
+            match stored.map(|s| s.outcome) {
+                Ok(Outcome::New) => new += 1,
+                Ok(Outcome::Same) => same += 1,
+                Err(why) => failed.push(format!("{}: {why}", path.display())),
+            }
+        }
+        bar.finish_and_clear();
+        ingest.stop();
+        failed.iter().for_each(|f| eprintln!("{f}"));
+        println!("新增 {new}，已有 {same}，失败 {}  {new} new, {same} known, {} failed", failed.len(), failed.len());
+        Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        aet: config.dimse.aet.clone(),
+        reserve_bytes: config.storage.reserve_mib << 20,
+        max_object_mib: config.storage.max_object_mib,
+        quiet_period: config.study.quiet_period,
+    }
+}
+
+/// `hutong procedures …`
+#[derive(clap::Subcommand)]
+pub enum ProceduresCommand {
+    /// 校验 Validate: prints file, line and key of each error
+    Check {
+        /// 文件夹 The folder; without it the built-in procedures
+        folder: Option<PathBuf>,
+    },
+}
+
+impl ProceduresCommand {
+    pub fn run(&self) -> anyhow::Result<ExitCode> {
+        let ProceduresCommand::Check { folder } = self;
+        let procedures = procedures(folder.as_deref())?;
+        for region in &procedures.regions {
+            let enabled = if region.enabled { "启用 enabled" } else { "停用 disabled" };
+            let mark = region.mark.text();
+            println!("{} {} {}：{} 项 items，标识 mark “{mark}”，{enabled}", region.code, region.edition, region.name, region.items.len());
+        }
+        println!("digest {}", procedures.digest);
+        Ok(ExitCode::SUCCESS)
+    }
+}

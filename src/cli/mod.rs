@@ -1,0 +1,106 @@
+//! Subcommands, one file each.
+
+mod demo;
+mod explain;
+mod files;
+mod maintain;
+mod serve;
+mod table;
+mod wire;
+
+use clap::{Args, Parser, Subcommand};
+use hutong::config::{Config, Log, LogFormat};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Hutong (互通): DICOM 影像互认交换节点。A DICOM imaging exchange node for mutual recognition of examinations.
+#[derive(Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone)]
+struct Common {
+    /// 配置文件 Configuration file; without it ./hutong.toml if it exists. HUTONG_SECTION__KEY in the environment wins.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Common {
+    fn load(&self) -> anyhow::Result<Config> {
+        let default = PathBuf::from("hutong.toml");
+        let file = self.config.clone().or_else(|| default.is_file().then_some(default));
+        Ok(Config::load(file.as_deref(), std::env::vars())?)
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// 启动节点 Run the node: DICOM on 11112 (AE HUTONG), HTTP on 8080, both on loopback until configured otherwise
+    Serve(serve::Serve),
+    /// 演示 Show the main job: start a node in a fresh place, send studies to it, print verdicts, write pictures
+    Demo(demo::Demo),
+    /// 发送文件 Send DICOM files to an AE by C-STORE
+    Send(wire::Send),
+    /// 连通测试 C-ECHO an AE
+    Echo(wire::Echo),
+    /// 说明结论 Print why a study got its verdict
+    Explain(explain::Explain),
+    /// 校验存储 Re-hash everything stored, and the journal's chain
+    Verify(maintain::Verify),
+    /// 重建索引 Make the index again from the stored files
+    Rebuild(maintain::Rebuild),
+    /// 导入文件夹 Import a folder of DICOM files into the store
+    Import(maintain::Import),
+    /// 互认项目数据 The knowledge in procedures/
+    #[command(subcommand)]
+    Procedures(maintain::ProceduresCommand),
+    /// Decodes pixels for a node; started by it
+    #[command(hide = true)]
+    DecodeWorker {
+        /// Memory limit, MiB
+        memory_mib: u64,
+    },
+}
+
+/// Runs the command of the process.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Send(send) => send.run(),
+        Command::Echo(echo) => echo.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Verify(verify) => verify.run(),
+        Command::Rebuild(rebuild) => rebuild.run(),
+        Command::Import(import) => import.run(),
+        Command::Procedures(procedures) => procedures.run(),
+        Command::DecodeWorker { memory_mib } => hutong::codec::run_worker(memory_mib).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("hutong: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+/// Starts log output on standard error.
+fn start_log(log: &Log) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter).unwrap_or_else(|_| "info".into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match log.format {
+        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder.try_init(),
+    };
+    if started.is_err() {
+        eprintln!("hutong: the log was started twice");
+    }
+}
+
+/// The program that decodes pixels: this one.
+fn own_program() -> anyhow::Result<PathBuf> {
+    use anyhow::Context;
+    std::env::current_exe().context("the path of this program cannot be found")
+}
