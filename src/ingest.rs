@@ -3,10 +3,10 @@
 //! Success is never said before file, folder and index are on disk. Syncs are shared by all who wait for them: a commit
 //! thread takes everything that is ready, publishes it, and answers.
 
+use crate::dicom::dataset::{Seeking, Streaming};
 use crate::dicom::header::HeaderError;
 use crate::dicom::part10::{FileError, Meta, read_meta};
 use crate::dicom::stamp::{Kind, Stamp};
-use crate::dicom::dataset::{Seeking, Streaming};
 use crate::dicom::{Attributes, Header, Syntax, Uid, levels};
 use crate::index::{Index, IndexError, InstanceRow};
 use crate::store::{Finished, Key, Published, Store};
@@ -149,7 +149,8 @@ impl Ingest {
     pub fn start(store: Arc<Store>, index: Arc<dyn Index>, settings: Settings) -> io::Result<Ingest> {
         let (queue, incoming) = channel();
         let (s, i, quiet) = (store.clone(), index.clone(), settings.quiet_period);
-        let committer = std::thread::Builder::new().name("commit".into()).spawn(move || commit_loop(&incoming, &s, &*i, quiet))?;
+        let committer =
+            std::thread::Builder::new().name("commit".into()).spawn(move || commit_loop(&incoming, &s, &*i, quiet))?;
         let claims = Arc::new(Claims::default());
         let (queue, committer) = (Mutex::new(Some(queue)), Mutex::new(Some(committer)));
         Ok(Ingest { store, index, settings, queue, claims, committer })
@@ -461,7 +462,12 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
 ///
 /// # Errors
 /// The index fails.
-pub fn rebuild(store: &Store, index: &dyn Index, quiet: Duration, progress: &mut dyn FnMut(u64)) -> Result<(u64, Vec<String>), Failed> {
+pub fn rebuild(
+    store: &Store,
+    index: &dyn Index,
+    quiet: Duration,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(u64, Vec<String>), Failed> {
     let settle_ms = now_ms() + i64::try_from(quiet.as_millis()).unwrap_or(0);
     let (mut done, mut failed) = (0u64, Vec::new());
     let (mut rows, mut names) = (Vec::new(), Vec::new());

@@ -1,20 +1,20 @@
 //! Hutong (互通): a DICOM imaging exchange node. See docs/architecture.md for the map and the rules between these modules.
 
+pub mod codec;
+pub mod config;
 pub mod dicom;
 pub mod dimse;
 pub mod exam;
+pub mod exchange;
 pub mod index;
-pub mod procedure;
-pub mod config;
 pub mod ingest;
 pub mod journal;
-pub mod store;
-pub mod codec;
 pub mod mark;
-pub mod exchange;
-pub mod retrieve;
-pub mod work;
-pub mod scp;
-pub mod web;
 pub mod node;
 pub mod phantom;
+pub mod procedure;
+pub mod retrieve;
+pub mod scp;
+pub mod store;
+pub mod web;
+pub mod work;

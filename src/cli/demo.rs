@@ -76,6 +76,7 @@ impl Demo {
         config.storage.reserve_mib = 256;
         config.study.quiet_period = Duration::try_from_secs_f64(self.quiet).context("--quiet")?;
         config.exchange.register = Some(register);
+        config.procedures.root = Some(timeless_procedures(&place.0)?);
         (config.dimse.port, config.http.port) = (0, 0);
         let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
         let node = runtime.block_on(Node::start(&config, own_program()?))?;
@@ -166,7 +167,12 @@ impl Demo {
     }
 
     /// The middle image of each marked series before and after, or of the first series when none is marked.
-    fn pictures(&self, node: &Node, study: &StudyRow, contents: &[(SeriesRow, Vec<InstanceRow>)]) -> anyhow::Result<Vec<PathBuf>> {
+    fn pictures(
+        &self,
+        node: &Node,
+        study: &StudyRow,
+        contents: &[(SeriesRow, Vec<InstanceRow>)],
+    ) -> anyhow::Result<Vec<PathBuf>> {
         std::fs::create_dir_all(&self.out).with_context(|| self.out.display().to_string())?;
         let name = |what: &str| {
             let modality = study.modalities.iter().next().map_or("XX", String::as_str);
@@ -174,7 +180,11 @@ impl Demo {
             self.out.join(format!("{modality}-{id}-{what}.png"))
         };
         let rows = |marked: bool| {
-            contents.iter().filter(move |(s, _)| s.marked == marked).filter_map(|(_, r)| r.get(r.len() / 2)).filter(|r| r.pixels_at.is_some())
+            contents
+                .iter()
+                .filter(move |(s, _)| s.marked == marked)
+                .filter_map(|(_, r)| r.get(r.len() / 2))
+                .filter(|r| r.pixels_at.is_some())
         };
         let mut written = Vec::new();
         let copies: Vec<&InstanceRow> = rows(true).collect();
@@ -187,7 +197,9 @@ impl Demo {
                 }
             }
         }
-        if copies.is_empty() && let Some(first) = rows(false).next() {
+        if copies.is_empty()
+            && let Some(first) = rows(false).next()
+        {
             written.extend(save(node, first, name("unmarked"))?);
         }
         Ok(written)
@@ -206,8 +218,12 @@ impl Demo {
         for picture in shown.iter().flat_map(|s| &s.pictures) {
             println!("  {}", picture.display());
         }
+        println!("\n演示按现行清单判断任何日期的检查  The demo judges exams of any date by the present list");
         if !self.stay {
-            println!("\n加 --stay 让节点保持运行以打开上述网址  With --stay the node keeps running and the addresses answer (http://{})", node.http);
+            println!(
+                "加 --stay 让节点保持运行以打开上述网址  With --stay the node keeps running and the addresses answer (http://{})",
+                node.http
+            );
         }
     }
 
@@ -229,8 +245,24 @@ impl Demo {
             })
             .collect();
         let http = format!("http://{}", node.http);
-        println!("{}", serde_json::json!({"dicom": node.dicom.to_string(), "http": http, "studies": studies, "failures": failures}));
+        println!(
+            "{}",
+            serde_json::json!({"dicom": node.dicom.to_string(), "http": http, "studies": studies, "failures": failures})
+        );
     }
+}
+
+/// The built-in procedures, in force on any date: folders of old examinations are to show the same job.
+fn timeless_procedures(place: &Path) -> anyhow::Result<PathBuf> {
+    let root = place.join("procedures");
+    for (name, text) in hutong::procedure::embedded::FILES {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
+        let begins =
+            |line: &str| if line.starts_with("valid_from") { "valid_from = \"1900-01-01\"".into() } else { line.to_string() };
+        std::fs::write(path, text.lines().map(begins).collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(root)
 }
 
 /// A line for each item, or one that says why there is none.
@@ -268,7 +300,8 @@ fn save(node: &Node, row: &InstanceRow, path: PathBuf) -> anyhow::Result<Option<
     let number = object.layout().map_or(0, |l| l.frames / 2);
     match render::picture(&object, number, None, &node.shop.pool) {
         Ok(picture) => {
-            std::fs::write(&path, render::encode(&picture, image::ImageFormat::Png)?).with_context(|| path.display().to_string())?;
+            std::fs::write(&path, render::encode(&picture, image::ImageFormat::Png)?)
+                .with_context(|| path.display().to_string())?;
             Ok(Some(path))
         }
         Err(e) => {

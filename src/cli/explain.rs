@@ -33,7 +33,8 @@ impl Explain {
             Err(hutong::index::IndexError::InUse) => ask_node(config.http.port, &study)?,
             Err(e) => return Err(e.into()),
         };
-        let verdict = verdict.ok_or_else(|| anyhow::anyhow!("there is no verdict on {study}: it is unknown, or not settled yet"))?;
+        let verdict =
+            verdict.ok_or_else(|| anyhow::anyhow!("there is no verdict on {study}: it is unknown, or not settled yet"))?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&verdict)?);
         } else {

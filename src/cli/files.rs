@@ -1,7 +1,7 @@
 //! DICOM files named on a command line.
 
-use hutong::dicom::part10::{FileError, read_meta};
 use hutong::dicom::dataset::{Limits, Seeking, parse};
+use hutong::dicom::part10::{FileError, read_meta};
 use hutong::dicom::{Syntax, tags};
 use hutong::dimse::storescu::Outgoing;
 use hutong::store::walk;

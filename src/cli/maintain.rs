@@ -85,7 +85,8 @@ impl Rebuild {
         let config = self.common.load()?;
         let root = &config.storage.root;
         anyhow::ensure!(root.join("objects").is_dir(), "{}: there is no store; is storage.root right?", root.display());
-        let store = hutong::store::Store::open(root).with_context(|| format!("{}; stop the running node first", root.display()))?;
+        let store =
+            hutong::store::Store::open(root).with_context(|| format!("{}; stop the running node first", root.display()))?;
         let old = root.join("index");
         if old.exists() {
             let aside = (0u32..).map(|n| root.join(format!("index.old-{n}"))).find(|p| !p.exists()).context("no free name")?;
@@ -167,7 +168,13 @@ impl ProceduresCommand {
         for region in &procedures.regions {
             let enabled = if region.enabled { "启用 enabled" } else { "停用 disabled" };
             let mark = region.mark.text();
-            println!("{} {} {}：{} 项 items，标识 mark “{mark}”，{enabled}", region.code, region.edition, region.name, region.items.len());
+            println!(
+                "{} {} {}：{} 项 items，标识 mark “{mark}”，{enabled}",
+                region.code,
+                region.edition,
+                region.name,
+                region.items.len()
+            );
         }
         println!("digest {}", procedures.digest);
         Ok(ExitCode::SUCCESS)

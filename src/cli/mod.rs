@@ -78,7 +78,9 @@ pub fn run() -> ExitCode {
         Command::Rebuild(rebuild) => rebuild.run(),
         Command::Import(import) => import.run(),
         Command::Procedures(procedures) => procedures.run(),
-        Command::DecodeWorker { memory_mib } => hutong::codec::run_worker(memory_mib).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::DecodeWorker { memory_mib } => {
+            hutong::codec::run_worker(memory_mib).map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        }
     };
     result.unwrap_or_else(|error| {
         eprintln!("hutong: {error:#}");

@@ -2,7 +2,9 @@
 
 /// Places a text takes.
 pub fn width(text: &str) -> usize {
-    text.chars().map(|c| if ('\u{1100}'..='\u{FFE6}').contains(&c) && !('\u{2010}'..='\u{2E7F}').contains(&c) { 2 } else { 1 }).sum()
+    text.chars()
+        .map(|c| if ('\u{1100}'..='\u{FFE6}').contains(&c) && !('\u{2010}'..='\u{2E7F}').contains(&c) { 2 } else { 1 })
+        .sum()
 }
 
 /// Prints rows under a head; the last column may be as long as it likes.

@@ -98,7 +98,8 @@ fn transfer(to: &Requested, objects: &mut [Outgoing], names: &[String], quiet: b
 
 /// A progress bar for a number of files.
 pub fn bar(count: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(count).with_style(style)
 }
 

@@ -17,8 +17,13 @@ pub fn decode(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -
     if !DECODED.contains(&transfer_syntax) {
         return Err(DecodeError::Unsupported(transfer_syntax.into()));
     }
-    let rgb_jpeg = matches!(transfer_syntax, uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT) && layout.photometric == "RGB";
-    let bytes = if rgb_jpeg { jpeg_without_colour_transform(&fragments.concat())? } else { through_dicom_rs(layout, transfer_syntax, fragments)? };
+    let rgb_jpeg =
+        matches!(transfer_syntax, uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT) && layout.photometric == "RGB";
+    let bytes = if rgb_jpeg {
+        jpeg_without_colour_transform(&fragments.concat())?
+    } else {
+        through_dicom_rs(layout, transfer_syntax, fragments)?
+    };
     let wanted = layout.frame_samples() * u64::from(layout.bits_allocated.div_ceil(8));
     if (bytes.len() as u64) < wanted {
         return Err(DecodeError::Short { got: bytes.len() as u64, wanted });

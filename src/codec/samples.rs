@@ -10,7 +10,11 @@ pub fn read(frame: &Frame) -> Vec<i32> {
     let value = |raw: u32| {
         let stored = raw >> shift;
         let unused = 32 - l.bits_stored.min(32);
-        if l.signed { ((stored << unused).cast_signed()) >> unused } else { i32::try_from((stored << unused) >> unused).unwrap_or(i32::MAX) }
+        if l.signed {
+            ((stored << unused).cast_signed()) >> unused
+        } else {
+            i32::try_from((stored << unused) >> unused).unwrap_or(i32::MAX)
+        }
     };
     match l.bits_allocated {
         8 => frame.bytes.iter().map(|b| value(u32::from(*b))).collect(),

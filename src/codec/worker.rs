@@ -34,6 +34,7 @@ pub fn run(memory_mib: u64) -> io::Result<()> {
         match decode::decode(&request.layout, &request.transfer_syntax, fragments) {
             Ok(frame) => send(&mut output, &Response::Decoded(frame.layout), &frame.bytes)?,
             Err(DecodeError::Unsupported(syntax)) => send(&mut output, &Response::Unsupported(syntax), &[])?,
+            Err(DecodeError::Damaged(why)) => send(&mut output, &Response::Damaged(why), &[])?,
             Err(e) => send(&mut output, &Response::Damaged(e.to_string()), &[])?,
         }
     }

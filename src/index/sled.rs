@@ -2,6 +2,12 @@
 //!
 //! Files are the truth. When the database does not open, its folder is put aside and the caller rebuilds.
 
+mod keys;
+
+use self::keys::{
+    BY_SOP, INSTANCE, JOB, META, SERIES, STUDY, VERDICT, date_key, find_keys, find_prefix, fold, job_key, joined, pack,
+    study_of_find_key, unpack,
+};
 use super::matching::{literal_prefix, matches};
 use super::rows::different_patients;
 use super::{Counts, Index, IndexError, InstanceMatch, InstanceRow, Job, JobKind, Page, Query, SeriesMatch, SeriesRow, State};
@@ -10,7 +16,7 @@ use crate::dicom::levels::{Level, level_of};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, Tag, Uid, tags};
 use crate::exam::verdict::Verdict;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
@@ -18,17 +24,13 @@ use std::sync::Mutex;
 /// Changes when rows change shape; another version's index is rebuilt.
 const SCHEMA: &[u8] = b"hutong-index-1";
 
-const META: u8 = b'm';
-const STUDY: u8 = b's';
-const SERIES: u8 = b'r';
-const INSTANCE: u8 = b'i';
-const BY_SOP: u8 = b'o';
-const FIND: u8 = b'f';
-const VERDICT: u8 = b'v';
-const JOB: u8 = b'j';
-
-/// Study attributes that can be looked up without a scan.
-const FINDABLE: &[Tag] = &[tags::PATIENT_ID, tags::ACCESSION_NUMBER, tags::PATIENT_NAME, tags::STUDY_DATE];
+/// Studies to look at.
+enum Candidates {
+    /// In the order of the date index.
+    ByDate(Vec<Uid>),
+    /// In no order.
+    Some(Vec<Uid>),
+}
 
 /// See the module.
 pub struct SledIndex {
@@ -107,43 +109,57 @@ impl SledIndex {
         Ok(())
     }
 
-    /// Study UIDs that may match, newest first. The narrowest key that can be looked up decides where to look.
-    fn candidates(&self, query: &Query) -> Result<Vec<Uid>, IndexError> {
+    /// Studies newest first, ties by UID: the same order whichever way they were found, so that pages fit together.
+    fn in_order(&self, candidates: Candidates) -> Box<dyn Iterator<Item = Result<StudyRow, IndexError>> + '_> {
+        match candidates {
+            Candidates::ByDate(uids) => Box::new(uids.into_iter().filter_map(|uid| self.study(&uid).transpose())),
+            Candidates::Some(uids) => {
+                let rows: Result<Vec<StudyRow>, _> = uids.iter().filter_map(|uid| self.study(uid).transpose()).collect();
+                match rows {
+                    Ok(mut rows) => {
+                        rows.sort_by_cached_key(|row| std::cmp::Reverse(date_key(row)));
+                        Box::new(rows.into_iter().map(Ok))
+                    }
+                    Err(e) => Box::new(std::iter::once(Err(e))),
+                }
+            }
+        }
+    }
+
+    /// Studies that may match. The narrowest key that can be looked up decides where to look.
+    fn candidates(&self, query: &Query) -> Result<Candidates, IndexError> {
         if let Some(study) = &query.study {
-            return Ok(vec![study.clone()]);
+            return Ok(Candidates::Some(vec![study.clone()]));
         }
         let key = |tag: Tag| query.keys.iter().find(|(t, p)| *t == tag && !p.trim().is_empty()).map(|(_, p)| p.trim());
         if let Some(list) = key(tags::STUDY_INSTANCE_UID) {
             let uids: BTreeSet<Uid> = list.split(['\\', ',']).filter_map(|u| Uid::parse(u).ok()).collect();
-            return Ok(uids.into_iter().collect());
+            return Ok(Candidates::Some(uids.into_iter().collect()));
         }
         if let Some(sop) = key(tags::SOP_INSTANCE_UID).and_then(|u| Uid::parse(u).ok()) {
-            return Ok(self.instance(&sop)?.map(|row| row.study).into_iter().collect());
+            return Ok(Candidates::Some(self.instance(&sop)?.map(|row| row.study).into_iter().collect()));
         }
         for tag in [tags::ACCESSION_NUMBER, tags::PATIENT_ID, tags::PATIENT_NAME] {
             let Some(pattern) = key(tag) else { continue };
             let folded = fold(pattern.split('=').next().unwrap_or(""));
             let literal = literal_prefix(&folded);
             if !literal.is_empty() {
-                return self.found(find_prefix(tag, literal), |_| true);
+                return self.found(find_prefix(tag, literal)).map(Candidates::Some);
             }
         }
         match key(tags::STUDY_DATE).map(|p| p.split_once('-').unwrap_or((p, p))) {
-            Some((from, to)) => self.found_dates(from.trim(), to.trim()),
-            None => self.found(find_prefix(tags::STUDY_DATE, ""), |_| true),
+            Some((from, to)) => self.found_dates(from.trim(), to.trim()).map(Candidates::ByDate),
+            None => self.found(find_prefix(tags::STUDY_DATE, "")).map(Candidates::ByDate),
         }
     }
 
-    fn found(&self, prefix: Vec<u8>, keep: impl Fn(&[u8]) -> bool) -> Result<Vec<Uid>, IndexError> {
+    fn found(&self, prefix: Vec<u8>) -> Result<Vec<Uid>, IndexError> {
         let mut uids = Vec::new();
         let mut seen = BTreeSet::new();
         for row in self.db.scan_prefix(prefix).rev() {
-            let key = row?.0;
-            if keep(&key) {
-                let uid = study_of_find_key(&key)?;
-                if seen.insert(uid.clone()) {
-                    uids.push(uid);
-                }
+            let uid = study_of_find_key(&row?.0)?;
+            if seen.insert(uid.clone()) {
+                uids.push(uid);
             }
         }
         Ok(uids)
@@ -167,8 +183,8 @@ impl SledIndex {
         mut each: impl FnMut(&StudyRow, &mut dyn FnMut(T) -> bool) -> Result<bool, IndexError>,
     ) -> Result<Page<T>, IndexError> {
         let (mut rows, mut passed, mut more) = (Vec::new(), 0usize, false);
-        for uid in self.candidates(query)? {
-            let Some(study) = self.study(&uid)? else { continue };
+        for study in self.in_order(self.candidates(query)?) {
+            let study = study?;
             if !study_visible(&study, query.view) || !level_matches(query, &study.attributes, Level::Study) {
                 continue;
             }
@@ -445,43 +461,6 @@ fn add_to_study(
     Ok(())
 }
 
-fn find_keys(study: &StudyRow) -> Vec<Vec<u8>> {
-    let mut keys = Vec::new();
-    for tag in FINDABLE {
-        let value = study.attributes.text(*tag).unwrap_or("");
-        let groups: Vec<&str> = if *tag == tags::PATIENT_NAME { value.split('=').collect() } else { vec![value] };
-        for group in groups.into_iter().filter(|g| *tag == tags::STUDY_DATE || !g.is_empty()) {
-            let mut key = find_prefix(*tag, &fold(group));
-            key.push(0);
-            // Within a day, later studies come later.
-            if *tag == tags::STUDY_DATE {
-                key.extend_from_slice(study.attributes.text(tags::STUDY_TIME).unwrap_or("").as_bytes());
-                key.push(0);
-            }
-            key.extend_from_slice(study.study.as_str().as_bytes());
-            keys.push(key);
-        }
-    }
-    keys
-}
-
-fn find_prefix(tag: Tag, value: &str) -> Vec<u8> {
-    let mut key = vec![FIND];
-    key.extend_from_slice(&tag.0.to_be_bytes());
-    key.extend_from_slice(&tag.1.to_be_bytes());
-    key.extend_from_slice(value.as_bytes());
-    key
-}
-
-fn study_of_find_key(key: &[u8]) -> Result<Uid, IndexError> {
-    let tail = key.rsplit(|b| *b == 0).next().unwrap_or_default();
-    Uid::parse(&String::from_utf8_lossy(tail)).map_err(|e| IndexError::Damaged(e.to_string()))
-}
-
-fn fold(text: &str) -> String {
-    text.trim().trim_end_matches('^').to_lowercase().replace('\0', "")
-}
-
 fn level_matches(query: &Query, attributes: &Attributes, level: Level) -> bool {
     query.keys.iter().filter(|(tag, _)| level_of(*tag) == Some(level)).all(|(tag, p)| matches(attributes, *tag, p))
 }
@@ -495,27 +474,4 @@ fn modalities_match(query: &Query, study: &StudyRow) -> bool {
 
 fn study_visible(study: &StudyRow, view: View) -> bool {
     view == View::House || (study.state == State::Ready && !study.recognised.is_empty())
-}
-
-fn joined(space: u8, parts: &[&str]) -> Vec<u8> {
-    let mut key = vec![space];
-    for (i, part) in parts.iter().enumerate() {
-        if i > 0 {
-            key.push(0);
-        }
-        key.extend_from_slice(part.as_bytes());
-    }
-    key
-}
-
-fn job_key(kind: JobKind, study: &Uid) -> Vec<u8> {
-    joined(JOB, &[if kind == JobKind::Assess { "a" } else { "r" }, study.as_str()])
-}
-
-fn pack<T: Serialize>(row: &T) -> Result<Vec<u8>, IndexError> {
-    postcard::to_stdvec(row).map_err(|e| IndexError::Backend(e.to_string()))
-}
-
-fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, IndexError> {
-    postcard::from_bytes(bytes).map_err(|e| IndexError::Damaged(e.to_string()))
 }

@@ -40,7 +40,8 @@ pub fn series_uid(series: &Uid, mark: &Mark) -> Uid {
 /// Whether a data set is a marked copy, ours or another node's.
 pub fn is_marked(data_set: &DataSet) -> bool {
     data_set.items(tags::DERIVATION_CODE_SEQUENCE).iter().any(|item| {
-        item.text(tags::CODE_VALUE).as_deref() == Some(CODE) && item.text(tags::CODING_SCHEME_DESIGNATOR).as_deref() == Some(SCHEME)
+        item.text(tags::CODE_VALUE).as_deref() == Some(CODE)
+            && item.text(tags::CODING_SCHEME_DESIGNATOR).as_deref() == Some(SCHEME)
     })
 }
 
@@ -87,7 +88,8 @@ fn is_bulk_of_pixels(element: &Element) -> bool {
 fn fix_ambiguous(data_set: &mut DataSet, signed: bool) {
     let wanted = if signed { VR::SS } else { VR::US };
     for element in &mut data_set.elements {
-        let ambiguous = || dicom_dictionary_std::StandardDataDictionary.by_tag(element.tag).is_some_and(|e| e.vr() == VirtualVr::Xs);
+        let ambiguous =
+            || dicom_dictionary_std::StandardDataDictionary.by_tag(element.tag).is_some_and(|e| e.vr() == VirtualVr::Xs);
         if matches!(element.vr, VR::US | VR::SS) && dictionary_vr(element.tag) == VR::US && ambiguous() {
             element.vr = wanted;
         }

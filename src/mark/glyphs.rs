@@ -56,7 +56,9 @@ pub fn draw(text: &str, height: u32) -> Result<Mask, MarkError> {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
             let value = (coverage.clamp(0.0, 1.0) * 255.0) as u8;
             let (px, py) = (left + gx, top + gy);
-            if px < width && let Some(slot) = fill.get_mut((py * width + px) as usize) {
+            if px < width
+                && let Some(slot) = fill.get_mut((py * width + px) as usize)
+            {
                 *slot = (*slot).max(value);
             }
         });
@@ -68,8 +70,10 @@ pub fn draw(text: &str, height: u32) -> Result<Mask, MarkError> {
 /// The largest value within `radius` of each pixel, in a circle.
 fn dilate(mask: &[u8], width: u32, height: u32, radius: u32) -> Vec<u8> {
     let r = i64::from(radius);
-    let circle: Vec<(i64, i64)> =
-        (-r..=r).flat_map(|dy| (-r..=r).map(move |dx| (dx, dy))).filter(|(dx, dy)| dx * dx + dy * dy <= r * r + r / 2).collect();
+    let circle: Vec<(i64, i64)> = (-r..=r)
+        .flat_map(|dy| (-r..=r).map(move |dx| (dx, dy)))
+        .filter(|(dx, dy)| dx * dx + dy * dy <= r * r + r / 2)
+        .collect();
     let at = |x: i64, y: i64| {
         let inside = x >= 0 && y >= 0 && x < i64::from(width) && y < i64::from(height);
         let index = usize::try_from(y * i64::from(width) + x).ok().filter(|_| inside);

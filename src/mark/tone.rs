@@ -34,7 +34,9 @@ pub fn choose(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Res
             let middle = (high + 1) / 2;
             Ok(Tones { light: vec![high, middle, middle], dark: vec![low, middle, middle], blends: true })
         }
-        _ if l.samples > 1 => Ok(Tones { light: vec![high; l.samples as usize], dark: vec![low; l.samples as usize], blends: true }),
+        _ if l.samples > 1 => {
+            Ok(Tones { light: vec![high; l.samples as usize], dark: vec![low; l.samples as usize], blends: true })
+        }
         _ => Ok(grey(frame, attributes)),
     }
 }

@@ -159,7 +159,9 @@ pub fn mr_spine_sagittal(size: u32, z: f32, weighting: Weighting, seed: u32) -> 
         let disc = if level < 0.16 { 1.0 } else { 0.0 };
         let canal = soft(((curve - 0.27) / 0.055).powi(2), 0.4) * middle;
         let fat = soft(((u - 0.78) / 0.12).powi(2), 0.5);
-        let signal = 0.16 + fat * weighting.fat * 0.8 + column * ((1.0 - disc) * weighting.fat * 0.55 + disc * weighting.water * 0.6)
+        let signal = 0.16
+            + fat * weighting.fat * 0.8
+            + column * ((1.0 - disc) * weighting.fat * 0.55 + disc * weighting.water * 0.6)
             + canal * weighting.water * 0.9;
         40.0 + body * 1500.0 * signal + 22.0 * noise(x, y, seed)
     };
@@ -174,7 +176,8 @@ pub fn mr_spine_axial(size: u32, z: f32, weighting: Weighting, seed: u32) -> Vec
         let canal = soft(ellipse(u, v, 0.0, 0.24, 0.10, 0.06), 0.3);
         let muscle = soft(ellipse(u.abs(), v, 0.30, 0.40, 0.20, 0.15), 0.3);
         let rim = soft((ellipse(u, v, 0.0, 0.0, 0.88, 0.66) - 0.93).abs() / 0.05, 0.5);
-        let signal = 0.15 + rim * weighting.fat * 0.7 + disc * weighting.water * 0.45 + canal * weighting.water * 0.9 + muscle * 0.12;
+        let signal =
+            0.15 + rim * weighting.fat * 0.7 + disc * weighting.water * 0.45 + canal * weighting.water * 0.9 + muscle * 0.12;
         40.0 + body * 1500.0 * signal + 22.0 * noise(x, y, seed)
     };
     paint(size, size, value, 4095.0)

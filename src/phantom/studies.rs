@@ -61,7 +61,9 @@ fn study(phantom: Phantom) -> Study {
         Phantom::CtHead => (accept(&[34]), ct_head(30, None, "头颅CT平扫", "HEAD")),
         Phantom::CtChest => (accept(&[49]), ct_chest()),
         Phantom::MrLumbar => (accept(&[58]), mr_lumbar()),
-        Phantom::MissingSlice => (expected(Outcome::Reject, &[], Some("C-02")), ct_head(30, Some(14), "头颅CT平扫 缺层", "HEAD")),
+        Phantom::MissingSlice => {
+            (expected(Outcome::Reject, &[], Some("C-02")), ct_head(30, Some(14), "头颅CT平扫 缺层", "HEAD"))
+        }
         Phantom::LookAlike => (expected(Outcome::Reject, &[], Some("NOT_ON_LIST")), ct_head(18, None, "眼眶CT平扫", "HEAD")),
         Phantom::SideConflict => (expected(Outcome::Review, &[], Some("LATERALITY_CONFLICT")), knee()),
     };
@@ -103,8 +105,13 @@ impl About<'_> {
         ds.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, self.charset);
         ds.put_text(tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY");
         ds.put_text(tags::SOP_CLASS_UID, VR::UI, self.sop_class);
-        ds.put_text(tags::SOP_INSTANCE_UID, VR::UI, Uid::derived(&["phantom image", self.key, &series_name, &number_text]).as_str());
-        for (tag, value) in [(tags::STUDY_DATE, "20260310"), (tags::SERIES_DATE, "20260310"), (tags::CONTENT_DATE, "20260310")] {
+        ds.put_text(
+            tags::SOP_INSTANCE_UID,
+            VR::UI,
+            Uid::derived(&["phantom image", self.key, &series_name, &number_text]).as_str(),
+        );
+        for (tag, value) in [(tags::STUDY_DATE, "20260310"), (tags::SERIES_DATE, "20260310"), (tags::CONTENT_DATE, "20260310")]
+        {
             ds.put_text(tag, VR::DA, value);
         }
         for tag in [tags::STUDY_TIME, tags::SERIES_TIME, tags::CONTENT_TIME] {
@@ -133,7 +140,9 @@ impl About<'_> {
         for (tag, value) in [(tags::ROWS, size.1), (tags::COLUMNS, size.0)] {
             ds.put_u16(tag, u16::try_from(value).unwrap_or(u16::MAX));
         }
-        for (tag, value) in [(tags::BITS_ALLOCATED, 16), (tags::BITS_STORED, 12), (tags::HIGH_BIT, 11), (tags::PIXEL_REPRESENTATION, 0)] {
+        for (tag, value) in
+            [(tags::BITS_ALLOCATED, 16), (tags::BITS_STORED, 12), (tags::HIGH_BIT, 11), (tags::PIXEL_REPRESENTATION, 0)]
+        {
             ds.put_u16(tag, value);
         }
         ds

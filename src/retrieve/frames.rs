@@ -21,13 +21,17 @@ impl Object {
     /// Why it cannot be had; whose fault it is.
     pub fn frame(&self, number: u32, layout: &Layout, pool: &Pool) -> Result<Frame, DecodeError> {
         let element = self.data_set.get(tags::PIXEL_DATA);
-        let Some(element) = element else { return Err(DecodeError::Damaged("it has no Pixel Data (7FE0,0010), or they are cut off".into())) };
+        let Some(element) = element else {
+            return Err(DecodeError::Damaged("it has no Pixel Data (7FE0,0010), or they are cut off".into()));
+        };
         let failed = |e: std::io::Error| DecodeError::Damaged(e.to_string());
         match &element.value {
             Value::Deferred(extent) => self.native(number, layout, *extent, element.vr),
             Value::Fragments(fragments) => {
-                let extents = frame_fragments(fragments, number, layout.frames, |e| self.range(e.offset, e.length).map_err(failed))?;
-                let bytes: Result<Vec<Vec<u8>>, _> = extents.iter().map(|e| self.range(e.offset, e.length).map_err(failed)).collect();
+                let extents =
+                    frame_fragments(fragments, number, layout.frames, |e| self.range(e.offset, e.length).map_err(failed))?;
+                let bytes: Result<Vec<Vec<u8>>, _> =
+                    extents.iter().map(|e| self.range(e.offset, e.length).map_err(failed)).collect();
                 // Uncompressed in fragments (1.2.840.10008.1.2.1.98).
                 if self.transfer_syntax == "1.2.840.10008.1.2.1.98" {
                     return native_frame(layout, bytes?.concat(), 1);

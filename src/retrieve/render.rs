@@ -88,7 +88,10 @@ fn colour(frame: &Frame, palette: Option<&Palette>) -> Vec<u8> {
         (p, _) if p.starts_with("YBR") => {
             values.as_chunks::<3>().0.iter().flat_map(|[y, cb, cr]| ybr_to_rgb(byte(*y), byte(*cb), byte(*cr))).collect()
         }
-        _ => values.chunks(frame.layout.samples as usize).flat_map(|p| p.iter().take(3).map(|v| byte(*v)).collect::<Vec<_>>()).collect(),
+        _ => values
+            .chunks(frame.layout.samples as usize)
+            .flat_map(|p| p.iter().take(3).map(|v| byte(*v)).collect::<Vec<_>>())
+            .collect(),
     }
 }
 

@@ -30,7 +30,10 @@ impl Policy for Configured<'_> {
 
     fn transfer_syntax(&self, abstract_syntax: &str, uid: &str) -> bool {
         if abstract_syntax == uids::VERIFICATION {
-            return matches!(uid, uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN | syntax::EXPLICIT_VR_BIG_ENDIAN);
+            return matches!(
+                uid,
+                uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN | syntax::EXPLICIT_VR_BIG_ENDIAN
+            );
         }
         syntax::known(uid).is_some() || self.0.accept_unknown_syntaxes
     }
@@ -71,7 +74,9 @@ mod tests {
 
     #[test]
     fn storage_classes_are_told_from_services() {
-        for uid in [uids::CT_IMAGE_STORAGE, uids::ENHANCED_MR_IMAGE_STORAGE, uids::BASIC_TEXT_SR_STORAGE, uids::RAW_DATA_STORAGE] {
+        for uid in
+            [uids::CT_IMAGE_STORAGE, uids::ENHANCED_MR_IMAGE_STORAGE, uids::BASIC_TEXT_SR_STORAGE, uids::RAW_DATA_STORAGE]
+        {
             assert_eq!(class_of(uid), Class::Storage, "{uid}");
         }
         for uid in [

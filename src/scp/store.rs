@@ -6,7 +6,14 @@ use crate::ingest::{Announced, Failed, Ingest, IngestError, Refused, now_ms};
 use crate::journal::{Event, Journal};
 
 /// Takes the data set of a C-STORE-RQ and answers it. None when the connection broke meanwhile.
-pub fn answer(ingest: &Ingest, journal: &Journal, context: &Context, peer: &str, request: &Command, mut data: DataReader<'_>) -> Option<Command> {
+pub fn answer(
+    ingest: &Ingest,
+    journal: &Journal,
+    context: &Context,
+    peer: &str,
+    request: &Command,
+    mut data: DataReader<'_>,
+) -> Option<Command> {
     let (class, instance) = (request.sop_class().unwrap_or_default(), request.sop_instance().unwrap_or_default());
     let result = if class != context.abstract_syntax {
         Err(Refused::Mismatch("SOP Class UID of the presentation context").into())

@@ -219,7 +219,13 @@ pub async fn instances_of_series(
     instances(app, root, headers, asked, (false, false)).await
 }
 
-async fn instances(app: Arc<App>, root: Root, headers: HeaderMap, asked: Asked, with: (bool, bool)) -> Result<Response, Problem> {
+async fn instances(
+    app: Arc<App>,
+    root: Root,
+    headers: HeaderMap,
+    asked: Asked,
+    with: (bool, bool),
+) -> Result<Response, Problem> {
     let url = root.url(&app, &headers);
     run(move || {
         let page = app.index.instances(&asked.search)?;
@@ -258,7 +264,9 @@ fn select(attributes: &Attributes, keys: &[Tag], level: Level, asked: &Asked) ->
     let mut chosen = attributes.only(|tag| match &asked.include {
         Include::All => true,
         Include::These(tags) => {
-            keys.contains(&tag) || (tags.contains(&tag) && level_of(tag) == Some(level)) || asked.search.keys.iter().any(|(t, _)| *t == tag)
+            keys.contains(&tag)
+                || (tags.contains(&tag) && level_of(tag) == Some(level))
+                || asked.search.keys.iter().any(|(t, _)| *t == tag)
         }
     });
     for tag in keys.iter().filter(|t| !CONDITIONAL.contains(t)) {

@@ -73,7 +73,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(api::metrics))
         .route("/api/v1/studies/{study}", get(api::study))
         .route("/api/v1/studies/{study}/complete", post(api::complete))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such resource; DICOMweb is under /dicom-web and /exchange/dicom-web"))
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "no such resource; DICOMweb is under /dicom-web and /exchange/dicom-web")
+        })
         .layer(DefaultBodyLimit::max(limit))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .with_state(app)

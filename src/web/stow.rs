@@ -62,7 +62,12 @@ async fn receive(
     let url = root.url(&app, &headers);
     let sender = peer.map_or_else(|| "STOW-RS".to_string(), |p| p.0.0.ip().to_string());
     let mut tally = Tally::default();
-    let unsupported = || Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send multipart/related; type=\"application/dicom\", or application/dicom");
+    let unsupported = || {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send multipart/related; type=\"application/dicom\", or application/dicom",
+        )
+    };
     match media.as_str() {
         "application/dicom" => {
             let chunks = body.into_data_stream().map(|chunk| chunk.map_err(io::Error::other));
@@ -74,11 +79,14 @@ async fn receive(
                 return Err(unsupported());
             }
             let boundary = parameters.iter().find(|(n, _)| n == "boundary").map(|(_, v)| v.clone());
-            let boundary = boundary.filter(|b| !b.is_empty() && b.len() <= 70).ok_or_else(|| Problem::bad("Content-Type has no boundary"))?;
+            let boundary = boundary
+                .filter(|b| !b.is_empty() && b.len() <= 70)
+                .ok_or_else(|| Problem::bad("Content-Type has no boundary"))?;
             let mut parts = multer::Multipart::new(body.into_data_stream(), boundary);
             let wrong = |e: multer::Error| Problem::bad(format!("the multipart body is malformed: {e}"));
             while let Some(field) = parts.next_field().await.map_err(wrong)? {
-                let kind = field.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/dicom");
+                let kind =
+                    field.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/dicom");
                 if !kind.to_lowercase().starts_with("application/dicom") || kind.contains('+') {
                     tally.other.push(json!({"00081197": {"vr": "US", "Value": [0xC000]}}));
                     continue;
@@ -131,7 +139,10 @@ fn count(tally: &mut Tally, result: Result<Stored, IngestError>, url: &str) {
     match result {
         Ok(stored) => {
             let mut item = reference(&stored.sop_class, stored.key.sop_instance.as_str());
-            let path = format!("{url}/studies/{}/series/{}/instances/{}", stored.key.study, stored.key.series, stored.key.sop_instance);
+            let path = format!(
+                "{url}/studies/{}/series/{}/instances/{}",
+                stored.key.study, stored.key.series, stored.key.sop_instance
+            );
             item.insert("00081190".into(), json!({"vr": "UR", "Value": [path]}));
             tally.stored.push(Json::Object(item));
         }

@@ -69,8 +69,12 @@ impl Asked {
         let instance = instance.map(uid).transpose()?;
         let app = self.app.clone();
         let page = tokio::task::spawn_blocking(move || app.index.instances(&search)).await.map_err(task_failed)??;
-        let rows: Vec<InstanceRow> =
-            page.rows.into_iter().map(|(_, _, row)| row).filter(|row| instance.as_ref().is_none_or(|i| *i == row.sop_instance)).collect();
+        let rows: Vec<InstanceRow> = page
+            .rows
+            .into_iter()
+            .map(|(_, _, row)| row)
+            .filter(|row| instance.as_ref().is_none_or(|i| *i == row.sop_instance))
+            .collect();
         if rows.is_empty() { Err(Problem::unknown("what the path names")) } else { Ok(rows) }
     }
 
@@ -101,7 +105,10 @@ pub async fn series(asked: Asked, Path((study, series)): Path<(String, String)>)
 }
 
 /// `GET /studies/{study}/series/{series}/instances/{instance}`
-pub async fn instance(asked: Asked, Path((study, series, instance)): Path<(String, String, String)>) -> Result<Response, Problem> {
+pub async fn instance(
+    asked: Asked,
+    Path((study, series, instance)): Path<(String, String, String)>,
+) -> Result<Response, Problem> {
     let rows = asked.rows(&study, Some(&series), Some(&instance)).await?;
     objects(&asked, rows, true).await
 }
@@ -123,11 +130,13 @@ fn form_of(range: &Range, row: &InstanceRow) -> Result<Form, Problem> {
         Some("*") if retired => Ok(Form::Explicit),
         Some("*") => Ok(Form::Stored),
         Some(wanted) if wanted == row.transfer_syntax && !retired => Ok(Form::Stored),
-        None | Some(uids::EXPLICIT_VR_LITTLE_ENDIAN) if row.transfer_syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN => Ok(Form::Stored),
+        None | Some(uids::EXPLICIT_VR_LITTLE_ENDIAN) if row.transfer_syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN => {
+            Ok(Form::Stored)
+        }
         None | Some(uids::EXPLICIT_VR_LITTLE_ENDIAN) => Ok(Form::Explicit),
-        Some(other) => Err(Problem::unacceptable(format!(
-            "transfer syntax {other} cannot be made here; ask for 1.2.840.10008.1.2.1 or *"
-        ))),
+        Some(other) => {
+            Err(Problem::unacceptable(format!("transfer syntax {other} cannot be made here; ask for 1.2.840.10008.1.2.1 or *")))
+        }
     }
 }
 
@@ -142,7 +151,9 @@ async fn objects(asked: &Asked, rows: Vec<InstanceRow>, single_allowed: bool) ->
     // The first object is tried before the answer begins, so that what cannot be decoded is an honest 406.
     if let (Some(row), Some(Form::Explicit)) = (rows.first(), forms.first()) {
         let (app, row) = (asked.app.clone(), row.clone());
-        tokio::task::spawn_blocking(move || transcoded(&app.store, &row, &app.pool).map(|_| ())).await.map_err(task_failed)??;
+        tokio::task::spawn_blocking(move || transcoded(&app.store, &row, &app.pool).map(|_| ()))
+            .await
+            .map_err(task_failed)??;
     }
     asked.record(&rows);
     let (app, url) = (asked.app.clone(), asked.url());
@@ -165,7 +176,8 @@ async fn objects(asked: &Asked, rows: Vec<InstanceRow>, single_allowed: bool) ->
 }
 
 fn write_object(app: &App, row: &InstanceRow, form: Form, out: &mut Writer) -> io::Result<()> {
-    let transfer_syntax = if form == Form::Stored { row.transfer_syntax.clone() } else { uids::EXPLICIT_VR_LITTLE_ENDIAN.into() };
+    let transfer_syntax =
+        if form == Form::Stored { row.transfer_syntax.clone() } else { uids::EXPLICIT_VR_LITTLE_ENDIAN.into() };
     let meta = part10::Meta {
         sop_class: row.sop_class.clone(),
         sop_instance: row.sop_instance.clone(),
@@ -194,7 +206,10 @@ pub async fn series_metadata(asked: Asked, Path((study, series)): Path<(String, 
 }
 
 /// `GET …/metadata` of an instance.
-pub async fn instance_metadata(asked: Asked, Path((study, series, instance)): Path<(String, String, String)>) -> Result<Response, Problem> {
+pub async fn instance_metadata(
+    asked: Asked,
+    Path((study, series, instance)): Path<(String, String, String)>,
+) -> Result<Response, Problem> {
     let rows = asked.rows(&study, Some(&series), Some(&instance)).await?;
     metadata(&asked, rows)
 }
@@ -231,7 +246,9 @@ pub async fn bulkdata(
         let value = find(&object.data_set, &path).ok_or_else(|| Problem::unknown("this bulk data"))?;
         match value {
             Value::Bytes(bytes) => Ok(bytes.clone()),
-            Value::Deferred(extent) => object.range(extent.offset, extent.length).map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string())),
+            Value::Deferred(extent) => object
+                .range(extent.offset, extent.length)
+                .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string())),
             Value::Fragments(_) => {
                 let layout = object.layout()?;
                 let mut all = Vec::new();
@@ -254,7 +271,9 @@ fn find<'a>(data_set: &'a DataSet, path: &str) -> Option<&'a Value> {
     let element = data_set.get(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))?;
     match (parts.next(), &element.value) {
         (None, value) => Some(value),
-        (Some(item), Value::Items(items)) => find(items.get(item.parse::<usize>().ok()?)?, &parts.collect::<Vec<_>>().join("/")),
+        (Some(item), Value::Items(items)) => {
+            find(items.get(item.parse::<usize>().ok()?)?, &parts.collect::<Vec<_>>().join("/"))
+        }
         _ => None,
     }
 }
@@ -266,7 +285,10 @@ pub async fn frames(
 ) -> Result<Response, Problem> {
     accept::choose(&asked.ranges(), &["application/octet-stream"])?;
     let numbers: Result<Vec<u32>, _> = list.split(',').map(|n| n.trim().parse::<u32>()).collect();
-    let numbers = numbers.ok().filter(|n| !n.contains(&0)).ok_or_else(|| Problem::bad("frames are numbers from 1, with commas between"))?;
+    let numbers = numbers
+        .ok()
+        .filter(|n| !n.contains(&0))
+        .ok_or_else(|| Problem::bad("frames are numbers from 1, with commas between"))?;
     let row = one(asked.rows(&study, Some(&series), Some(&instance)).await?)?;
     asked.record(std::slice::from_ref(&row));
     let app = asked.app.clone();
@@ -290,7 +312,10 @@ pub async fn frames(
 /// Octets in one part each, or bare when a single part was asked for bare.
 fn octets(asked: &Asked, mut parts: Vec<(String, Vec<u8>)>) -> Response {
     let bare = asked.ranges().first().is_some_and(|r| r.media == "application/octet-stream");
-    if bare && parts.len() == 1 && let Some((_, bytes)) = parts.pop() {
+    if bare
+        && parts.len() == 1
+        && let Some((_, bytes)) = parts.pop()
+    {
         return ([(header::CONTENT_TYPE, "application/octet-stream")], Body::from(bytes)).into_response();
     }
     let kind = format!("application/octet-stream; transfer-syntax={}", uids::EXPLICIT_VR_LITTLE_ENDIAN);
@@ -318,7 +343,10 @@ pub async fn series_rendered(asked: Asked, Path((study, series)): Path<(String, 
 }
 
 /// `GET …/rendered` of an instance.
-pub async fn instance_rendered(asked: Asked, Path((study, series, instance)): Path<(String, String, String)>) -> Result<Response, Problem> {
+pub async fn instance_rendered(
+    asked: Asked,
+    Path((study, series, instance)): Path<(String, String, String)>,
+) -> Result<Response, Problem> {
     let row = one(asked.rows(&study, Some(&series), Some(&instance)).await?)?;
     rendered(&asked, row, None).await
 }
@@ -360,7 +388,8 @@ async fn rendered(asked: &Asked, row: InstanceRow, frame: Option<u32>) -> Result
         if number >= layout.frames {
             return Err(Problem::unknown(&format!("frame {} of {}", number + 1, layout.frames)));
         }
-        let picture = picture(&object, number, window, &app.pool).map_err(|e| Problem::unacceptable(format!("it cannot be rendered: {e}")))?;
+        let picture = picture(&object, number, window, &app.pool)
+            .map_err(|e| Problem::unacceptable(format!("it cannot be rendered: {e}")))?;
         encode(&picture, format).map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
     });
     let bytes = bytes.await.map_err(task_failed)??;

@@ -104,7 +104,10 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents) -> Result<Verd
     }
     for (series, rows) in &originals {
         let carries = |row: &&InstanceRow| {
-            classification.recognised.iter().any(|r| r.series.contains(&series.series) && (r.images.is_empty() || r.images.contains(&row.sop_instance)))
+            classification
+                .recognised
+                .iter()
+                .any(|r| r.series.contains(&series.series) && (r.images.is_empty() || r.images.contains(&row.sop_instance)))
         };
         for row in rows.iter().filter(carries) {
             findings.extend(check_instance(shop, series, row)?);
@@ -137,10 +140,22 @@ fn check_instance(shop: &Shop, series: &SeriesRow, row: &InstanceRow) -> Result<
     }
     let object = match Object::open(&shop.store, row, 1 << 20) {
         Ok(object) => object,
-        Err(e) => return fault("G-01", Level::Reject, "文件损坏，无法读取，请重新发送".into(), format!("the object cannot be read: {e}; send it again")),
+        Err(e) => {
+            return fault(
+                "G-01",
+                Level::Reject,
+                "文件损坏，无法读取，请重新发送".into(),
+                format!("the object cannot be read: {e}; send it again"),
+            );
+        }
     };
     if derive::is_marked(&object.data_set) {
-        return fault("G-15", Level::Reject, "图像已带互认标识，不再重复加注".into(), "it carries a recognition mark already and is not marked again".into());
+        return fault(
+            "G-15",
+            Level::Reject,
+            "图像已带互认标识，不再重复加注".into(),
+            "it carries a recognition mark already and is not marked again".into(),
+        );
     }
     let layout = match object.layout() {
         Ok(layout) => layout,

@@ -1,22 +1,12 @@
 //! The labelled development set of the domain folder: no false mark, and most of the items found.
 
+use crate::support::shared;
 use hutong::dicom::Uid;
 use hutong::exam::classify::{Classification, classify};
 use hutong::exam::facts::{ImageFacts, SeriesFacts, StudyFacts, age_of_string};
 use hutong::exam::geometry::{Plane, Stack};
 use hutong::procedure::{embedded::FILES, load};
 use std::collections::BTreeSet;
-use std::path::Path;
-
-pub fn shared() -> Option<std::path::PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "../shared must be there with CI=true");
-    println!("NOTE: ../shared is absent; this test looked at nothing");
-    None
-}
 
 fn text(value: &serde_json::Value, key: &str) -> String {
     value.get(key).and_then(|v| v.as_str()).unwrap_or("").to_string()

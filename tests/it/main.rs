@@ -1,4 +1,13 @@
-//! One integration binary: journeys over real sockets, crash and architecture tests, the labelled development set.
+//! One integration binary: journeys over real sockets, crashes, architecture, the labelled development set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod architecture;
+mod association;
+mod crash;
 mod goldset;
+mod hostile;
+mod index;
+mod journey;
+mod lifecycle;
+mod real;
+mod support;

@@ -1,0 +1,140 @@
+//! Looking into a data set, changing it, writing it (PS3.5 7.1).
+
+use super::{DataSet, Element, ITEM, UNDEFINED, Value, has_long_length};
+use crate::dicom::{Tag, VR};
+
+impl DataSet {
+    /// The element with this tag.
+    pub fn get(&self, tag: Tag) -> Option<&Element> {
+        self.elements.iter().find(|e| e.tag == tag)
+    }
+
+    /// The bytes of a value that was read.
+    pub fn bytes(&self, tag: Tag) -> Option<&[u8]> {
+        match self.get(tag).map(|e| &e.value) {
+            Some(Value::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The items of a sequence; none if it is absent.
+    pub fn items(&self, tag: Tag) -> &[DataSet] {
+        match self.get(tag).map(|e| &e.value) {
+            Some(Value::Items(items)) => items,
+            _ => &[],
+        }
+    }
+
+    /// A text value of the default repertoire (UIDs, codes, numbers), padding off. Names need [`super::charset`].
+    pub fn text(&self, tag: Tag) -> Option<String> {
+        let text = String::from_utf8_lossy(self.bytes(tag)?).trim_matches(['\0', ' ']).to_string();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The first number of an unsigned short value.
+    pub fn u16(&self, tag: Tag) -> Option<u16> {
+        self.bytes(tag)?.first_chunk::<2>().map(|b| u16::from_le_bytes(*b))
+    }
+
+    /// Sets an element, in its place by tag order.
+    pub fn put(&mut self, tag: Tag, vr: VR, value: Value) {
+        let element = Element { tag, vr, value };
+        match self.elements.binary_search_by(|e| e.tag.cmp(&tag)) {
+            Ok(at) => {
+                if let Some(slot) = self.elements.get_mut(at) {
+                    *slot = element;
+                }
+            }
+            Err(at) => self.elements.insert(at, element),
+        }
+    }
+
+    /// Sets a text; it is padded to even length (PS3.5 6.2: NUL for UIDs, else a space).
+    pub fn put_text(&mut self, tag: Tag, vr: VR, text: &str) {
+        let mut bytes = text.as_bytes().to_vec();
+        if bytes.len() % 2 == 1 {
+            bytes.push(if vr == VR::UI { 0 } else { b' ' });
+        }
+        self.put(tag, vr, Value::Bytes(bytes));
+    }
+
+    /// Sets one unsigned short.
+    pub fn put_u16(&mut self, tag: Tag, value: u16) {
+        self.put(tag, VR::US, Value::Bytes(value.to_le_bytes().to_vec()));
+    }
+
+    /// Takes an element out.
+    pub fn remove(&mut self, tag: Tag) {
+        self.elements.retain(|e| e.tag != tag);
+    }
+
+    /// Writes Explicit VR Little Endian. Deferred values and fragments are left out: the caller writes pixels itself.
+    pub fn write_explicit(&self, out: &mut Vec<u8>) {
+        for element in &self.elements {
+            match &element.value {
+                Value::Bytes(bytes) => write_header(out, element.tag, fitting_vr(element.vr, bytes.len()), bytes.len()),
+                Value::Items(items) => {
+                    let mut content = Vec::new();
+                    for item in items {
+                        let mut bytes = Vec::new();
+                        item.write_explicit(&mut bytes);
+                        write_item(&mut content, &bytes);
+                    }
+                    write_header(out, element.tag, VR::SQ, content.len());
+                    out.extend_from_slice(&content);
+                    continue;
+                }
+                Value::Deferred(_) | Value::Fragments(_) => continue,
+            }
+            if let Value::Bytes(bytes) = &element.value {
+                out.extend_from_slice(bytes);
+                if bytes.len() % 2 == 1 {
+                    out.push(0);
+                }
+            }
+        }
+    }
+
+    /// Writes Implicit VR Little Endian without sequences (commands have none).
+    pub fn write_implicit_flat(&self, out: &mut Vec<u8>) {
+        for element in &self.elements {
+            if let Value::Bytes(bytes) = &element.value {
+                write_tag(out, element.tag);
+                out.extend_from_slice(&length32(bytes.len()).to_le_bytes());
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
+}
+
+/// A value too long for a short length field is written as UN (PS3.5 6.2.2).
+fn fitting_vr(vr: VR, length: usize) -> VR {
+    if length > 0xFFFE && !has_long_length(vr) { VR::UN } else { vr }
+}
+
+fn length32(length: usize) -> u32 {
+    u32::try_from(length + length % 2).unwrap_or(UNDEFINED - 1)
+}
+
+fn write_tag(out: &mut Vec<u8>, tag: Tag) {
+    out.extend_from_slice(&tag.0.to_le_bytes());
+    out.extend_from_slice(&tag.1.to_le_bytes());
+}
+
+fn write_item(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_tag(out, ITEM);
+    out.extend_from_slice(&length32(bytes.len()).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// Writes tag, representation and length of an element in Explicit VR Little Endian.
+pub fn write_header(out: &mut Vec<u8>, tag: Tag, vr: VR, length: usize) {
+    write_tag(out, tag);
+    out.extend_from_slice(vr.to_string().as_bytes());
+    if has_long_length(vr) {
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&length32(length).to_le_bytes());
+    } else {
+        out.extend_from_slice(&u16::try_from(length + length % 2).unwrap_or(0xFFFE).to_le_bytes());
+    }
+}

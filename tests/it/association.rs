@@ -1,0 +1,100 @@
+//! The upper layer against callers of every kind.
+
+use crate::support::Node;
+use hutong::dicom::uids;
+use hutong::dimse::{AssociationError, Command, Incoming, Proposal, connect};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+fn proposal(class: &str, syntaxes: &[&str]) -> Proposal {
+    Proposal { abstract_syntax: class.into(), transfer_syntaxes: syntaxes.iter().map(|s| (*s).to_string()).collect() }
+}
+
+#[test]
+fn contexts_are_decided_one_by_one_and_a_wrong_called_title_is_rejected() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[]);
+    let mut to = node.requested();
+    to.proposals = vec![
+        proposal(uids::VERIFICATION, &[uids::IMPLICIT_VR_LITTLE_ENDIAN]),
+        proposal(uids::CT_IMAGE_STORAGE, &[uids::JPEGLS_LOSSLESS, uids::IMPLICIT_VR_LITTLE_ENDIAN]),
+        proposal(uids::CT_IMAGE_STORAGE, &["1.2.3.4.5"]),
+        proposal("1.3.12.2.1107.5.9.1", &[uids::EXPLICIT_VR_LITTLE_ENDIAN]),
+        proposal(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND, &[uids::EXPLICIT_VR_LITTLE_ENDIAN]),
+    ];
+    let mut association = connect(&to).unwrap();
+    let taken: Vec<(u8, &str)> = association.contexts.iter().map(|c| (c.id, c.transfer_syntax.as_str())).collect();
+    // The caller's first choice counts; the private class is taken; the unknown syntax and the unserved class are not.
+    assert_eq!(taken, [(1, uids::IMPLICIT_VR_LITTLE_ENDIAN), (3, uids::JPEGLS_LOSSLESS), (7, uids::EXPLICIT_VR_LITTLE_ENDIAN)]);
+    association.send(1, &Command::request(0x0030, 9, uids::VERIFICATION, false)).unwrap();
+    let Incoming::Message(_, response) = association.receive().unwrap() else { panic!() };
+    assert_eq!(response.status(), Some(0));
+    association.release().unwrap();
+    to.called = "SOMEBODY".into();
+    let Err(AssociationError::Rejected(why)) = connect(&to) else { panic!("accepted under another title") };
+    assert!(why.contains("called AE title"), "{why}");
+}
+
+#[test]
+fn callers_that_are_not_listed_are_rejected() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[("HUTONG_DIMSE__CALLERS", "[\"CT1\"]")]);
+    let mut to = node.requested();
+    to.proposals = vec![proposal(uids::VERIFICATION, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])];
+    assert!(matches!(connect(&to), Err(AssociationError::Rejected(why)) if why.contains("calling AE title")));
+    to.calling = "CT1".into();
+    connect(&to).unwrap().release().unwrap();
+}
+
+#[test]
+fn a_caller_that_breaks_off_in_the_middle_of_an_object_leaves_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[]);
+    let images = hutong::phantom::ct_head(1, None, "头颅CT平扫", "HEAD");
+    struct Breaking(std::io::Cursor<Vec<u8>>);
+    impl Read for Breaking {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            if self.0.position() > 300_000 {
+                return Err(std::io::Error::other("the modality was switched off"));
+            }
+            self.0.read(buf)
+        }
+    }
+    let mut to = node.requested();
+    to.proposals = vec![proposal(uids::CT_IMAGE_STORAGE, &[uids::EXPLICIT_VR_LITTLE_ENDIAN])];
+    let mut association = connect(&to).unwrap();
+    let request = Command::store_request(1, uids::CT_IMAGE_STORAGE, &images[0].sop_instance());
+    let mut data = Breaking(std::io::Cursor::new(images[0].data_set_bytes()));
+    assert!(association.send_with_data(1, &request, &mut data).is_err());
+    drop(association);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(std::fs::read_dir(node.root.join("drafts")).unwrap().count(), 0);
+    assert_eq!(node.get("/dicom-web/instances", "*/*").status(), 204);
+    assert_eq!(node.send(&images).len(), 1);
+}
+
+#[test]
+fn abuse_of_the_port_costs_the_caller_its_connection_and_nobody_else() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[("HUTONG_DIMSE__ASSOCIATION_TIMEOUT", "2"), ("HUTONG_DIMSE__NETWORK_TIMEOUT", "2")]);
+    let attempts: [&[u8]; 6] = [
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[0x01, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 1],
+        &[0x04, 0, 0, 0, 0, 6, 0, 0, 0, 2, 1, 3],
+        &[0x01, 0, 0, 0, 0, 4, 0, 1, 0, 0],
+        &[0x99; 64],
+        &[0x01, 0, 0, 0, 1, 0],
+    ];
+    for attempt in attempts {
+        let mut stream = TcpStream::connect(&node.dicom).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(attempt).unwrap();
+        let mut answer = Vec::new();
+        // The node closes the connection, with or without an A-ABORT.
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty() || answer[0] == 0x07 || answer[0] == 0x03, "{attempt:02X?} {answer:02X?}");
+    }
+    let images = hutong::phantom::ct_head(1, None, "头颅CT平扫", "HEAD");
+    assert_eq!(node.send(&images).len(), 1);
+}
