@@ -23,6 +23,19 @@ pub fn below(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Writes every phantom study to a folder of its own.
+pub fn write_phantoms(folder: &Path) -> anyhow::Result<std::process::ExitCode> {
+    for study in hutong::phantom::all() {
+        let place = folder.join(format!("{:?}", study.phantom));
+        std::fs::create_dir_all(&place)?;
+        for (n, image) in study.images.iter().enumerate() {
+            std::fs::write(place.join(format!("{n:04}.dcm")), image.file())?;
+        }
+        println!("{} {}", place.display(), study.images.len());
+    }
+    Ok(std::process::ExitCode::SUCCESS)
+}
+
 /// Reads what sending needs to know of a file.
 ///
 /// # Errors

@@ -58,6 +58,11 @@ enum Command {
     /// 互认项目数据 The knowledge in procedures/
     #[command(subcommand)]
     Procedures(maintain::ProceduresCommand),
+    /// 写出体模 Write the phantom studies as files, a folder each
+    Phantoms {
+        /// 文件夹 Folder to write to
+        folder: PathBuf,
+    },
     /// Decodes pixels for a node; started by it
     #[command(hide = true)]
     DecodeWorker {
@@ -78,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Rebuild(rebuild) => rebuild.run(),
         Command::Import(import) => import.run(),
         Command::Procedures(procedures) => procedures.run(),
+        Command::Phantoms { folder } => files::write_phantoms(&folder),
         Command::DecodeWorker { memory_mib } => {
             hutong::codec::run_worker(memory_mib).map(|()| ExitCode::SUCCESS).map_err(Into::into)
         }

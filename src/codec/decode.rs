@@ -17,6 +17,9 @@ pub fn decode(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -
     if !DECODED.contains(&transfer_syntax) {
         return Err(DecodeError::Unsupported(transfer_syntax.into()));
     }
+    if transfer_syntax == uids::RLE_LOSSLESS {
+        return super::rle::decode(layout, &fragments.concat());
+    }
     let rgb_jpeg =
         matches!(transfer_syntax, uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT) && layout.photometric == "RGB";
     let bytes = if rgb_jpeg {
@@ -60,7 +63,8 @@ const DECODED: &[&str] = &[
 /// RGB stored as JPEG: dicom-rs would take it for YCbCr when there is no Adobe marker.
 fn jpeg_without_colour_transform(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let mut decoder = jpeg_decoder::Decoder::new(bytes);
-    decoder.set_color_transform(jpeg_decoder::ColorTransform::None);
+    // `None` would leave the planes one after the other.
+    decoder.set_color_transform(jpeg_decoder::ColorTransform::RGB);
     decoder.decode().map_err(|e| DecodeError::Damaged(e.to_string()))
 }
 
@@ -100,7 +104,7 @@ fn object_of(
     object.put(DataElement::new(tags::PIXEL_REPRESENTATION, VR::US, short(u32::from(layout.signed))));
     object.put(DataElement::new(tags::PLANAR_CONFIGURATION, VR::US, short(0)));
     object.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, dicom_value!(Str, "1")));
-    // The codecs look at this only for colour, and RLE of a palette would come out with another label.
+    // The codecs look at this only for colour.
     let photometric = if layout.samples == 1 { "MONOCHROME2" } else { layout.photometric.as_str() };
     object.put(DataElement::new(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, PrimitiveValue::from(photometric)));
     object.put(DataElement::new(tags::SOP_CLASS_UID, VR::UI, PrimitiveValue::from(uids::SECONDARY_CAPTURE_IMAGE_STORAGE)));

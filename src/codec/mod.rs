@@ -5,6 +5,7 @@ mod decode;
 mod native;
 mod pool;
 mod protocol;
+mod rle;
 pub mod samples;
 mod worker;
 

@@ -67,12 +67,12 @@ pub enum Status {
 }
 
 impl Status {
-    /// Its code. A duplicate has no code in PS3.4 B.2.3; 0111H is "Duplicate SOP Instance" of PS3.7 C.5.1 and most SCUs print it
-    /// so.
+    /// Its code. PS3.4 B.2.3 has none for a conflict, and 0111H of PS3.7 belongs to N-CREATE: a code of the Cxxx range, which
+    /// every SCU takes for an error, and the comment says the rest.
     pub fn code(self) -> u16 {
         match self {
             Status::Success => 0x0000,
-            Status::DuplicateInstance => 0x0111,
+            Status::DuplicateInstance => 0xC111,
             Status::ProcessingFailure => 0x0110,
             Status::SopClassNotSupported => 0x0122,
             Status::NotAuthorized => 0x0124,

@@ -2,7 +2,7 @@
 
 use super::object::{Object, ObjectError};
 use crate::codec::{DecodeError, Frame, Pool, native_frame, packed_bits_frame};
-use crate::dicom::dataset::{Extent, Value};
+use crate::dicom::dataset::{Extent, Value, swap};
 use crate::dicom::image::Layout;
 use crate::dicom::{VR, tags};
 
@@ -62,6 +62,13 @@ impl Object {
             (true, _) if layout.bits_allocated == 8 => 2,
             (true, _) => layout.bits_allocated as usize / 8,
         };
+        if swapped == 2 && layout.bits_allocated == 8 {
+            // Bytes were swapped in words of the whole value, and a frame may begin in the middle of one.
+            let begin = at - at % 2;
+            let mut words = self.range(extent.offset + begin, (at + size).next_multiple_of(2) - begin).map_err(failed)?;
+            swap(&mut words, 2);
+            return native_frame(layout, words.split_off(usize::from(at % 2 == 1)), 1);
+        }
         native_frame(layout, self.range(extent.offset + at, size).map_err(failed)?, swapped)
     }
 }

@@ -174,7 +174,7 @@ fn the_same_bytes_again_are_success_and_other_bytes_are_refused() {
     let mut objects = vec![crate::support::raw(&images[0], other)];
     let mut answers = Vec::new();
     hutong::dimse::storescu::send(&node.requested(), &mut objects, &mut |_, a| answers.push(a.clone())).unwrap();
-    let Answer::Refused(0x0111, Some(comment)) = &answers[0] else { panic!("{answers:?}") };
+    let Answer::Refused(0xC111, Some(comment)) = &answers[0] else { panic!("{answers:?}") };
     assert!(comment.contains("stored already"), "{comment}");
     let study = images[0].data_set.text(tags::STUDY_INSTANCE_UID).unwrap();
     assert_eq!(node.json(&format!("/dicom-web/studies/{study}/instances")).as_array().unwrap().len(), 2);
