@@ -3,24 +3,27 @@
 //! Success is never said before file, folder and index are on disk. Syncs are shared by all who wait for them: a commit
 //! thread takes everything that is ready, publishes it, and answers.
 
+mod commit;
+mod recover;
+
+pub use recover::{is_whole, read_back, rebuild, recover};
+
+use self::commit::commit_loop;
 use crate::dicom::dataset::{Seeking, Streaming};
 use crate::dicom::header::HeaderError;
 use crate::dicom::part10::{FileError, Meta, read_meta};
 use crate::dicom::stamp::{Kind, Stamp};
 use crate::dicom::{Attributes, Header, Syntax, Uid, levels};
 use crate::index::{Index, IndexError, InstanceRow};
-use crate::store::{Finished, Key, Published, Store};
+use crate::store::{Finished, Key, Store};
 use std::collections::HashSet;
-use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
-use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Beginnings that are tried for the header, bytes; over the last, what is there must do.
 const BEGINNINGS: [usize; 3] = [1 << 18, 1 << 21, 1 << 24];
-/// Objects committed together at most.
-const BATCH: usize = 256;
 /// An inflated header is not longer.
 const INFLATED: u64 = 1 << 26;
 
@@ -236,7 +239,9 @@ impl Ingest {
         let mut draft = self.store.draft(&meta.to_bytes()).map_err(disk)?;
         draft.write(&beginning).map_err(disk)?;
         let mut buffer = beginning;
-        buffer.resize(BEGINNINGS[0], 0);
+        if !ended {
+            buffer.resize(BEGINNINGS[0], 0);
+        }
         let mut since_check = 0usize;
         while !ended {
             let got = match data.read(&mut buffer) {
@@ -291,7 +296,7 @@ fn disk(error: io::Error) -> IngestError {
 /// Reads until the header is complete: the bytes read, whether they are all, and the header.
 fn read_header(transfer_syntax: &str, data: &mut dyn Read) -> Result<(Vec<u8>, bool, Header), IngestError> {
     let syntax = Syntax::of(transfer_syntax);
-    let mut bytes = Vec::with_capacity(BEGINNINGS[0]);
+    let mut bytes = Vec::new();
     for beginning in BEGINNINGS {
         let wanted = (beginning - bytes.len()) as u64;
         let got = (&mut *data).take(wanted).read_to_end(&mut bytes).map_err(Failed::Stream)?;
@@ -361,143 +366,8 @@ fn row_of(header: &Header, stamp: &Stamp, transfer_syntax: &str, sender: &str) -
     }
 }
 
-fn commit_loop(incoming: &Receiver<Pending>, store: &Store, index: &dyn Index, quiet: Duration) {
-    while let Ok(first) = incoming.recv() {
-        let mut batch = vec![first];
-        batch.extend(incoming.try_iter().take(BATCH - 1));
-        commit_batch(batch, store, index, quiet);
-    }
-}
-
-fn commit_batch(batch: Vec<Pending>, store: &Store, index: &dyn Index, quiet: Duration) {
-    let keys: Vec<Key> = batch.iter().map(|p| key_of(&p.row)).collect();
-    let drafts: Vec<(&Finished, &Key)> = batch.iter().map(|p| &p.draft).zip(&keys).collect();
-    let published = store.publish(&drafts);
-    crash_point("published");
-    let mut rows = Vec::new();
-    let mut names = Vec::new();
-    let mut verdicts: Vec<Option<IngestError>> = Vec::new();
-    for ((pending, key), result) in batch.iter().zip(&keys).zip(published) {
-        let failure = match result {
-            Ok(Published::New) => None,
-            // A file that no index row knows: left by a crash. Its bytes decide.
-            Ok(Published::Exists) => orphan(store, key, &pending.draft.stamp).err(),
-            Err(e) => Some(disk(e)),
-        };
-        if failure.is_none() {
-            rows.push(pending.row.clone());
-            names.push(pending.attributes.clone());
-        }
-        verdicts.push(failure);
-    }
-    let settle_ms = now_ms() + i64::try_from(quiet.as_millis()).unwrap_or(i64::MAX / 2);
-    if let Err(e) = if rows.is_empty() { Ok(()) } else { index.commit(&rows, &names, settle_ms) } {
-        tracing::error!(error = %e, "the index refused a commit; nothing of it is acknowledged");
-        for (verdict, key) in verdicts.iter_mut().zip(&keys).filter(|(v, _)| v.is_none()) {
-            store.retract(key);
-            *verdict = Some(Failed::Index(IndexError::Backend(e.to_string())).into());
-        }
-    }
-    crash_point("indexed");
-    for (pending, verdict) in batch.into_iter().zip(verdicts) {
-        let _ = pending.done.send(verdict.map_or(Ok(()), Err));
-        store.settle([pending.draft]);
-    }
-}
-
 fn key_of(row: &InstanceRow) -> Key {
     Key { study: row.study.clone(), series: row.series.clone(), sop_instance: row.sop_instance.clone() }
-}
-
-fn orphan(store: &Store, key: &Key, stamp: &Stamp) -> Result<(), IngestError> {
-    let (_, meta) = store.open_object(key).map_err(disk)?;
-    match meta.stamp {
-        Some(there) if there.sha256 == stamp.sha256 => Ok(()),
-        _ => Err(Refused::Conflict(Box::new(key.clone())).into()),
-    }
-}
-
-/// Reads a stored file again, for the index.
-///
-/// # Errors
-/// It is not one of ours, or damaged.
-pub fn read_back(path: &Path) -> Result<(InstanceRow, Attributes), String> {
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-    let mut reader = BufReader::with_capacity(1 << 16, file);
-    let meta = read_meta(&mut reader).map_err(|e| e.to_string())?;
-    let stamp = meta.stamp.ok_or("the file has no stamp of Hutong")?;
-    reader.seek(SeekFrom::Start(meta.data_set_at)).map_err(|e| e.to_string())?;
-    let (_, _, header) = read_header(&meta.transfer_syntax, &mut reader).map_err(|e| e.to_string())?;
-    let row = row_of(&header, &stamp, &meta.transfer_syntax, meta.sending_aet.as_deref().unwrap_or(""));
-    Ok((row, header.attributes))
-}
-
-/// Finishes what a crash interrupted: drafts that were published are indexed, all others are taken away.
-///
-/// # Errors
-/// The disk or the index fails.
-pub fn recover(store: &Store, index: &dyn Index, quiet: Duration) -> Result<usize, Failed> {
-    let mut recovered = 0;
-    for draft in store.leftovers().map_err(Failed::Disk)? {
-        if let Ok((row, attributes)) = read_back(&draft)
-            && is_same_file(&draft, &store.path(&key_of(&row)))
-            && index.instance(&row.sop_instance)?.is_none()
-        {
-            let settle_ms = now_ms() + i64::try_from(quiet.as_millis()).unwrap_or(0);
-            index.commit(&[row], &[attributes], settle_ms)?;
-            recovered += 1;
-        }
-        std::fs::remove_file(&draft).map_err(Failed::Disk)?;
-    }
-    Ok(recovered)
-}
-
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let inode = |p: &Path| std::fs::metadata(p).ok().map(|m| (m.dev(), m.ino()));
-    inode(a).is_some() && inode(a) == inode(b)
-}
-
-/// Fills an empty index from the files. Returns how many were indexed, and those that could not be, with the reason.
-///
-/// # Errors
-/// The index fails.
-pub fn rebuild(
-    store: &Store,
-    index: &dyn Index,
-    quiet: Duration,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(u64, Vec<String>), Failed> {
-    let settle_ms = now_ms() + i64::try_from(quiet.as_millis()).unwrap_or(0);
-    let (mut done, mut failed) = (0u64, Vec::new());
-    let (mut rows, mut names) = (Vec::new(), Vec::new());
-    let mut flush = |rows: &mut Vec<InstanceRow>, names: &mut Vec<Attributes>| {
-        index.commit(rows, names, settle_ms)?;
-        done += rows.len() as u64;
-        progress(done);
-        rows.clear();
-        names.clear();
-        Ok::<(), Failed>(())
-    };
-    for path in store.files() {
-        let path = path.map_err(Failed::Disk)?;
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        match read_back(&path) {
-            Ok((row, _)) if store.path(&key_of(&row)) != path => failed.push(format!("{name}: it is not where it belongs")),
-            Ok((row, attributes)) => {
-                rows.push(row);
-                names.push(attributes);
-                if rows.len() >= 1000 {
-                    flush(&mut rows, &mut names)?;
-                }
-            }
-            Err(e) => failed.push(format!("{name}: {e}")),
-        }
-    }
-    if !rows.is_empty() {
-        flush(&mut rows, &mut names)?;
-    }
-    Ok((done, failed))
 }
 
 /// SOP instances on their way in: the second of two waits for the first.

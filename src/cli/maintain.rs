@@ -4,14 +4,11 @@ use super::wire::bar;
 use super::{Common, files};
 use anyhow::Context;
 use hutong::config::Config;
-use hutong::dicom::part10::read_meta;
 use hutong::ingest::{Ingest, Outcome, Settings};
 use hutong::node::{open_data, procedures};
 use hutong::store::walk;
 use hutong::{ingest, journal};
-use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -55,22 +52,11 @@ impl Verify {
 }
 
 fn check(path: &Path) -> Result<(), String> {
-    let mut file = File::open(path).map_err(|e| e.to_string())?;
-    let meta = read_meta(BufReader::new(&file)).map_err(|e| e.to_string())?;
-    let stamp = meta.stamp.ok_or("it carries no stamp")?;
-    file.seek(SeekFrom::Start(meta.data_set_at)).map_err(|e| e.to_string())?;
-    let (mut hash, mut length, mut buffer) = (Sha256::new(), 0u64, vec![0u8; 1 << 18]);
-    loop {
-        let got = file.read(&mut buffer).map_err(|e| e.to_string())?;
-        let Some(bytes) = buffer.get(..got).filter(|b| !b.is_empty()) else { break };
-        hash.update(bytes);
-        length += got as u64;
+    match ingest::is_whole(path) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("its content is not what was stored (length or SHA-256 differs, or the header is damaged)".into()),
+        Err(e) => Err(e.to_string()),
     }
-    let digest: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    if length != stamp.length {
-        return Err(format!("it has {length} bytes, {} were stored", stamp.length));
-    }
-    if digest == stamp.sha256 { Ok(()) } else { Err("its content is not what was stored (SHA-256 differs)".into()) }
 }
 
 /// Puts the old index aside and makes a new one. The node must not be running.

@@ -14,7 +14,8 @@ pub fn decode(layout: &Layout, bytes: &[u8]) -> Result<Frame, DecodeError> {
     let samples = layout.samples as usize;
     let pixels = usize::try_from(u64::from(layout.rows) * u64::from(layout.columns)).map_err(|_| damaged("too many pixels"))?;
     let header: Vec<usize> = bytes.as_chunks::<4>().0.iter().take(16).map(|b| u32::from_le_bytes(*b) as usize).collect();
-    let (count, offsets) = header.split_first().filter(|_| header.len() == 16).ok_or_else(|| damaged("the RLE header is cut off"))?;
+    let (count, offsets) =
+        header.split_first().filter(|_| header.len() == 16).ok_or_else(|| damaged("the RLE header is cut off"))?;
     if *count != width * samples || *count > 15 {
         return Err(DecodeError::Damaged(format!("the RLE header names {count} segments, {} are due", width * samples)));
     }

@@ -1,25 +1,28 @@
-//! The embedded index: one sled tree, one key space per first byte, so that a batch is atomic.
+//! The embedded index: one sled tree, one key space per first byte, behind a log that makes each change durable and whole.
 //!
 //! Files are the truth. When the database does not open, its folder is put aside and the caller rebuilds.
 
 mod keys;
+mod log;
+mod merge;
 
 use self::keys::{
-    BY_SOP, INSTANCE, JOB, META, SERIES, STUDY, VERDICT, date_key, find_keys, find_prefix, fold, job_key, joined, pack,
-    study_of_find_key, unpack,
+    BY_SOP, INSTANCE, JOB, META, SERIES, STUDY, VERDICT, date_key, find_prefix, fold, job_key, joined, pack, study_of_find_key,
+    unpack,
 };
+use self::log::{Log, Writes};
+use self::merge::{add_to_series, add_to_study, new_series_row, new_study};
 use super::matching::{literal_prefix, matches};
-use super::rows::different_patients;
 use super::{Counts, Index, IndexError, InstanceMatch, InstanceRow, Job, JobKind, Page, Query, SeriesMatch, SeriesRow, State};
 use super::{StudyRow, Transition, View};
 use crate::dicom::levels::{Level, level_of};
-use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, Tag, Uid, tags};
 use crate::exam::verdict::Verdict;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Changes when rows change shape; another version's index is rebuilt.
 const SCHEMA: &[u8] = b"hutong-index-1";
@@ -35,8 +38,10 @@ enum Candidates {
 /// See the module.
 pub struct SledIndex {
     db: ::sled::Db,
-    /// Writers read, change and write rows: one at a time.
-    writing: Mutex<()>,
+    /// sled's own file, for the sync that sled leaves out.
+    file: File,
+    /// What makes a write durable; held by the one who writes.
+    writing: Mutex<Log>,
 }
 
 impl From<::sled::Error> for IndexError {
@@ -92,7 +97,76 @@ impl SledIndex {
             }
             None => return Ok(None),
         }
-        Ok(Some(SledIndex { db, writing: Mutex::new(()) }))
+        let failed = |e: std::io::Error| IndexError::Backend(e.to_string());
+        let file = File::open(folder.join("db")).map_err(failed)?;
+        let (log, entries) = Log::open(&folder.join("commits.log")).map_err(failed)?;
+        let index = SledIndex { db, file, writing: Mutex::new(log) };
+        // Carrying a write out twice does no harm: they say what to store, not what to add.
+        for writes in &entries {
+            index.carry_out(writes)?;
+        }
+        index.sync()?;
+        Ok(Some(index))
+    }
+
+    /// The writes that make new instances findable.
+    fn writes_of(&self, rows: &[InstanceRow], names: &[Attributes], settle_ms: i64) -> Result<Writes, IndexError> {
+        let mut studies: BTreeMap<Uid, StudyRow> = BTreeMap::new();
+        let mut series: BTreeMap<Uid, SeriesRow> = BTreeMap::new();
+        let mut batch = Writes::default();
+        let mut counts: Counts = self.counts()?;
+        for (row, all) in rows.iter().zip(names) {
+            if !studies.contains_key(&row.study) {
+                match self.study(&row.study)? {
+                    Some(found) => drop(studies.insert(row.study.clone(), found)),
+                    None => {
+                        counts.studies += 1;
+                        studies.insert(row.study.clone(), new_study(row, all));
+                    }
+                }
+            }
+            let series_key = joined(SERIES, &[row.study.as_str(), row.series.as_str()]);
+            let mut new_series = false;
+            if !series.contains_key(&row.series) {
+                let found = self.get(&series_key)?;
+                new_series = found.is_none();
+                series.insert(row.series.clone(), found.unwrap_or_else(|| new_series_row(row, all)));
+            }
+            if let (Some(study), Some(series)) = (studies.get_mut(&row.study), series.get_mut(&row.series)) {
+                add_to_series(series, row, all);
+                add_to_study(study, row, all, new_series, &mut batch)?;
+            }
+            counts.bytes += row.length;
+            *(if row.is_marked() { &mut counts.marked } else { &mut counts.originals }) += 1;
+            let instance_key = joined(INSTANCE, &[row.study.as_str(), row.series.as_str(), row.sop_instance.as_str()]);
+            batch.insert(joined(BY_SOP, &[row.sop_instance.as_str()]), instance_key.clone());
+            batch.insert(instance_key, pack(row)?);
+        }
+        for row in series.values() {
+            batch.insert(joined(SERIES, &[row.study.as_str(), row.series.as_str()]), pack(row)?);
+        }
+        for (uid, study) in &studies {
+            batch.insert(joined(STUDY, &[uid.as_str()]), pack(study)?);
+            if rows.iter().any(|r| r.study == *uid && !r.is_marked()) {
+                let job =
+                    Job { kind: JobKind::Assess, study: uid.clone(), revision: study.revision, due_ms: settle_ms, attempts: 0 };
+                batch.insert(job_key(job.kind, uid), pack(&job)?);
+                batch.remove(job_key(JobKind::Render, uid));
+            }
+        }
+        batch.insert(vec![META, b'c'], pack(&(counts.studies, counts.originals, counts.marked, counts.bytes))?);
+        Ok(batch)
+    }
+
+    /// One writer at a time: they read, change and write rows.
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes everything in sled durable.
+    fn sync(&self) -> Result<(), IndexError> {
+        self.db.flush()?;
+        self.file.sync_data().map_err(|e| IndexError::Backend(e.to_string()))
     }
 
     fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, IndexError> {
@@ -103,9 +177,28 @@ impl SledIndex {
         self.db.scan_prefix(prefix).map(|row| unpack(&row?.1))
     }
 
-    fn apply(&self, batch: ::sled::Batch) -> Result<(), IndexError> {
-        self.db.apply_batch(batch)?;
-        self.db.flush()?;
+    /// Logs the writes, which makes them durable, and carries them out. The caller holds the log.
+    fn apply(&self, log: &mut Log, writes: &Writes) -> Result<(), IndexError> {
+        let failed = |e: std::io::Error| IndexError::Backend(e.to_string());
+        let payload = pack(writes)?;
+        if !Log::can_hold(&payload) {
+            return Err(IndexError::Backend("a change is larger than the log of commits".into()));
+        }
+        if !log.append(&payload).map_err(failed)? {
+            self.sync()?;
+            log.restart();
+            log.append(&payload).map_err(failed)?;
+        }
+        self.carry_out(writes)
+    }
+
+    fn carry_out(&self, writes: &Writes) -> Result<(), IndexError> {
+        for (key, value) in writes.iter() {
+            match value {
+                Some(value) => drop(self.db.insert(key, value.as_slice())?),
+                None => drop(self.db.remove(key)?),
+            }
+        }
         Ok(())
     }
 
@@ -234,52 +327,9 @@ impl SledIndex {
 
 impl Index for SledIndex {
     fn commit(&self, rows: &[InstanceRow], names: &[Attributes], settle_ms: i64) -> Result<(), IndexError> {
-        let _one = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut studies: BTreeMap<Uid, StudyRow> = BTreeMap::new();
-        let mut series: BTreeMap<Uid, SeriesRow> = BTreeMap::new();
-        let mut batch = ::sled::Batch::default();
-        let mut counts: Counts = self.counts()?;
-        for (row, all) in rows.iter().zip(names) {
-            if !studies.contains_key(&row.study) {
-                match self.study(&row.study)? {
-                    Some(found) => drop(studies.insert(row.study.clone(), found)),
-                    None => {
-                        counts.studies += 1;
-                        studies.insert(row.study.clone(), new_study(row, all));
-                    }
-                }
-            }
-            let series_key = joined(SERIES, &[row.study.as_str(), row.series.as_str()]);
-            let mut new_series = false;
-            if !series.contains_key(&row.series) {
-                let found = self.get(&series_key)?;
-                new_series = found.is_none();
-                series.insert(row.series.clone(), found.unwrap_or_else(|| new_series_row(row, all)));
-            }
-            if let (Some(study), Some(series)) = (studies.get_mut(&row.study), series.get_mut(&row.series)) {
-                add_to_series(series, row, all);
-                add_to_study(study, row, all, new_series, &mut batch)?;
-            }
-            counts.bytes += row.length;
-            *(if row.is_marked() { &mut counts.marked } else { &mut counts.originals }) += 1;
-            let instance_key = joined(INSTANCE, &[row.study.as_str(), row.series.as_str(), row.sop_instance.as_str()]);
-            batch.insert(joined(BY_SOP, &[row.sop_instance.as_str()]), instance_key.clone());
-            batch.insert(instance_key, pack(row)?);
-        }
-        for row in series.values() {
-            batch.insert(joined(SERIES, &[row.study.as_str(), row.series.as_str()]), pack(row)?);
-        }
-        for (uid, study) in &studies {
-            batch.insert(joined(STUDY, &[uid.as_str()]), pack(study)?);
-            if rows.iter().any(|r| r.study == *uid && !r.is_marked()) {
-                let job =
-                    Job { kind: JobKind::Assess, study: uid.clone(), revision: study.revision, due_ms: settle_ms, attempts: 0 };
-                batch.insert(job_key(job.kind, uid), pack(&job)?);
-                batch.remove(job_key(JobKind::Render, uid));
-            }
-        }
-        batch.insert(vec![META, b'c'], pack(&(counts.studies, counts.originals, counts.marked, counts.bytes))?);
-        self.apply(batch)
+        let mut log = self.lock();
+        let writes = self.writes_of(rows, names, settle_ms)?;
+        self.apply(&mut log, &writes)
     }
 
     fn instance(&self, sop_instance: &Uid) -> Result<Option<InstanceRow>, IndexError> {
@@ -329,7 +379,7 @@ impl Index for SledIndex {
     }
 
     fn transition(&self, t: &Transition) -> Result<bool, IndexError> {
-        let _one = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut log = self.lock();
         let Some(mut study) = self.study(&t.study)? else { return Ok(false) };
         if study.revision != t.revision {
             return Ok(false);
@@ -338,7 +388,7 @@ impl Index for SledIndex {
         if let Some(recognised) = &t.recognised {
             study.recognised = recognised.clone();
         }
-        let mut batch = ::sled::Batch::default();
+        let mut batch = Writes::default();
         batch.insert(joined(STUDY, &[t.study.as_str()]), pack(&study)?);
         if let Some(verdict) = &t.verdict {
             let json = serde_json::to_vec(verdict).map_err(|e| IndexError::Backend(e.to_string()))?;
@@ -350,7 +400,7 @@ impl Index for SledIndex {
         if let Some(job) = &t.next {
             batch.insert(job_key(job.kind, &job.study), pack(job)?);
         }
-        self.apply(batch)?;
+        self.apply(&mut log, &batch)?;
         Ok(true)
     }
 
@@ -373,18 +423,18 @@ impl Index for SledIndex {
     }
 
     fn reschedule(&self, job: &Job, again: Option<Job>) -> Result<(), IndexError> {
-        let _one = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut log = self.lock();
         let key = job_key(job.kind, &job.study);
         // A newer job may have taken the row meanwhile; it stays.
         if self.get::<Job>(&key)?.as_ref() != Some(job) {
             return Ok(());
         }
-        let mut batch = ::sled::Batch::default();
+        let mut batch = Writes::default();
         match again {
             Some(again) => batch.insert(key, pack(&again)?),
             None => batch.remove(key),
         }
-        self.apply(batch)
+        self.apply(&mut log, &batch)
     }
 
     fn counts(&self) -> Result<Counts, IndexError> {
@@ -392,73 +442,6 @@ impl Index for SledIndex {
         let (studies, originals, marked, bytes) = row.unwrap_or_default();
         Ok(Counts { studies, originals, marked, bytes })
     }
-}
-
-fn new_study(row: &InstanceRow, all: &Attributes) -> StudyRow {
-    StudyRow {
-        study: row.study.clone(),
-        attributes: all.only(|t| level_of(t) == Some(Level::Study)),
-        // Later than anything real, so that the first instance gives the attributes.
-        from: (i64::MAX, row.sop_instance.clone()),
-        sender: row.sender.clone(),
-        modalities: BTreeSet::new(),
-        originals: (0, 0),
-        marked: (0, 0),
-        revision: 0,
-        patients_differ: false,
-        state: State::Receiving,
-        recognised: BTreeSet::new(),
-    }
-}
-
-fn new_series_row(row: &InstanceRow, all: &Attributes) -> SeriesRow {
-    SeriesRow {
-        study: row.study.clone(),
-        series: row.series.clone(),
-        attributes: all.only(|t| level_of(t) == Some(Level::Series)),
-        from: (row.received_ms, row.sop_instance.clone()),
-        instances: 0,
-        marked: row.is_marked(),
-    }
-}
-
-fn add_to_series(series: &mut SeriesRow, row: &InstanceRow, all: &Attributes) {
-    series.instances += 1;
-    let from = (row.received_ms, row.sop_instance.clone());
-    if from < series.from {
-        series.attributes = all.only(|t| level_of(t) == Some(Level::Series));
-        series.from = from;
-    }
-}
-
-fn add_to_study(
-    study: &mut StudyRow,
-    row: &InstanceRow,
-    all: &Attributes,
-    new_series: bool,
-    batch: &mut ::sled::Batch,
-) -> Result<(), IndexError> {
-    if let Kind::Marked { .. } = row.kind {
-        study.marked.0 += u32::from(new_series);
-        study.marked.1 += 1;
-        return Ok(());
-    }
-    let mine = all.only(|t| level_of(t) == Some(Level::Study));
-    study.patients_differ |= study.originals.1 > 0 && different_patients(&study.attributes, &mine);
-    study.originals.0 += u32::from(new_series);
-    study.originals.1 += 1;
-    study.revision += 1;
-    study.state = State::Receiving;
-    study.modalities.extend(all.text(tags::MODALITY).map(str::to_string));
-    let from = (row.received_ms, row.sop_instance.clone());
-    if from < study.from {
-        find_keys(study).into_iter().for_each(|key| batch.remove(key));
-        study.attributes = mine;
-        study.sender = row.sender.clone();
-        study.from = from;
-        find_keys(study).into_iter().for_each(|key| batch.insert(key, vec![]));
-    }
-    Ok(())
 }
 
 fn level_matches(query: &Query, attributes: &Attributes, level: Level) -> bool {

@@ -106,7 +106,10 @@ mod tests {
             assert!(after.iter().all(|v| (low..=high).contains(&i64::from(*v))));
             let (lightest, darkest) = (tones.light[0], tones.dark[0]);
             assert_eq!(lightest > darkest, photometric == "MONOCHROME2");
-            assert!(after.iter().filter(|v| i64::from(**v) == lightest).count() > 200, "{photometric} {bits}");
+            // Thin strokes are anti-aliased: most of a letter is light, not every pixel of it wholly so.
+            let near = (lightest - darkest).abs() / 3;
+            let light = after.iter().filter(|v| (i64::from(**v) - lightest).abs() < near).count();
+            assert!(light > 150, "{photometric} {bits}: {light}");
         }
     }
 }

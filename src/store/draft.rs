@@ -73,8 +73,4 @@ impl Finished {
     pub(super) fn path(&self) -> &Path {
         &self.guard.0
     }
-
-    pub(super) fn discard(self) {
-        drop(self.guard);
-    }
 }

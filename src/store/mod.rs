@@ -1,7 +1,9 @@
 //! Bytes by key: one file an instance, written as a draft, made durable, then published under its name by a hard link.
 //!
-//! A draft keeps its name until the index knows the object: what a crash leaves behind is found in `drafts/` alone, without
-//! a walk over the archive. A published file is never overwritten: linking to an existing name fails, atomically.
+//! A draft keeps its name until the index knows the object and the object's own folder is synced. So one sync of `drafts/`
+//! makes all that are published together durable, whatever folders they go to; those are synced later, many objects at a
+//! time, and what a crash leaves behind is found in `drafts/` alone, without a walk over the archive. A published file is
+//! never overwritten: linking to an existing name fails, atomically.
 
 mod draft;
 
@@ -15,6 +17,8 @@ use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Names an instance in the store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,9 +44,26 @@ pub enum Published {
 pub struct Store {
     root: PathBuf,
     next_draft: AtomicU64,
+    /// Acknowledged objects whose folders are not synced yet.
+    unsynced: Mutex<Unsynced>,
+    /// The folder of drafts, open for syncing.
+    drafts: File,
+    /// When free space was last looked at, and what it was.
+    free: Mutex<Option<(Instant, u64)>>,
     /// Held open: the lock of the data root.
     _lock: File,
 }
+
+#[derive(Default)]
+struct Unsynced {
+    drafts: Vec<Finished>,
+    folders: BTreeSet<PathBuf>,
+}
+
+/// How long a look at the free space holds.
+const FREE_SPACE_AGE: Duration = Duration::from_millis(50);
+/// Drafts that may wait for the sync of their objects' folders.
+const WAITING: usize = 512;
 
 /// Changes when the layout on disk changes.
 const LAYOUT: &str = "hutong storage 1\n";
@@ -68,7 +89,14 @@ impl Store {
                 sync_folder(root)?;
             }
         }
-        Ok(Store { root: root.into(), next_draft: AtomicU64::new(0), _lock: lock })
+        Ok(Store {
+            root: root.into(),
+            next_draft: AtomicU64::new(0),
+            unsynced: Mutex::default(),
+            drafts: File::open(root.join("drafts"))?,
+            free: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// The data root.
@@ -76,13 +104,21 @@ impl Store {
         &self.root
     }
 
-    /// Bytes that may still be written.
+    /// Bytes that may still be written; looked up anew every 50 ms at most.
     ///
     /// # Errors
     /// The file system does not answer.
     pub fn free_bytes(&self) -> io::Result<u64> {
+        let mut last = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((when, free)) = *last
+            && when.elapsed() < FREE_SPACE_AGE
+        {
+            return Ok(free);
+        }
         let s = rustix::fs::statvfs(&self.root)?;
-        Ok(s.f_bavail.saturating_mul(s.f_frsize))
+        let free = s.f_bavail.saturating_mul(s.f_frsize);
+        *last = Some((Instant::now(), free));
+        Ok(free)
     }
 
     /// Starts a draft with its meta header.
@@ -95,21 +131,20 @@ impl Store {
         Draft::create(path, meta)
     }
 
-    /// Gives durable drafts their names; folders are synced once for all of them. The drafts stay until [`Store::settle`].
-    pub fn publish(&self, drafts: &[(&Finished, &Key)]) -> Vec<io::Result<Published>> {
+    /// Gives durable drafts their names. The drafts stay until [`Store::settle`]: they are what is synced here.
+    ///
+    /// # Errors
+    /// For all of them, when `drafts/` cannot be synced; else one by one.
+    pub fn publish(&self, drafts: &[(&Finished, &Key)]) -> io::Result<Vec<io::Result<Published>>> {
         let mut folders = BTreeSet::new();
-        let mut results: Vec<io::Result<Published>> =
-            drafts.iter().map(|(draft, key)| self.link(draft.path(), key, &mut folders)).collect();
-        for folder in folders {
-            if let Err(e) = sync_folder(&folder) {
-                for (result, (_, key)) in results.iter_mut().zip(drafts) {
-                    if result.is_ok() && self.path(key).starts_with(&folder) {
-                        *result = Err(io::Error::new(e.kind(), "the folder could not be synced"));
-                    }
-                }
-            }
-        }
-        results
+        let results = drafts.iter().map(|(draft, key)| self.link(draft.path(), key, &mut folders)).collect();
+        self.drafts.sync_all()?;
+        self.lock().folders.extend(folders);
+        Ok(results)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Unsynced> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn link(&self, draft: &Path, key: &Key, folders: &mut BTreeSet<PathBuf>) -> io::Result<Published> {
@@ -145,16 +180,43 @@ impl Store {
         Ok(())
     }
 
-    /// Takes the draft names away: the index knows the objects now (or they are not wanted).
+    /// The index knows these objects now. Their draft names go once their own folders are synced.
     pub fn settle(&self, drafts: impl IntoIterator<Item = Finished>) {
-        for draft in drafts {
-            draft.discard();
+        let mut unsynced = self.lock();
+        unsynced.drafts.extend(drafts);
+        let full = unsynced.drafts.len() >= WAITING;
+        drop(unsynced);
+        if full {
+            self.sweep();
+        }
+    }
+
+    /// Syncs the folders of acknowledged objects and takes their draft names away. What fails is tried again with the next.
+    pub fn sweep(&self) {
+        let Unsynced { drafts, folders } = std::mem::take(&mut *self.lock());
+        if let Some(e) = folders.iter().find_map(|folder| sync_folder(folder).err()) {
+            tracing::error!(error = %e, "object folders cannot be synced");
+            let mut unsynced = self.lock();
+            unsynced.drafts.extend(drafts);
+            unsynced.folders.extend(folders);
         }
     }
 
     /// Takes a file back that was published but never acknowledged.
     pub fn retract(&self, key: &Key) {
         let _ = fs::remove_file(self.path(key));
+    }
+
+    /// Gives a draft that a crash left its name, if it has not got it, and makes the name durable.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn adopt(&self, draft: &Path, key: &Key) -> io::Result<Published> {
+        let mut folders = BTreeSet::new();
+        let published = self.link(draft, key, &mut folders)?;
+        folders.extend(self.path(key).parent().map(Path::to_path_buf));
+        folders.iter().try_for_each(|folder| sync_folder(folder))?;
+        Ok(published)
     }
 
     /// Where an instance lies.
@@ -251,9 +313,12 @@ mod tests {
         };
         let (first, second) = (finish(b"first"), finish(b"second"));
         let key = key("1.2.3.4");
-        assert!(matches!(store.publish(&[(&first, &key)])[0], Ok(Published::New)));
-        assert!(matches!(store.publish(&[(&second, &key)])[0], Ok(Published::Exists)));
-        store.settle([first, second]);
+        assert!(matches!(store.publish(&[(&first, &key)]).unwrap()[0], Ok(Published::New)));
+        assert!(matches!(store.publish(&[(&second, &key)]).unwrap()[0], Ok(Published::Exists)));
+        store.settle([first]);
+        drop(second);
+        assert_eq!(store.leftovers().unwrap().len(), 1);
+        store.sweep();
         assert!(fs::read(store.path(&key)).unwrap().ends_with(b"first"));
         drop(store.draft(b"abandoned").unwrap());
         assert_eq!(store.leftovers().unwrap().len(), 0);

@@ -1,0 +1,79 @@
+//! How an instance changes the rows of its series and study. The order in which instances come does not matter: attributes are
+//! those of the one that came first.
+
+use super::IndexError;
+use super::keys::find_keys;
+use super::log::Writes;
+use crate::dicom::levels::{Level, level_of};
+use crate::dicom::stamp::Kind;
+use crate::dicom::{Attributes, tags};
+use crate::index::rows::different_patients;
+use crate::index::{InstanceRow, SeriesRow, State, StudyRow};
+use std::collections::BTreeSet;
+
+pub(super) fn new_study(row: &InstanceRow, all: &Attributes) -> StudyRow {
+    StudyRow {
+        study: row.study.clone(),
+        attributes: all.only(|t| level_of(t) == Some(Level::Study)),
+        // Later than anything real, so that the first instance gives the attributes.
+        from: (i64::MAX, row.sop_instance.clone()),
+        sender: row.sender.clone(),
+        modalities: BTreeSet::new(),
+        originals: (0, 0),
+        marked: (0, 0),
+        revision: 0,
+        patients_differ: false,
+        state: State::Receiving,
+        recognised: BTreeSet::new(),
+    }
+}
+
+pub(super) fn new_series_row(row: &InstanceRow, all: &Attributes) -> SeriesRow {
+    SeriesRow {
+        study: row.study.clone(),
+        series: row.series.clone(),
+        attributes: all.only(|t| level_of(t) == Some(Level::Series)),
+        from: (row.received_ms, row.sop_instance.clone()),
+        instances: 0,
+        marked: row.is_marked(),
+    }
+}
+
+pub(super) fn add_to_series(series: &mut SeriesRow, row: &InstanceRow, all: &Attributes) {
+    series.instances += 1;
+    let from = (row.received_ms, row.sop_instance.clone());
+    if from < series.from {
+        series.attributes = all.only(|t| level_of(t) == Some(Level::Series));
+        series.from = from;
+    }
+}
+
+pub(super) fn add_to_study(
+    study: &mut StudyRow,
+    row: &InstanceRow,
+    all: &Attributes,
+    new_series: bool,
+    batch: &mut Writes,
+) -> Result<(), IndexError> {
+    if let Kind::Marked { .. } = row.kind {
+        study.marked.0 += u32::from(new_series);
+        study.marked.1 += 1;
+        return Ok(());
+    }
+    let mine = all.only(|t| level_of(t) == Some(Level::Study));
+    study.patients_differ |= study.originals.1 > 0 && different_patients(&study.attributes, &mine);
+    study.originals.0 += u32::from(new_series);
+    study.originals.1 += 1;
+    study.revision += 1;
+    study.state = State::Receiving;
+    study.modalities.extend(all.text(tags::MODALITY).map(str::to_string));
+    let from = (row.received_ms, row.sop_instance.clone());
+    if from < study.from {
+        find_keys(study).into_iter().for_each(|key| batch.remove(key));
+        study.attributes = mine;
+        study.sender = row.sender.clone();
+        study.from = from;
+        find_keys(study).into_iter().for_each(|key| batch.insert(key, vec![]));
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Group commit: everything that is ready is published, synced, indexed and answered together.
+
+use super::{Failed, IngestError, Pending, Refused, crash_point, disk, key_of, now_ms};
+use crate::dicom::stamp::Stamp;
+use crate::index::{Index, IndexError};
+use crate::store::{Finished, Key, Published, Store};
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+/// Objects committed together at most.
+const BATCH: usize = 256;
+/// After so long without a new object, folders are synced and drafts taken away.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Commits until the queue is closed.
+pub(super) fn commit_loop(incoming: &Receiver<Pending>, store: &Store, index: &dyn Index, quiet: Duration) {
+    loop {
+        let first = match incoming.recv_timeout(SWEEP) {
+            Ok(first) => first,
+            // Time to tidy up; and once more at the end.
+            Err(RecvTimeoutError::Timeout) => {
+                store.sweep();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return store.sweep(),
+        };
+        let mut batch = vec![first];
+        batch.extend(incoming.try_iter().take(BATCH - 1));
+        commit_batch(batch, store, index, quiet);
+    }
+}
+
+fn commit_batch(batch: Vec<Pending>, store: &Store, index: &dyn Index, quiet: Duration) {
+    let keys: Vec<Key> = batch.iter().map(|p| key_of(&p.row)).collect();
+    let drafts: Vec<(&Finished, &Key)> = batch.iter().map(|p| &p.draft).zip(&keys).collect();
+    let published = match store.publish(&drafts) {
+        Ok(published) => published,
+        Err(e) => {
+            for (pending, key) in batch.into_iter().zip(&keys) {
+                store.retract(key);
+                let _ = pending.done.send(Err(disk(io::Error::new(e.kind(), "the drafts folder cannot be synced"))));
+            }
+            return;
+        }
+    };
+    crash_point("published");
+    let mut rows = Vec::new();
+    let mut names = Vec::new();
+    let mut verdicts: Vec<Option<IngestError>> = Vec::new();
+    for ((pending, key), result) in batch.iter().zip(&keys).zip(published) {
+        let failure = match result {
+            Ok(Published::New) => None,
+            // A file that no index row knows: left by a crash. Its bytes decide.
+            Ok(Published::Exists) => orphan(store, key, &pending.draft.stamp).err(),
+            Err(e) => Some(disk(e)),
+        };
+        if failure.is_none() {
+            rows.push(pending.row.clone());
+            names.push(pending.attributes.clone());
+        }
+        verdicts.push(failure);
+    }
+    let settle_ms = now_ms() + i64::try_from(quiet.as_millis()).unwrap_or(i64::MAX / 2);
+    if let Err(e) = if rows.is_empty() { Ok(()) } else { index.commit(&rows, &names, settle_ms) } {
+        tracing::error!(error = %e, "the index refused a commit; nothing of it is acknowledged");
+        for (verdict, key) in verdicts.iter_mut().zip(&keys).filter(|(v, _)| v.is_none()) {
+            store.retract(key);
+            *verdict = Some(Failed::Index(IndexError::Backend(e.to_string())).into());
+        }
+    }
+    crash_point("indexed");
+    let mut settled = Vec::new();
+    for (pending, verdict) in batch.into_iter().zip(verdicts) {
+        if verdict.is_none() {
+            settled.push(pending.draft);
+        }
+        let _ = pending.done.send(verdict.map_or(Ok(()), Err));
+    }
+    store.settle(settled);
+}
+
+fn orphan(store: &Store, key: &Key, stamp: &Stamp) -> Result<(), IngestError> {
+    let (_, meta) = store.open_object(key).map_err(disk)?;
+    match meta.stamp {
+        Some(there) if there.sha256 == stamp.sha256 => Ok(()),
+        _ => Err(Refused::Conflict(Box::new(key.clone())).into()),
+    }
+}
