@@ -243,8 +243,8 @@ impl Ingest {
             buffer.resize(BEGINNINGS[0], 0);
         }
         let mut since_check = 0usize;
-        while !ended {
-            let got = match data.read(&mut buffer) {
+        loop {
+            let got = match if ended { Ok(0) } else { data.read(&mut buffer) } {
                 Ok(0) => break,
                 Ok(got) => got,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,

@@ -4,7 +4,6 @@ use super::{Failed, IngestError, Pending, Refused, crash_point, disk, key_of, no
 use crate::dicom::stamp::Stamp;
 use crate::index::{Index, IndexError};
 use crate::store::{Finished, Key, Published, Store};
-use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -33,16 +32,7 @@ pub(super) fn commit_loop(incoming: &Receiver<Pending>, store: &Store, index: &d
 fn commit_batch(batch: Vec<Pending>, store: &Store, index: &dyn Index, quiet: Duration) {
     let keys: Vec<Key> = batch.iter().map(|p| key_of(&p.row)).collect();
     let drafts: Vec<(&Finished, &Key)> = batch.iter().map(|p| &p.draft).zip(&keys).collect();
-    let published = match store.publish(&drafts) {
-        Ok(published) => published,
-        Err(e) => {
-            for (pending, key) in batch.into_iter().zip(&keys) {
-                store.retract(key);
-                let _ = pending.done.send(Err(disk(io::Error::new(e.kind(), "the drafts folder cannot be synced"))));
-            }
-            return;
-        }
-    };
+    let published = store.publish(&drafts);
     crash_point("published");
     let mut rows = Vec::new();
     let mut names = Vec::new();

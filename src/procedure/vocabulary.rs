@@ -105,13 +105,16 @@ struct Term {
     modality: Vec<String>,
 }
 
+/// What a coded value means, and for which modalities alone.
+type Coded = (Vec<String>, Vec<String>);
+
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Vocabulary {
     /// By axis, then by first letter; longest first.
     terms: BTreeMap<Axis, BTreeMap<char, Vec<Term>>>,
     /// Coded values by axis.
-    values: BTreeMap<(Axis, String), Vec<(Vec<String>, Vec<String>)>>,
+    values: BTreeMap<(Axis, String), Vec<Coded>>,
     known: BTreeSet<(Axis, String)>,
     listed: BTreeSet<String>,
     within: BTreeMap<String, BTreeSet<String>>,

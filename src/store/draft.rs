@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// See the module.
 pub struct Draft {
@@ -13,6 +14,7 @@ pub struct Draft {
     hash: Sha256,
     length: u64,
     stamp_at: u64,
+    folder: Arc<File>,
     guard: Guard,
 }
 
@@ -33,12 +35,12 @@ impl Drop for Guard {
 }
 
 impl Draft {
-    pub(super) fn create(path: PathBuf, meta: &[u8]) -> io::Result<Draft> {
+    pub(super) fn create(path: PathBuf, folder: Arc<File>, meta: &[u8]) -> io::Result<Draft> {
         let mut file = File::options().write(true).create_new(true).open(&path)?;
         let guard = Guard(path);
         file.write_all(meta)?;
         let stamp_at = (meta.len() as u64).saturating_sub(stamp::LENGTH as u64);
-        Ok(Draft { file, hash: Sha256::new(), length: 0, stamp_at, guard })
+        Ok(Draft { file, hash: Sha256::new(), length: 0, stamp_at, folder, guard })
     }
 
     /// Appends bytes of the data set.
@@ -56,7 +58,8 @@ impl Draft {
         self.length
     }
 
-    /// Writes the stamp and makes the file durable.
+    /// Writes the stamp and makes the file and its name durable. Many threads do this at once: the file system shares the work
+    /// among them, where a thread that did it for all would make each wait for everybody's data.
     ///
     /// # Errors
     /// The disk refuses.
@@ -65,6 +68,7 @@ impl Draft {
         let stamp = Stamp { sha256, length: self.length, received_ms, kind };
         self.file.write_all_at(&stamp.to_bytes(), self.stamp_at)?;
         self.file.sync_data()?;
+        self.folder.sync_all()?;
         Ok(Finished { guard: self.guard, stamp })
     }
 }

@@ -1,9 +1,9 @@
 //! Bytes by key: one file an instance, written as a draft, made durable, then published under its name by a hard link.
 //!
-//! A draft keeps its name until the index knows the object and the object's own folder is synced. So one sync of `drafts/`
-//! makes all that are published together durable, whatever folders they go to; those are synced later, many objects at a
-//! time, and what a crash leaves behind is found in `drafts/` alone, without a walk over the archive. A published file is
-//! never overwritten: linking to an existing name fails, atomically.
+//! A draft keeps its name until the index knows the object and the object's own folder is synced. So a draft is durable by
+//! itself; the folders of objects are synced later, many objects at a time, and what a crash leaves behind is found in
+//! `drafts/` alone, without a walk over the archive. A published file is never overwritten: linking to an existing name
+//! fails, atomically.
 
 mod draft;
 
@@ -17,7 +17,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Names an instance in the store.
@@ -47,7 +47,7 @@ pub struct Store {
     /// Acknowledged objects whose folders are not synced yet.
     unsynced: Mutex<Unsynced>,
     /// The folder of drafts, open for syncing.
-    drafts: File,
+    drafts: Arc<File>,
     /// When free space was last looked at, and what it was.
     free: Mutex<Option<(Instant, u64)>>,
     /// Held open: the lock of the data root.
@@ -93,7 +93,7 @@ impl Store {
             root: root.into(),
             next_draft: AtomicU64::new(0),
             unsynced: Mutex::default(),
-            drafts: File::open(root.join("drafts"))?,
+            drafts: Arc::new(File::open(root.join("drafts"))?),
             free: Mutex::default(),
             _lock: lock,
         })
@@ -128,19 +128,15 @@ impl Store {
     pub fn draft(&self, meta: &[u8]) -> io::Result<Draft> {
         let number = self.next_draft.fetch_add(1, Ordering::Relaxed);
         let path = self.root.join("drafts").join(format!("{}-{number}.part", std::process::id()));
-        Draft::create(path, meta)
+        Draft::create(path, self.drafts.clone(), meta)
     }
 
-    /// Gives durable drafts their names. The drafts stay until [`Store::settle`]: they are what is synced here.
-    ///
-    /// # Errors
-    /// For all of them, when `drafts/` cannot be synced; else one by one.
-    pub fn publish(&self, drafts: &[(&Finished, &Key)]) -> io::Result<Vec<io::Result<Published>>> {
+    /// Gives durable drafts their names. The drafts stay until [`Store::settle`]: they are what is durable so far.
+    pub fn publish(&self, drafts: &[(&Finished, &Key)]) -> Vec<io::Result<Published>> {
         let mut folders = BTreeSet::new();
         let results = drafts.iter().map(|(draft, key)| self.link(draft.path(), key, &mut folders)).collect();
-        self.drafts.sync_all()?;
         self.lock().folders.extend(folders);
-        Ok(results)
+        results
     }
 
     fn lock(&self) -> MutexGuard<'_, Unsynced> {
@@ -313,8 +309,8 @@ mod tests {
         };
         let (first, second) = (finish(b"first"), finish(b"second"));
         let key = key("1.2.3.4");
-        assert!(matches!(store.publish(&[(&first, &key)]).unwrap()[0], Ok(Published::New)));
-        assert!(matches!(store.publish(&[(&second, &key)]).unwrap()[0], Ok(Published::Exists)));
+        assert!(matches!(store.publish(&[(&first, &key)])[0], Ok(Published::New)));
+        assert!(matches!(store.publish(&[(&second, &key)])[0], Ok(Published::Exists)));
         store.settle([first]);
         drop(second);
         assert_eq!(store.leftovers().unwrap().len(), 1);

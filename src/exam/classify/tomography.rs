@@ -111,13 +111,11 @@ fn judge(words: &Vocabulary, study: &StudyFacts, items: &[&Item], here: &[&Readi
     }
 }
 
+/// An item with its side, or why there is none.
+pub(super) type Sided = Result<(u32, Option<Side>), (Reason, Vec<Evidence>)>;
+
 /// The items by side: one without a side, the left one, the right one, or both.
-pub(super) fn sides(
-    words: &Vocabulary,
-    study: &StudyFacts,
-    series: &[&SeriesFacts],
-    wanted: &[&Item],
-) -> Vec<Result<(u32, Option<Side>), (Reason, Vec<Evidence>)>> {
+pub(super) fn sides(words: &Vocabulary, study: &StudyFacts, series: &[&SeriesFacts], wanted: &[&Item]) -> Vec<Sided> {
     let mut found = BTreeSet::new();
     for s in series {
         match read::side_of(words, study, s, s.images.first().map_or("", |i| i.laterality.as_str())) {
