@@ -193,10 +193,18 @@ impl Ingest {
         let _claim = self.claims.take(&key.sop_instance);
         let stored = |outcome| Stored { outcome, sop_class: header.sop_class.clone(), key: key.clone() };
         if let Some(known) = self.index.instance(&key.sop_instance).map_err(Failed::Index)? {
-            return match known.sha256 == draft.stamp.sha256 && known.length == draft.stamp.length {
-                true => Ok(stored(Outcome::Same)),
-                false => Err(Refused::Conflict(Box::new(key)).into()),
-            };
+            if known.sha256 != draft.stamp.sha256 || known.length != draft.stamp.length {
+                return Err(Refused::Conflict(Box::new(key)).into());
+            }
+            if !self.store.has(&key) {
+                // Somebody took the file away: the sender has just brought it back.
+                tracing::warn!(instance = %key.sop_instance, "a stored file was missing and is stored again");
+                for result in self.store.publish(&[(&draft, &key)]) {
+                    result.map_err(disk)?;
+                }
+                self.store.settle([draft]);
+            }
+            return Ok(stored(Outcome::Same));
         }
         let row = row_of(&header, &draft.stamp, announced.transfer_syntax, announced.sender);
         self.commit(draft, row, header.attributes.clone())?;

@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 pub enum Event {
     Started { version: String },
     Stopped,
+    Cut { put_aside: String, bytes: u64 },
     Conflict { study: String, instance: String, sender: String },
     Judged { study: String, revision: u64, outcome: String, items: Vec<u32>, procedures: String },
     Marked { study: String, revision: u64, instances: u32 },
@@ -40,6 +41,7 @@ struct State {
     file: File,
     next: u64,
     last: String,
+    end: u64,
 }
 
 impl Journal {
@@ -50,6 +52,7 @@ impl Journal {
     pub fn open(path: &Path) -> io::Result<Journal> {
         let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
         let (mut next, mut last, mut end) = (0, String::new(), 0u64);
+        let mut cut = None;
         let mut reader = BufReader::new(&file);
         let mut text = Vec::new();
         while reader.read_until(b'\n', &mut text)? > 0 {
@@ -66,11 +69,19 @@ impl Journal {
             let mut rest = Vec::new();
             file.seek(SeekFrom::Start(end))?;
             io::copy(&mut file, &mut rest)?;
-            std::fs::write(beside(path, end), rest)?;
+            let aside = beside(path, end);
+            std::fs::write(&aside, &rest)?;
             file.set_len(end)?;
+            cut = Some((aside.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(), rest.len() as u64));
         }
         file.seek(SeekFrom::Start(end))?;
-        Ok(Journal { state: Mutex::new(State { file, next, last }) })
+        let journal = Journal { state: Mutex::new(State { file, next, last, end }) };
+        if let Some((put_aside, bytes)) = cut {
+            // What was cut off is said in the journal itself, so that nobody can cut it unnoticed.
+            tracing::error!(file = put_aside, bytes, "the end of the journal was not valid and is put aside");
+            journal.append(Event::Cut { put_aside, bytes }, 0, true)?;
+        }
+        Ok(journal)
     }
 
     /// Appends an event; `durable` waits until it is on disk.
@@ -83,7 +94,14 @@ impl Journal {
         let mut bytes = serde_json::to_vec(&line).map_err(io::Error::other)?;
         let digest = hash(&bytes);
         bytes.push(b'\n');
-        state.file.write_all(&bytes)?;
+        if let Err(e) = state.file.write_all(&bytes) {
+            // Half a line would break the chain for those that follow.
+            let end = state.end;
+            state.file.set_len(end)?;
+            state.file.seek(SeekFrom::Start(end))?;
+            return Err(e);
+        }
+        state.end += bytes.len() as u64;
         if durable {
             state.file.sync_data()?;
         }
@@ -136,7 +154,8 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
         Journal::open(&path).unwrap().append(event(9), 6, false).unwrap();
-        assert_eq!(verify(&path).unwrap(), 3);
+        assert_eq!(verify(&path).unwrap(), 4);
+        assert!(std::fs::read_to_string(&path).unwrap().contains("\"event\":\"cut\""));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
         let altered = String::from_utf8(whole).unwrap().replacen("\"revision\":1", "\"revision\":7", 1);
         std::fs::write(&path, altered).unwrap();

@@ -81,6 +81,9 @@ pub fn open_data(config: &Config) -> Result<Data, StartError> {
         let (count, failed) = ingest::rebuild(&store, &opened.index, quiet, &mut report).map_err(StartError::Recovery)?;
         tracing::info!(instances = count, failed = failed.len(), "the index is whole again");
     }
+    if opened.must_rebuild {
+        opened.index.mark_complete().map_err(|e| StartError::Index(folder.clone(), e))?;
+    }
     let recovered = ingest::recover(&store, &opened.index, quiet).map_err(StartError::Recovery)?;
     if recovered > 0 {
         tracing::info!(instances = recovered, "objects that a crash interrupted are indexed");

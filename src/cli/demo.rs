@@ -160,7 +160,7 @@ impl Demo {
     fn show(&self, node: &Node, study: StudyRow) -> anyhow::Result<Shown> {
         let verdict = node.shop.index.verdict(&study.study)?.context("a study without a verdict")?;
         let contents = node.shop.index.contents(&study.study)?;
-        let marked = contents.iter().filter(|(s, _)| s.marked && study.recognised.contains(&s.series));
+        let marked = contents.iter().filter(|(s, _)| s.marked && study.recognised.series.contains_key(&s.series));
         let urls = marked.map(|(s, rows)| rendered_url(node, s, rows)).collect();
         let pictures = self.pictures(node, &study, &contents)?;
         Ok(Shown { study, verdict, urls, pictures })

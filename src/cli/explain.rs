@@ -28,8 +28,8 @@ impl Explain {
         let config = self.common.load()?;
         let folder = config.storage.root.join("index");
         anyhow::ensure!(folder.exists(), "{}: there is no index; is storage.root right?", folder.display());
-        let verdict = match SledIndex::open(&folder) {
-            Ok(opened) => opened.index.verdict(&study)?,
+        let verdict = match SledIndex::open_existing(&folder) {
+            Ok(index) => index.verdict(&study)?,
             Err(hutong::index::IndexError::InUse) => ask_node(config.http.port, &study)?,
             Err(e) => return Err(e.into()),
         };

@@ -84,6 +84,7 @@ impl Rebuild {
         let mut progress = |n| bar.set_position(n);
         let (count, failed) = ingest::rebuild(&store, &opened.index, config.study.quiet_period, &mut progress)?;
         bar.finish_and_clear();
+        opened.index.mark_complete()?;
         failed.iter().for_each(|f| eprintln!("{f}"));
         println!("已索引 {count}，失败 {}  {count} objects indexed, {} failed", failed.len(), failed.len());
         Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -68,6 +68,14 @@ impl Pool {
     /// # Errors
     /// Why the frame cannot be had.
     pub fn decode(&self, layout: &Layout, transfer_syntax: &str, fragments: &[Vec<u8>]) -> Result<Frame, DecodeError> {
+        match self.decode_once(layout, transfer_syntax, fragments) {
+            // The worker may have died of what came before, or of the system's want of memory: this frame gets a second one.
+            Err(DecodeError::Stopped(_)) => self.decode_once(layout, transfer_syntax, fragments),
+            other => other,
+        }
+    }
+
+    fn decode_once(&self, layout: &Layout, transfer_syntax: &str, fragments: &[Vec<u8>]) -> Result<Frame, DecodeError> {
         let mut worker = self.take()?;
         let request = Request {
             layout: Layout { frames: 1, ..layout.clone() },

@@ -121,9 +121,20 @@ impl Link {
         }
         let mut bytes = vec![kind, 0];
         bytes.extend_from_slice(&length.to_be_bytes());
-        self.reader.by_ref().take(u64::from(length)).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 != u64::from(length) + 6 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let wanted = length as usize + 6;
+        // The time is for the whole PDU: a peer that sends a byte now and then does not hold its thread for ever.
+        let until = Instant::now() + self.timeout.unwrap_or(LOOK);
+        let mut chunk = [0u8; 4096];
+        while bytes.len() < wanted {
+            let room = chunk.len().min(wanted - bytes.len());
+            let got = self.reader.read(chunk.get_mut(..room).unwrap_or_default())?;
+            match chunk.get(..got).filter(|c| !c.is_empty()) {
+                Some(new) => bytes.extend_from_slice(new),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+            if Instant::now() > until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
         }
         Ok(bytes)
     }

@@ -29,6 +29,7 @@ pub fn check(study: &StudyFacts, recognised: &[Recognised], region: &Region, lim
 
 fn check_series(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
     let mut findings: Vec<Finding> = series.stacks.iter().flat_map(|stack| check_stack(stack, limits)).collect();
+    findings.extend(too_few(series));
     findings.extend(mixed_orientations(series));
     findings.extend(unplaced(series));
     findings.extend(fewer_than_expected(series));
@@ -94,6 +95,20 @@ fn check_stack(stack: &Stack, limits: &Completeness) -> Vec<Finding> {
     findings
 }
 
+/// M-04: a stack of one or two slices has no step to check anything against.
+fn too_few(series: &SeriesFacts) -> Option<Finding> {
+    let slices = series.stack().map_or(0, |s| if s.step_mm > 0.0 { s.slices.len() } else { 0 });
+    // Slices without a position, multi-frame objects among them, are another finding.
+    (slices < 3 && series.stack().is_some()).then(|| {
+        Finding::new(
+            "M-04",
+            Level::Review,
+            "序列层数过少，无法核对是否完整，请人工确认",
+            "the series has too few slices to tell whether it is complete; decide by hand",
+        )
+    })
+}
+
 /// C-01: a CT series that is no single stack. Angled blocks are normal in MR of the spine.
 fn mixed_orientations(series: &SeriesFacts) -> Option<Finding> {
     let planes: BTreeSet<u8> = series.stacks.iter().map(|s| s.plane as u8).collect();
@@ -156,7 +171,16 @@ fn instance_numbers(series: &SeriesFacts) -> Option<Finding> {
 
 /// C-09 and M-03: the thinnest diagnostic series decides, so only a finding when this one is the item's only hope.
 fn check_thickness(series: &SeriesFacts, item: &Item) -> Option<Finding> {
-    let (limits, thickness) = (item.thickness_mm?, series.stack()?.thickness_mm?);
+    let limits = item.thickness_mm?;
+    let Some(thickness) = series.stack()?.thickness_mm else {
+        let finding = Finding::new(
+            if series.modality == "MR" { "M-03" } else { "C-09" },
+            Level::Review,
+            "未说明层厚，无法核对，请人工确认",
+            "Slice Thickness (0018,0050) is not stated; decide by hand",
+        );
+        return Some(finding.in_series(&series.uid));
+    };
     let (level, limit) = match thickness {
         t if t > limits.reject + 0.01 => (Level::Reject, limits.reject),
         t if t > limits.warn + 0.01 => (Level::Warn, limits.warn),

@@ -111,6 +111,8 @@ impl Verdict {
 pub enum NotAccredited {
     /// The producing hospital is not in the register.
     UnknownHospital,
+    /// Sender and institution, or the images among themselves, name different hospitals.
+    HospitalsDiffer,
     /// It took no part in a quality assessment (质评) that covers the day.
     NotAssessed,
     /// It took part and did not pass.
@@ -124,6 +126,11 @@ impl NotAccredited {
                 "HOSPITAL_UNKNOWN",
                 "无法确定出具检查的医疗机构，请在机构登记中配置其名称或AE Title",
                 "the producing hospital is not in the register; enter its name or AE title there",
+            ),
+            NotAccredited::HospitalsDiffer => (
+                "HOSPITALS_DIFFER",
+                "发送方与机构名称指向不同的医疗机构，请核对来源",
+                "sender and institution name different hospitals; check where the images are from",
             ),
             NotAccredited::NotAssessed => (
                 "NOT_ASSESSED",
@@ -204,7 +211,8 @@ fn judge_item(one: &Recognised, region: &Region, input: &Input<'_>) -> ItemVerdi
     let mut lower = |to: Outcome| outcome = outcome.max(to);
     if let Err(why) = (input.accredited)(one.item) {
         // An unknown hospital is a matter of configuration: a person can settle it.
-        lower(if why == NotAccredited::UnknownHospital { Outcome::Review } else { Outcome::Reject });
+        let unsure = matches!(why, NotAccredited::UnknownHospital | NotAccredited::HospitalsDiffer);
+        lower(if unsure { Outcome::Review } else { Outcome::Reject });
         grounds.push(why.ground());
     }
     for finding in input.findings.iter().filter(|f| concerns(f, one)) {

@@ -3,6 +3,7 @@
 
 use crate::exam::verdict::NotAccredited;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// All hospitals.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -64,13 +65,36 @@ impl Register {
         })
     }
 
-    /// The hospital that produced a study: by the sender's AE title, else by Institution Name.
-    pub fn producer(&self, sender: &str, institution: Option<&str>) -> Option<&Hospital> {
+    /// The hospital that produced an image: by the sender's AE title, else by Institution Name.
+    ///
+    /// # Errors
+    /// Neither is in the register, or they name different hospitals.
+    pub fn producer(&self, sender: &str, institution: &str) -> Result<&Hospital, NotAccredited> {
+        let institution = institution.trim();
+        let named = |h: &&Hospital| h.name == institution || h.institution_names.iter().any(|n| n == institution);
         let by_aet = self.hospitals.iter().find(|h| h.ae_titles.iter().any(|a| a == sender));
-        by_aet.or_else(|| {
-            let institution = institution?.trim();
-            self.hospitals.iter().find(|h| h.name == institution || h.institution_names.iter().any(|n| n == institution))
-        })
+        let by_name = self.hospitals.iter().find(named).filter(|_| !institution.is_empty());
+        match (by_aet, by_name) {
+            (Some(a), Some(b)) if a.code != b.code => Err(NotAccredited::HospitalsDiffer),
+            (Some(found), _) | (None, Some(found)) => Ok(found),
+            (None, None) => Err(NotAccredited::UnknownHospital),
+        }
+    }
+
+    /// The one hospital that produced all images of a study, by their senders and institution names.
+    ///
+    /// # Errors
+    /// One of them is not in the register, or there is more than one.
+    pub fn producer_of_all(&self, sources: &BTreeSet<(String, String)>) -> Result<&Hospital, NotAccredited> {
+        let mut found: Option<&Hospital> = None;
+        for (sender, institution) in sources {
+            let hospital = self.producer(sender, institution)?;
+            if found.is_some_and(|f| f.code != hospital.code) {
+                return Err(NotAccredited::HospitalsDiffer);
+            }
+            found = Some(hospital);
+        }
+        found.ok_or(NotAccredited::UnknownHospital)
     }
 }
 
@@ -123,13 +147,15 @@ mod tests {
             "#,
         )
         .unwrap();
-        let hospital = register.producer("CT1", None).unwrap();
+        let hospital = register.producer("CT1", "").unwrap();
         assert_eq!(hospital.accredited("CT", 36, "20260310"), Ok(()));
         assert_eq!(hospital.accredited("CT", 36, "20260810"), Err(NotAccredited::Failed));
         assert_eq!(hospital.accredited("DR", 1, "20260810"), Ok(()));
         assert_eq!(hospital.accredited("DR", 1, "20250810"), Err(NotAccredited::NotAssessed));
-        assert!(register.producer("X", Some("渝北区人民医院")).is_some());
-        assert!(register.producer("X", None).is_none());
+        assert!(register.producer("X", "渝北区人民医院").is_ok());
+        assert_eq!(register.producer("X", "").err(), Some(NotAccredited::UnknownHospital));
+        let mixed = [("CT1", ""), ("X", "")].map(|(a, b)| (a.to_string(), b.to_string())).into();
+        assert!(register.producer_of_all(&mixed).is_err());
         assert!(Register::parse("[[hospital]]\ncod = 1\n").unwrap_err().contains("line 2"));
     }
 }

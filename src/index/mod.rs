@@ -7,7 +7,7 @@ mod rows;
 mod sled;
 
 pub use self::sled::SledIndex;
-pub use rows::{Counts, InstanceRow, Job, JobKind, SeriesRow, State, StudyRow};
+pub use rows::{Counts, InstanceRow, Job, JobKind, Recognised, SeriesRow, State, StudyRow};
 
 use crate::dicom::{Tag, Uid};
 use crate::exam::verdict::Verdict;
@@ -77,8 +77,8 @@ pub struct Transition {
     pub state: State,
     /// The verdict, if one was reached.
     pub verdict: Option<Verdict>,
-    /// The marked series that are recognised from now on; unchanged if none is given.
-    pub recognised: Option<std::collections::BTreeSet<Uid>>,
+    /// The marked copies that are recognised from now on; unchanged if none is given.
+    pub recognised: Option<Recognised>,
     /// The job that is done.
     pub done: Option<JobKind>,
     /// The job that follows.

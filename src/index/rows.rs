@@ -4,7 +4,7 @@ use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, Uid, tags};
 pub use crate::exam::lifecycle::State;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One stored instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,8 +82,27 @@ pub struct StudyRow {
     pub patients_differ: bool,
     /// Where it is in its life.
     pub state: State,
-    /// The marked series that the present verdict recognises; what the exchange may see while the state is Ready.
-    pub recognised: BTreeSet<Uid>,
+    /// The marked copies that the present verdict recognises; what the exchange may see while the state is Ready.
+    pub recognised: Recognised,
+    /// Sender and Institution Name of every original: who produced the study.
+    pub sources: BTreeSet<(String, String)>,
+}
+
+/// The marked copies that a verdict recognises.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recognised {
+    /// Marked series, with the copies of it that are recognised; an empty set means all.
+    pub series: BTreeMap<Uid, BTreeSet<Uid>>,
+    /// Number of copies.
+    pub instances: u32,
+}
+
+impl Recognised {
+    /// Whether an instance is one of them. What is no marked copy of ours never is, whatever series it claims.
+    pub fn shows(&self, row: &InstanceRow) -> bool {
+        let copies = self.series.get(&row.series).filter(|_| row.is_marked());
+        copies.is_some_and(|copies| copies.is_empty() || copies.contains(&row.sop_instance))
+    }
 }
 
 /// What there is to do.

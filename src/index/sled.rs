@@ -2,18 +2,20 @@
 //!
 //! Files are the truth. When the database does not open, its folder is put aside and the caller rebuilds.
 
+mod fits;
 mod keys;
 mod log;
 mod merge;
 
+use self::fits::{level_matches, modalities_match, study_visible};
 use self::keys::{
     BY_SOP, INSTANCE, JOB, META, SERIES, STUDY, VERDICT, date_key, find_prefix, fold, job_key, joined, pack, study_of_find_key,
     unpack,
 };
 use self::log::{Log, Writes};
 use self::merge::{add_to_series, add_to_study, new_series_row, new_study};
-use super::matching::{literal_prefix, matches};
-use super::{Counts, Index, IndexError, InstanceMatch, InstanceRow, Job, JobKind, Page, Query, SeriesMatch, SeriesRow, State};
+use super::matching::literal_prefix;
+use super::{Counts, Index, IndexError, InstanceMatch, InstanceRow, Job, JobKind, Page, Query, SeriesMatch, SeriesRow};
 use super::{StudyRow, Transition, View};
 use crate::dicom::levels::{Level, level_of};
 use crate::dicom::{Attributes, Tag, Uid, tags};
@@ -21,11 +23,15 @@ use crate::exam::verdict::Verdict;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Changes when rows change shape; another version's index is rebuilt.
 const SCHEMA: &[u8] = b"hutong-index-1";
+
+/// Notes that every stored file is in the index.
+const COMPLETE: [u8; 2] = [META, b'w'];
 
 /// Studies to look at.
 enum Candidates {
@@ -49,6 +55,14 @@ impl From<::sled::Error> for IndexError {
         match &error {
             ::sled::Error::Io(io) if io.kind() == std::io::ErrorKind::WouldBlock => IndexError::InUse,
             ::sled::Error::Io(io) if io.to_string().contains("lock") => IndexError::InUse,
+            // What the disk or the system refuses for now is no damage: a good index must not be put aside for it.
+            ::sled::Error::Io(io) if !matches!(io.kind(), InvalidData | UnexpectedEof | InvalidInput | Other) => {
+                IndexError::Backend(error.to_string())
+            }
+            ::sled::Error::Io(_)
+            | ::sled::Error::Corruption { .. }
+            | ::sled::Error::ReportableBug(_)
+            | ::sled::Error::Unsupported(_) => IndexError::Damaged(error.to_string()),
             _ => IndexError::Backend(error.to_string()),
         }
     }
@@ -68,11 +82,10 @@ impl SledIndex {
     /// # Errors
     /// Another process has it open, or the folder cannot be written.
     pub fn open(folder: &Path) -> Result<Opened, IndexError> {
-        let fresh = !folder.exists();
         match SledIndex::try_open(folder) {
-            Ok(Some(index)) => return Ok(Opened { index, must_rebuild: fresh }),
-            Err(IndexError::InUse) => return Err(IndexError::InUse),
-            Ok(None) | Err(_) => {}
+            Ok(Some(index)) => return Ok(Opened { must_rebuild: !index.is_complete()?, index }),
+            Ok(None) | Err(IndexError::Damaged(_)) => {}
+            Err(e) => return Err(e),
         }
         let aside = (0..u32::MAX).map(|n| folder.with_extension(format!("damaged-{n}"))).find(|p| !p.exists());
         if let Some(aside) = aside {
@@ -82,6 +95,30 @@ impl SledIndex {
             Some(index) => Ok(Opened { index, must_rebuild: true }),
             None => Err(IndexError::Backend("a new index has the wrong version".into())),
         }
+    }
+
+    /// Opens an index that is there, to read from it; never puts one aside or makes one.
+    ///
+    /// # Errors
+    /// In use, damaged, or of another version.
+    pub fn open_existing(folder: &Path) -> Result<SledIndex, IndexError> {
+        match folder.join("db").exists().then(|| SledIndex::try_open(folder)).transpose()?.flatten() {
+            Some(index) if index.is_complete()? => Ok(index),
+            _ => Err(IndexError::Damaged("it is missing, unfinished or of another version".into())),
+        }
+    }
+
+    fn is_complete(&self) -> Result<bool, IndexError> {
+        Ok(self.db.contains_key(COMPLETE)?)
+    }
+
+    /// Notes that the index holds every stored file; without this note it is made again at the next start.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn mark_complete(&self) -> Result<(), IndexError> {
+        self.db.insert(COMPLETE, vec![1])?;
+        self.sync()
     }
 
     /// None when the version is another.
@@ -240,7 +277,7 @@ impl SledIndex {
                 return self.found(find_prefix(tag, literal)).map(Candidates::Some);
             }
         }
-        match key(tags::STUDY_DATE).map(|p| p.split_once('-').unwrap_or((p, p))) {
+        match key(tags::STUDY_DATE).filter(|p| !p.contains(['*', '?'])).map(|p| p.split_once('-').unwrap_or((p, p))) {
             Some((from, to)) => self.found_dates(from.trim(), to.trim()).map(Candidates::ByDate),
             None => self.found(find_prefix(tags::STUDY_DATE, "")).map(Candidates::ByDate),
         }
@@ -307,7 +344,7 @@ impl SledIndex {
         for row in self.scan::<SeriesRow>(&joined(SERIES, &[study.study.as_str(), ""])) {
             let row = row?;
             let wanted = query.series.as_ref().is_none_or(|s| *s == row.series)
-                && (query.view == View::House || study.recognised.contains(&row.series))
+                && (query.view == View::House || study.recognised.series.contains_key(&row.series))
                 && level_matches(query, &row.attributes, Level::Series);
             if wanted {
                 rows.push(row);
@@ -329,7 +366,22 @@ impl Index for SledIndex {
     fn commit(&self, rows: &[InstanceRow], names: &[Attributes], settle_ms: i64) -> Result<(), IndexError> {
         let mut log = self.lock();
         let writes = self.writes_of(rows, names, settle_ms)?;
-        self.apply(&mut log, &writes)
+        if Log::can_hold(&pack(&writes)?) {
+            return self.apply(&mut log, &writes);
+        }
+        drop(log);
+        // Objects with enormous headers: in halves, and one alone straight into sled.
+        match rows.len() {
+            0 | 1 => {
+                self.carry_out(&writes)?;
+                self.sync()
+            }
+            n => {
+                let ((first, second), (names_of_first, names_of_second)) = (rows.split_at(n / 2), names.split_at(n / 2));
+                self.commit(first, names_of_first, settle_ms)?;
+                self.commit(second, names_of_second, settle_ms)
+            }
+        }
     }
 
     fn instance(&self, sop_instance: &Uid) -> Result<Option<InstanceRow>, IndexError> {
@@ -369,6 +421,9 @@ impl Index for SledIndex {
         self.page(query, |study, take| {
             for series in self.series_of(query, study)? {
                 for row in self.instances_of(&series)? {
+                    if query.view == View::Exchange && !study.recognised.shows(&row) {
+                        continue;
+                    }
                     if level_matches(query, &row.attributes, Level::Instance) && !take((study.clone(), series.clone(), row)) {
                         return Ok(false);
                     }
@@ -442,19 +497,4 @@ impl Index for SledIndex {
         let (studies, originals, marked, bytes) = row.unwrap_or_default();
         Ok(Counts { studies, originals, marked, bytes })
     }
-}
-
-fn level_matches(query: &Query, attributes: &Attributes, level: Level) -> bool {
-    query.keys.iter().filter(|(tag, _)| level_of(*tag) == Some(level)).all(|(tag, p)| matches(attributes, *tag, p))
-}
-
-fn modalities_match(query: &Query, study: &StudyRow) -> bool {
-    let wanted = query.keys.iter().filter(|(tag, p)| *tag == tags::MODALITIES_IN_STUDY && !p.trim().is_empty());
-    wanted
-        .into_iter()
-        .all(|(_, p)| p.split(['\\', ',']).any(|one| study.modalities.iter().any(|m| super::matching::wildcard(one.trim(), m))))
-}
-
-fn study_visible(study: &StudyRow, view: View) -> bool {
-    view == View::House || (study.state == State::Ready && !study.recognised.is_empty())
 }

@@ -53,8 +53,8 @@ fn commit_batch(batch: Vec<Pending>, store: &Store, index: &dyn Index, quiet: Du
     let settle_ms = now_ms() + i64::try_from(quiet.as_millis()).unwrap_or(i64::MAX / 2);
     if let Err(e) = if rows.is_empty() { Ok(()) } else { index.commit(&rows, &names, settle_ms) } {
         tracing::error!(error = %e, "the index refused a commit; nothing of it is acknowledged");
-        for (verdict, key) in verdicts.iter_mut().zip(&keys).filter(|(v, _)| v.is_none()) {
-            store.retract(key);
+        // The files stay: the change may be durable although it failed here, and a file without a row harms nobody.
+        for verdict in verdicts.iter_mut().filter(|v| v.is_none()) {
             *verdict = Some(Failed::Index(IndexError::Backend(e.to_string())).into());
         }
     }

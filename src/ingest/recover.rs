@@ -4,7 +4,7 @@ use super::{Failed, key_of, now_ms, read_header, row_of};
 use crate::dicom::Attributes;
 use crate::dicom::part10::read_meta;
 use crate::index::{Index, InstanceRow};
-use crate::store::Store;
+use crate::store::{Published, Store};
 use sha2::{Digest, Sha256};
 use std::io::{self, BufReader, Seek, SeekFrom};
 use std::path::Path;
@@ -15,7 +15,10 @@ use std::time::Duration;
 /// # Errors
 /// It is not one of ours, or damaged.
 pub fn read_back(path: &Path) -> Result<(InstanceRow, Attributes), String> {
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    read_open(std::fs::File::open(path).map_err(|e| e.to_string())?)
+}
+
+fn read_open(file: std::fs::File) -> Result<(InstanceRow, Attributes), String> {
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let meta = read_meta(&mut reader).map_err(|e| e.to_string())?;
     let stamp = meta.stamp.ok_or("the file has no stamp of Hutong")?;
@@ -32,13 +35,20 @@ pub fn read_back(path: &Path) -> Result<(InstanceRow, Attributes), String> {
 pub fn recover(store: &Store, index: &dyn Index, quiet: Duration) -> Result<usize, Failed> {
     let mut recovered = 0;
     for draft in store.leftovers().map_err(Failed::Disk)? {
+        // A disk that fails now must not cost a draft: it may be the only durable name of an acknowledged object.
+        let mut file = std::fs::File::open(&draft).map_err(Failed::Disk)?;
+        io::copy(&mut file, &mut io::sink()).map_err(Failed::Disk)?;
         if let Ok((row, attributes)) = read_back(&draft) {
             let known = index.instance(&row.sop_instance)?;
             let ours = known.as_ref().is_none_or(|k| k.sha256 == row.sha256);
             // The stamp is written last: a draft whose bytes do not fit it was never whole.
             if ours && is_whole(&draft).map_err(Failed::Disk)? {
-                store.adopt(&draft, &key_of(&row)).map_err(Failed::Disk)?;
-                if known.is_none() {
+                let key = key_of(&row);
+                let published = store.adopt(&draft, &key).map_err(Failed::Disk)?;
+                // Another draft of the same UID may have taken the name: its bytes are what is stored.
+                let there = store.open_object(&key).map_err(Failed::Disk)?.1.stamp;
+                let same = published == Published::New || there.is_some_and(|s| s.sha256 == row.sha256);
+                if known.is_none() && same {
                     let settle_ms = now_ms() + i64::try_from(quiet.as_millis()).unwrap_or(0);
                     index.commit(&[row], &[attributes], settle_ms)?;
                     recovered += 1;
@@ -104,10 +114,11 @@ pub fn rebuild(
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         match read_back(&path) {
             Ok((row, _)) if store.path(&key_of(&row)) != path => failed.push(format!("{name}: it is not where it belongs")),
+            Ok((row, _)) if index.instance(&row.sop_instance)?.is_some() => {}
             Ok((row, attributes)) => {
                 rows.push(row);
                 names.push(attributes);
-                if rows.len() >= 1000 {
+                if rows.len() >= 200 {
                     flush(&mut rows, &mut names)?;
                 }
             }

@@ -21,9 +21,8 @@ impl Object {
     /// Why it cannot be had; whose fault it is.
     pub fn frame(&self, number: u32, layout: &Layout, pool: &Pool) -> Result<Frame, DecodeError> {
         let element = self.data_set.get(tags::PIXEL_DATA);
-        let Some(element) = element else {
-            return Err(DecodeError::Damaged("it has no Pixel Data (7FE0,0010), or they are cut off".into()));
-        };
+        // An image without them was cut off before they came.
+        let Some(element) = element else { return Err(DecodeError::Short { got: 0, wanted: layout.total_bytes() }) };
         let failed = |e: std::io::Error| DecodeError::Damaged(e.to_string());
         match &element.value {
             Value::Deferred(extent) => self.native(number, layout, *extent, element.vr),
@@ -45,15 +44,15 @@ impl Object {
     fn native(&self, number: u32, layout: &Layout, extent: Extent, vr: VR) -> Result<Frame, DecodeError> {
         let failed = |e: std::io::Error| DecodeError::Damaged(e.to_string());
         if layout.bits_allocated == 1 {
-            let first = u64::from(number) * layout.frame_samples();
+            let first = u64::from(number).saturating_mul(layout.frame_samples());
             let bytes = (first % 8 + layout.frame_samples()).div_ceil(8);
             let within = extent.length.saturating_sub(first / 8).min(bytes);
             let packed = self.range(extent.offset + first / 8, within).map_err(failed)?;
             return packed_bits_frame(layout, &packed, usize::try_from(first % 8).unwrap_or(0));
         }
         let size = layout.frame_bytes();
-        let at = u64::from(number) * size;
-        if at + size > extent.length {
+        let at = u64::from(number).saturating_mul(size);
+        if at.saturating_add(size) > extent.length {
             return Err(DecodeError::Short { got: extent.length, wanted: layout.total_bytes() });
         }
         let big = self.syntax.big_endian || self.transfer_syntax == "1.2.840.113619.5.2";

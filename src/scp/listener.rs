@@ -132,6 +132,9 @@ fn messages(shared: &Shared, association: &mut Association) -> Result<(), Associ
         let peer = association.peer_aet.clone();
         let answer = match request.field() {
             Field::EchoRq => echo::answer(&request),
+            Field::StoreRq if !request.has_data() => {
+                request.response(Status::CannotUnderstand).with_comment("C-STORE-RQ without a data set")
+            }
             Field::StoreRq => {
                 let data = association.data(context.id);
                 let Some(answer) = store::answer(&shared.ingest, &shared.journal, &context, &peer, &request, data) else {

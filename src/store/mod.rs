@@ -14,7 +14,7 @@ use crate::dicom::part10::{FileMeta, read_meta};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,9 +83,12 @@ impl Store {
         let version = root.join("LAYOUT");
         match fs::read_to_string(&version) {
             Ok(text) if text == LAYOUT => {}
-            Ok(_) => return Err(io::Error::other("the data root has the layout of another version")),
-            Err(_) => {
-                fs::write(&version, LAYOUT)?;
+            Ok(text) if !text.is_empty() => return Err(io::Error::other("the data root has the layout of another version")),
+            // Missing, or cut off by a power failure at the very first start.
+            Ok(_) | Err(_) => {
+                let mut file = File::create(&version)?;
+                file.write_all(LAYOUT.as_bytes())?;
+                file.sync_all()?;
                 sync_folder(root)?;
             }
         }
@@ -198,9 +201,9 @@ impl Store {
         }
     }
 
-    /// Takes a file back that was published but never acknowledged.
-    pub fn retract(&self, key: &Key) {
-        let _ = fs::remove_file(self.path(key));
+    /// Whether an instance has its file.
+    pub fn has(&self, key: &Key) -> bool {
+        self.path(key).is_file()
     }
 
     /// Gives a draft that a crash left its name, if it has not got it, and makes the name durable.
@@ -210,7 +213,9 @@ impl Store {
     pub fn adopt(&self, draft: &Path, key: &Key) -> io::Result<Published> {
         let mut folders = BTreeSet::new();
         let published = self.link(draft, key, &mut folders)?;
-        folders.extend(self.path(key).parent().map(Path::to_path_buf));
+        // All above it: a folder may have been made before the crash and its own name not synced.
+        let objects = self.root.join("objects");
+        folders.extend(self.path(key).ancestors().skip(1).take_while(|p| p.starts_with(&objects)).map(Path::to_path_buf));
         folders.iter().try_for_each(|folder| sync_folder(folder))?;
         Ok(published)
     }

@@ -61,7 +61,7 @@ pub async fn study(State(app): State<Arc<App>>, Path(study): Path<String>) -> Re
         "revision": row.revision,
         "instances": row.originals.1,
         "marked": row.marked.1,
-        "recognised_series": row.recognised,
+        "recognised": row.recognised,
         "verdict_is_current": current,
         "verdict": verdict,
     });
@@ -71,10 +71,10 @@ pub async fn study(State(app): State<Arc<App>>, Path(study): Path<String>) -> Re
 /// `POST /api/v1/studies/{study}/complete`: no more images will come; it is assessed now.
 pub async fn complete(State(app): State<Arc<App>>, Path(study): Path<String>) -> Result<StatusCode, Problem> {
     let uid = parse(&study)?;
-    let row = app.index.study(&uid)?.ok_or_else(|| Problem::unknown("this study"))?;
+    app.index.study(&uid)?.ok_or_else(|| Problem::unknown("this study"))?;
     let waiting = app.index.due(i64::MAX, usize::MAX)?;
     if let Some(job) = waiting.into_iter().find(|j| j.study == uid && j.kind == JobKind::Assess) {
-        let now = Job { due_ms: now_ms(), revision: row.revision, ..job.clone() };
+        let now = Job { due_ms: now_ms(), ..job.clone() };
         app.index.reschedule(&job, Some(now))?;
     }
     Ok(StatusCode::ACCEPTED)

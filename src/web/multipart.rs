@@ -2,12 +2,17 @@
 
 use axum::body::{Body, Bytes};
 use std::io::{self, Read, Write};
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Bytes handed over at a time.
 const CHUNK: usize = 1 << 18;
 /// Chunks that may wait: memory is bounded by this whatever the object's size.
 const WAITING: usize = 4;
+
+/// Longest wait for a client to take the next chunk.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs `write` on a blocking thread; what it writes is the body. An error cuts the body off, so that nobody takes it for whole.
 pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) -> Body {
@@ -44,7 +49,9 @@ impl Write for Writer {
             return Ok(());
         }
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
-        self.sender.blocking_send(Ok(chunk.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        // A client that reads no more must not hold this thread.
+        let sent = self.sender.send_timeout(Ok(chunk.into()), PATIENCE);
+        Handle::current().block_on(sent).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 

@@ -283,7 +283,7 @@ fn study_attributes(study: &StudyRow, asked: &Asked, url: &str) -> Attributes {
     let mut chosen = select(&study.attributes, STUDY_KEYS, Level::Study, asked);
     let (series, instances) = match asked.search.view {
         View::House => (study.originals.0 + study.marked.0, study.originals.1 + study.marked.1),
-        View::Exchange => (u32::try_from(study.recognised.len()).unwrap_or(0), study.marked.1),
+        View::Exchange => (u32::try_from(study.recognised.series.len()).unwrap_or(0), study.recognised.instances),
     };
     chosen.set(tags::MODALITIES_IN_STUDY, VR::CS, study.modalities.iter().cloned().collect());
     chosen.set(tags::NUMBER_OF_STUDY_RELATED_SERIES, VR::IS, vec![series.to_string()]);
@@ -299,7 +299,9 @@ fn study_json(study: &StudyRow, asked: &Asked, url: &str) -> Json {
 fn series_attributes(study: &StudyRow, series: &SeriesRow, asked: &Asked, url: &str, with_study: bool) -> Attributes {
     let mut chosen = select(&series.attributes, SERIES_KEYS, Level::Series, asked);
     chosen.set(tags::STUDY_INSTANCE_UID, VR::UI, vec![study.study.to_string()]);
-    chosen.set(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, vec![series.instances.to_string()]);
+    let copies = study.recognised.series.get(&series.series).filter(|_| asked.search.view == View::Exchange);
+    let count = copies.filter(|c| !c.is_empty()).map_or(series.instances as usize, std::collections::BTreeSet::len);
+    chosen.set(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, vec![count.to_string()]);
     chosen.set(tags::RETRIEVE_URL, VR::UR, vec![format!("{url}/studies/{}/series/{}", study.study, series.series)]);
     if with_study {
         chosen.fill_from(&study_attributes(study, asked, url));

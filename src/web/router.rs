@@ -76,7 +76,8 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "no such resource; DICOMweb is under /dicom-web and /exchange/dicom-web")
         })
-        .layer(DefaultBodyLimit::max(limit))
+        .layer(DefaultBodyLimit::disable())
+        .layer(tower_http::limit::RequestBodyLimitLayer::new(limit))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .with_state(app)
 }

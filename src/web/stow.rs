@@ -15,6 +15,7 @@ use serde_json::{Value as Json, json};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// `POST /studies`
 pub async fn store(
@@ -39,6 +40,9 @@ pub async fn store_in(
     let study = Uid::parse(&study).map_err(|e| Problem::bad(format!("Study Instance UID: {e}")))?;
     receive(app, root, peer, headers, body, Some(study)).await
 }
+
+/// Longest wait for the next bytes of a body.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What became of the parts.
 #[derive(Default)]
@@ -111,7 +115,11 @@ async fn one_part(
     let (ingest, name, study) = (app.ingest.clone(), sender.to_string(), study.cloned());
     let worker = tokio::task::spawn_blocking(move || ingest.receive_file(&name, study.as_ref(), &mut reader));
     let mut broken = None;
-    while let Some(chunk) = bytes.next().await {
+    loop {
+        let Ok(chunk) = tokio::time::timeout(PATIENCE, bytes.next()).await else {
+            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming"));
+        };
+        let Some(chunk) = chunk else { break };
         let failed = chunk.as_ref().err().map(ToString::to_string);
         // A reader that has gone has its verdict already: the rest of the part is passed over.
         let _ = chunks.send(chunk).await;

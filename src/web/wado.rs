@@ -4,14 +4,14 @@ use super::accept::{self, Range};
 use super::multipart::{BOUNDARY, Writer, body, end, part};
 use super::problem::{Problem, task_failed};
 use super::router::{App, Root};
-use crate::dicom::dataset::Value;
+use crate::dicom::dataset::{Extent, Value};
+use crate::dicom::image::Layout;
 use crate::dicom::{DataSet, Tag, Uid, json as dicom_json, part10, uids};
 use crate::index::{InstanceRow, Query as Search};
 use crate::ingest::now_ms;
 use crate::journal::Event;
 use crate::retrieve::render::{Window, encode, picture};
 use crate::retrieve::{Object, transcoded};
-use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Query};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -49,6 +49,10 @@ impl axum::extract::FromRequestParts<Arc<App>> for Asked {
 impl Asked {
     fn url(&self) -> String {
         self.root.url(&self.app, &self.headers)
+    }
+
+    fn wants_bare(&self) -> bool {
+        self.ranges().first().is_some_and(|r| r.media == "application/octet-stream")
     }
 
     fn ranges(&self) -> Vec<Range> {
@@ -241,27 +245,43 @@ pub async fn bulkdata(
     let row = one(asked.rows(&study, Some(&series), Some(&instance)).await?)?;
     let app = asked.app.clone();
     let location = format!("{}/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}", asked.url());
-    let bytes = tokio::task::spawn_blocking(move || {
+    let opened = tokio::task::spawn_blocking(move || {
         let object = Object::open(&app.store, &row, INLINE)?;
-        let value = find(&object.data_set, &path).ok_or_else(|| Problem::unknown("this bulk data"))?;
-        match value {
-            Value::Bytes(bytes) => Ok(bytes.clone()),
-            Value::Deferred(extent) => object
-                .range(extent.offset, extent.length)
-                .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string())),
+        let bulk = match find(&object.data_set, &path).ok_or_else(|| Problem::unknown("this bulk data"))? {
+            Value::Bytes(bytes) => Bulk::Here(bytes.clone()),
+            Value::Deferred(extent) => Bulk::Range(*extent),
             Value::Fragments(_) => {
                 let layout = object.layout()?;
-                let mut all = Vec::new();
-                for n in 0..layout.frames {
-                    all.extend(object.frame(n, &layout, &app.pool).map_err(|e| Problem::unacceptable(e.to_string()))?.bytes);
-                }
-                Ok(all)
+                object.frame(0, &layout, &app.pool).map_err(|e| Problem::unacceptable(e.to_string()))?;
+                Bulk::Frames((0..layout.frames).collect(), layout)
             }
-            Value::Items(_) => Err(Problem::bad("the path names a sequence")),
-        }
+            Value::Items(_) => return Err(Problem::bad("the path names a sequence")),
+        };
+        Ok((app, object, bulk))
     });
-    let bytes = bytes.await.map_err(task_failed)??;
-    Ok(octets(&asked, vec![(location, bytes)]))
+    let (app, object, bulk) = opened.await.map_err(task_failed)??;
+    Ok(octets(asked.wants_bare(), move |out, begin| {
+        begin(out, &location)?;
+        match bulk {
+            Bulk::Here(bytes) => out.write_all(&bytes),
+            Bulk::Range(extent) => {
+                for at in (0..extent.length).step_by(1 << 20) {
+                    out.write_all(&object.range(extent.offset + at, (extent.length - at).min(1 << 20))?)?;
+                }
+                Ok(())
+            }
+            Bulk::Frames(numbers, layout) => numbers
+                .into_iter()
+                .try_for_each(|n| out.write_all(&object.frame(n, &layout, &app.pool).map_err(io::Error::other)?.bytes)),
+        }
+    }))
+}
+
+/// A value that goes out in pieces.
+enum Bulk {
+    Here(Vec<u8>),
+    Range(Extent),
+    Frames(Vec<u32>, Layout),
 }
 
 fn find<'a>(data_set: &'a DataSet, path: &str) -> Option<&'a Value> {
@@ -293,37 +313,40 @@ pub async fn frames(
     asked.record(std::slice::from_ref(&row));
     let app = asked.app.clone();
     let base = format!("{}/studies/{study}/series/{series}/instances/{instance}/frames", asked.url());
-    let parts = tokio::task::spawn_blocking(move || {
+    let opened = tokio::task::spawn_blocking(move || {
         let object = Object::open(&app.store, &row, INLINE)?;
         let layout = object.layout().map_err(|_| Problem::unknown("a frame: the object is no image"))?;
-        let mut parts = Vec::new();
-        for number in numbers {
-            if number > layout.frames {
-                return Err(Problem::unknown(&format!("frame {number} of {}", layout.frames)));
-            }
-            let frame = object.frame(number - 1, &layout, &app.pool).map_err(|e| Problem::unacceptable(e.to_string()))?;
-            parts.push((format!("{base}/{number}"), frame.bytes));
+        if let Some(number) = numbers.iter().find(|n| **n > layout.frames) {
+            return Err(Problem::unknown(&format!("frame {number} of {}", layout.frames)));
         }
-        Ok(parts)
+        // The first one is tried before the answer begins.
+        let first = numbers.first().map_or(0, |n| n - 1);
+        object.frame(first, &layout, &app.pool).map_err(|e| Problem::unacceptable(e.to_string()))?;
+        Ok((app, object, layout, numbers))
     });
-    Ok(octets(&asked, parts.await.map_err(task_failed)??))
+    let (app, object, layout, numbers) = opened.await.map_err(task_failed)??;
+    Ok(octets(asked.wants_bare() && numbers.len() == 1, move |out, begin| {
+        for number in numbers {
+            let frame = object.frame(number - 1, &layout, &app.pool).map_err(io::Error::other)?;
+            begin(out, &format!("{base}/{number}"))?;
+            out.write_all(&frame.bytes)?;
+        }
+        Ok(())
+    }))
 }
 
-/// Octets in one part each, or bare when a single part was asked for bare.
-fn octets(asked: &Asked, mut parts: Vec<(String, Vec<u8>)>) -> Response {
-    let bare = asked.ranges().first().is_some_and(|r| r.media == "application/octet-stream");
-    if bare
-        && parts.len() == 1
-        && let Some((_, bytes)) = parts.pop()
-    {
-        return ([(header::CONTENT_TYPE, "application/octet-stream")], Body::from(bytes)).into_response();
+/// Opens a part, or does nothing when the answer is a single bare one.
+type Begin = fn(&mut Writer, &str) -> io::Result<()>;
+
+/// Octets, each part begun by `write`; bare when a single one was asked for bare.
+fn octets(bare: bool, write: impl FnOnce(&mut Writer, Begin) -> io::Result<()> + Send + 'static) -> Response {
+    if bare {
+        let body = body(move |out| write(out, |_, _| Ok(())));
+        return ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response();
     }
-    let kind = format!("application/octet-stream; transfer-syntax={}", uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    const KIND: &str = "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1";
     let body = body(move |out| {
-        for (location, bytes) in &parts {
-            part(out, &kind, location)?;
-            out.write_all(bytes)?;
-        }
+        write(out, |out, location| part(out, KIND, location))?;
         end(out)
     });
     let content_type = format!("multipart/related; type=\"application/octet-stream\"; boundary={BOUNDARY}");

@@ -2,14 +2,14 @@
 
 use super::{JobError, Shop};
 use crate::codec::{DecodeError, samples};
-use crate::dicom::{Uid, syntax, tags};
+use crate::dicom::{syntax, tags};
 use crate::exam::facts::{InstanceInput, SeriesInput, study_facts};
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::{identity, pixels};
-use crate::exam::verdict::{self, NotAccredited, Outcome, Verdict};
+use crate::exam::verdict::{self, Outcome, Verdict};
 use crate::exam::{classify, complete};
-use crate::index::{InstanceRow, Job, JobKind, SeriesRow, StudyRow, Transition};
+use crate::index::{InstanceRow, Job, JobKind, Recognised, SeriesRow, StudyRow, Transition};
 use crate::ingest::now_ms;
 use crate::journal::Event as Record;
 use crate::mark::derive;
@@ -38,7 +38,7 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         due_ms: now_ms(),
         attempts: 0,
     });
-    let recognised = (verdict.outcome != Outcome::Accept).then(std::collections::BTreeSet::new);
+    let recognised = (verdict.outcome != Outcome::Accept).then(Recognised::default);
     let record = Record::Judged {
         study: job.study.to_string(),
         revision: job.revision,
@@ -61,7 +61,7 @@ fn transition(
     job: &Job,
     state: State,
     verdict: Option<Verdict>,
-    recognised: Option<std::collections::BTreeSet<Uid>>,
+    recognised: Option<Recognised>,
     next: Option<Option<Job>>,
 ) -> Result<bool, crate::index::IndexError> {
     shop.index.transition(&Transition {
@@ -80,7 +80,10 @@ fn transition(
 /// # Errors
 /// Decoders cannot be run: the verdict must wait.
 pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents) -> Result<Verdict, JobError> {
-    let originals: Vec<&(SeriesRow, Vec<InstanceRow>)> = contents.iter().filter(|(s, _)| !s.marked).collect();
+    // By instance, not by series: whatever series an original claims to belong to, it is judged.
+    let own = |rows: &[InstanceRow]| rows.iter().filter(|r| !r.is_marked()).cloned().collect::<Vec<_>>();
+    let originals: Contents =
+        contents.iter().map(|(s, rows)| (s.clone(), own(rows))).filter(|(_, rows)| !rows.is_empty()).collect();
     let inputs: Vec<SeriesInput<'_>> = originals
         .iter()
         .map(|(series, rows)| SeriesInput {
@@ -113,9 +116,10 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents) -> Result<Verd
             findings.extend(check_instance(shop, series, row)?);
         }
     }
-    let hospital = shop.register.producer(&study.sender, study.attributes.text(tags::INSTITUTION_NAME));
+    let producer = shop.register.producer_of_all(&study.sources);
+    let hospital = producer.as_ref().ok().copied();
     let accredited = |item: u32| {
-        let hospital = hospital.ok_or(NotAccredited::UnknownHospital)?;
+        let hospital = producer?;
         let category = region.and_then(|r| r.item(item)).map_or("", |i| i.category.as_str());
         hospital.accredited(category, item, &date)
     };

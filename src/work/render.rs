@@ -5,13 +5,12 @@ use crate::dicom::stamp::Kind;
 use crate::dicom::uids;
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::verdict::Verdict;
-use crate::index::{InstanceRow, Job, Transition};
+use crate::index::{InstanceRow, Job, Recognised, Transition};
 use crate::ingest::{Announced, Failed, IngestError, now_ms};
 use crate::journal::Event as Record;
 use crate::mark::derive;
 use crate::procedure::catalogue::{Mark, MarkStyle};
 use crate::retrieve::{NoCopy, ObjectError, marked_copy};
-use std::collections::BTreeSet;
 
 /// Does a render job. Each copy has a UID of its own that depends on the source alone: doing it twice changes nothing.
 pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
@@ -26,18 +25,21 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         .as_ref()
         .and_then(|(code, edition)| shop.procedures.regions.iter().find(|r| r.code == *code && r.edition == *edition));
     let region = region.ok_or(JobError::NoRegion)?;
-    let mut recognised = BTreeSet::new();
-    let mut count = 0u32;
+    let mut recognised = Recognised::default();
     if region.mark.style == MarkStyle::BurnText {
-        for (series, rows) in shop.index.contents(&job.study)?.iter().filter(|(s, _)| !s.marked) {
-            for row in rows.iter().filter(|r| verdict.marks(&series.series, &r.sop_instance)) {
+        for (series, rows) in &shop.index.contents(&job.study)? {
+            let single = verdict.accepted().any(|i| i.series.contains(&series.series) && !i.images.is_empty());
+            for row in rows.iter().filter(|r| !r.is_marked() && verdict.marks(&series.series, &r.sop_instance)) {
                 match render(shop, row, &region.mark, job.revision) {
                     Ok(()) => {}
                     Err(RenderError::Ours(e)) => return Err(e),
                     Err(RenderError::Images(why)) => return give_up(shop, job, study.state, verdict.clone(), &why),
                 }
-                recognised.insert(derive::series_uid(&series.series, &region.mark));
-                count += 1;
+                let copies = recognised.series.entry(derive::series_uid(&series.series, &region.mark)).or_default();
+                if single {
+                    copies.insert(derive::instance_uid(&source_of(row), &region.mark));
+                }
+                recognised.instances += 1;
             }
         }
     }
@@ -46,14 +48,14 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         revision: job.revision,
         state: step(study.state, Event::Rendered)?,
         verdict: None,
-        recognised: Some(recognised),
+        recognised: Some(recognised.clone()),
         done: Some(job.kind),
         next: None,
     })?;
     if applied {
-        let record = Record::Marked { study: job.study.to_string(), revision: job.revision, instances: count };
+        let record = Record::Marked { study: job.study.to_string(), revision: job.revision, instances: recognised.instances };
         shop.journal.append(record, now_ms(), true)?;
-        tracing::info!(study = %job.study, instances = count, "marked copies are stored");
+        tracing::info!(study = %job.study, instances = recognised.instances, "marked copies are stored");
     }
     Ok(())
 }
@@ -66,11 +68,21 @@ fn give_up(shop: &Shop, job: &Job, state: State, verdict: Verdict, why: &str) ->
         revision: job.revision,
         state: step(state, Event::Unmarkable)?,
         verdict: Some(verdict.unmarkable(why)),
-        recognised: Some(BTreeSet::new()),
+        recognised: Some(Recognised::default()),
         done: Some(job.kind),
         next: None,
     })?;
     Ok(())
+}
+
+fn source_of(row: &InstanceRow) -> derive::Source<'_> {
+    derive::Source {
+        sop_class: &row.sop_class,
+        sop_instance: &row.sop_instance,
+        series: &row.series,
+        sha256: &row.sha256,
+        lossy: false,
+    }
 }
 
 enum RenderError {
@@ -81,16 +93,16 @@ enum RenderError {
 }
 
 fn render(shop: &Shop, row: &InstanceRow, mark: &Mark, revision: u64) -> Result<(), RenderError> {
-    let source = derive::Source {
-        sop_class: &row.sop_class,
-        sop_instance: &row.sop_instance,
-        series: &row.series,
-        sha256: &row.sha256,
-        lossy: false,
-    };
-    let known = shop.index.instance(&derive::instance_uid(&source, mark)).map_err(|e| RenderError::Ours(e.into()))?;
-    if known.is_some() {
-        return Ok(());
+    let uid = derive::instance_uid(&source_of(row), mark);
+    if let Some(known) = shop.index.instance(&uid).map_err(|e| RenderError::Ours(e.into()))? {
+        let ours =
+            matches!(&known.kind, Kind::Marked { source, .. } if *source == row.sop_instance) && known.study == row.study;
+        // Whoever sent an object under the copy's UID has not made it the copy.
+        return if ours {
+            Ok(())
+        } else {
+            Err(RenderError::Images("another object is stored under the UID of the marked copy".into()))
+        };
     }
     let mut copy = marked_copy(&shop.store, row, mark, &shop.pool).map_err(|e| match e {
         NoCopy::Decode(e) if e.is_ours() => RenderError::Ours(e.into()),

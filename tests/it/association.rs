@@ -90,9 +90,10 @@ fn abuse_of_the_port_costs_the_caller_its_connection_and_nobody_else() {
         let mut stream = TcpStream::connect(&node.dicom).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.write_all(attempt).unwrap();
-        let mut answer = Vec::new();
-        // The node closes the connection, with or without an A-ABORT.
+        let (mut answer, begun) = (Vec::new(), std::time::Instant::now());
+        // The node closes the connection, with or without an A-ABORT; a time-out here means that it did not.
         let _ = stream.read_to_end(&mut answer);
+        assert!(begun.elapsed() < Duration::from_secs(9), "the connection was left open");
         assert!(answer.is_empty() || answer[0] == 0x07 || answer[0] == 0x03, "{attempt:02X?} {answer:02X?}");
     }
     let images = hutong::phantom::ct_head(1, None, "头颅CT平扫", "HEAD");

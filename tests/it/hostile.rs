@@ -43,7 +43,7 @@ fn truncated_pixels_are_kept_and_rejected_by_the_verdict() {
     assert_eq!(answer(&node, raw(&images[0], cut)), Answer::Stored);
     let got = node.judged(&study);
     assert_eq!(got["verdict"]["outcome"], "reject");
-    assert!(got["verdict"].to_string().contains("G-0"), "{got}");
+    assert!(got["verdict"].to_string().contains("G-02"), "{got}");
     assert_eq!(got["marked"], 0);
 }
 
@@ -54,9 +54,9 @@ fn a_code_stream_that_eats_memory_or_kills_its_decoder_costs_one_finding() {
     let images = phantom::ct_head(30, None, "头颅CT平扫", "HEAD");
     let study = images[0].data_set.text(tags::STUDY_INSTANCE_UID).unwrap();
     node.send(&images[1..]);
-    // An RLE header whose segment offsets are absurd, and a frame that promises 4 GiB.
-    let mut stream = 15u32.to_le_bytes().to_vec();
-    (0..15u32).for_each(|n| stream.extend_from_slice(&(0xFFFF_0000 + n).to_le_bytes()));
+    // A well-formed RLE header of a frame that needs 512 MiB: more than the decoder may have, so it is killed.
+    let mut stream = 2u32.to_le_bytes().to_vec();
+    [64u32, 2048].iter().for_each(|n| stream.extend_from_slice(&n.to_le_bytes()));
     stream.resize(4096, 0x81);
     let mut data_set = images[0].data_set.clone();
     data_set.put_u16(tags::ROWS, 16_000);
@@ -79,6 +79,8 @@ fn a_code_stream_that_eats_memory_or_kills_its_decoder_costs_one_finding() {
     let findings = got["verdict"]["findings"].as_array().unwrap();
     assert!(findings.iter().any(|f| f["check"] == "G-01"), "{findings:?}");
     assert_eq!(node.json("/healthz")["status"], "ok");
+    let metrics = node.get("/metrics", "*/*").text().unwrap();
+    assert!(metrics.contains("hutong_decoder_deaths_total"), "no decoder died: {metrics}");
 }
 
 #[test]

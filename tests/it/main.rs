@@ -4,6 +4,7 @@
 mod architecture;
 mod association;
 mod crash;
+mod exchange;
 mod goldset;
 mod hostile;
 mod index;

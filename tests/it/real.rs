@@ -39,7 +39,8 @@ fn real_files_are_stored_byte_for_byte_or_refused_with_a_reason() {
         // Implicit VR and Big Endian never go out as they are; everything else comes back byte for byte.
         let meta = hutong::dicom::part10::read_meta(std::io::Cursor::new(&bytes)).unwrap();
         let retired = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.2"].contains(&meta.transfer_syntax.as_str());
-        if !retired && kind.is_success() {
+        assert!(kind.is_success() || retired, "{}: {kind}", path.display());
+        if !retired {
             let at = usize::try_from(meta.data_set_at).unwrap();
             assert!(got.ends_with(&bytes[at..]), "{} came back changed", path.display());
         }

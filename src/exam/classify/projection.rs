@@ -193,7 +193,7 @@ fn age_fits(words: &Vocabulary, study: &StudyFacts, item: &Item) -> Result<(), R
     let Some(age) = study.age_months else { return Err(Reason::AgeRule) };
     let infant = !read::of_study(words, Axis::Population, study, "DX").is_empty();
     // Older than the limit with a word for infants in the text: a person decides.
-    if limits.min.is_some() && infant && age < 84 {
+    if limits.min.is_some() && infant && limits.review_max.is_some_and(|max| age <= max) {
         return Err(Reason::AgeRule);
     }
     let fits = limits.min.is_none_or(|min| age >= min) && limits.max.is_none_or(|max| age <= max);

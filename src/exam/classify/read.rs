@@ -152,7 +152,9 @@ pub fn side_of(
     let single: BTreeSet<Side> = sides.iter().copied().filter(|s| *s != Side::Both).collect();
     match (single.len(), sides.first()) {
         (0, first) => Ok(first.copied()),
-        (1, first) => Ok(if first == Some(&Side::Both) { Some(Side::Both) } else { single.first().copied() }),
+        // The image's own side is narrower than "both" in the study's text; the other way round is a contradiction.
+        (1, Some(Side::Both)) => Err(evidence),
+        (1, _) => Ok(single.first().copied()),
         _ => Err(evidence),
     }
 }

@@ -65,7 +65,7 @@ impl Log {
                 Err(_) => break,
             }
         }
-        Ok((Log { file, at: 0, generation: generation.unwrap_or(0) + 1 }, entries))
+        Ok((Log { file, at: 0, generation: generation.map_or_else(first_generation, |g| g + 1) }, entries))
     }
 
     /// Appends and syncs a change; false when there is no room: flush sled, [`Log::restart`], and try again.
@@ -95,6 +95,12 @@ impl Log {
     pub fn can_hold(payload: &[u8]) -> bool {
         (payload.len() + HEAD) as u64 <= CAPACITY
     }
+}
+
+/// Later than any generation of a log whose first record was torn.
+fn first_generation() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(1)
 }
 
 /// The next whole record; none at the end of what was written.

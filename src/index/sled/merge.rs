@@ -8,7 +8,7 @@ use crate::dicom::levels::{Level, level_of};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, tags};
 use crate::index::rows::different_patients;
-use crate::index::{InstanceRow, SeriesRow, State, StudyRow};
+use crate::index::{InstanceRow, Recognised, SeriesRow, State, StudyRow};
 use std::collections::BTreeSet;
 
 pub(super) fn new_study(row: &InstanceRow, all: &Attributes) -> StudyRow {
@@ -24,7 +24,8 @@ pub(super) fn new_study(row: &InstanceRow, all: &Attributes) -> StudyRow {
         revision: 0,
         patients_differ: false,
         state: State::Receiving,
-        recognised: BTreeSet::new(),
+        recognised: Recognised::default(),
+        sources: BTreeSet::new(),
     }
 }
 
@@ -60,6 +61,8 @@ pub(super) fn add_to_study(
         study.marked.1 += 1;
         return Ok(());
     }
+    let institution = all.text(tags::INSTITUTION_NAME).unwrap_or("").to_string();
+    study.sources.insert((row.sender.clone(), institution));
     let mine = all.only(|t| level_of(t) == Some(Level::Study));
     study.patients_differ |= study.originals.1 > 0 && different_patients(&study.attributes, &mine);
     study.originals.0 += u32::from(new_series);
