@@ -47,7 +47,9 @@ def serve_hutong(args):
 def serve_peer(args, name, port):
     folder = args.work / name
     server = subprocess.Popen([sys.executable, str(args.shared / "bench/peer.py"), name, "--dir", str(folder), "--fresh",
-                               "--port", str(port), "--http-port", str(port + 1), "--no-gdcm"], stdout=subprocess.PIPE, text=True)
+                               "--port", str(port), "--http-port", str(port + 1), "--no-gdcm"], stdout=subprocess.PIPE, text=True,
+                              # pynetdicom brings programs of the same names: Debian's are meant.
+                              env={**os.environ, "PATH": f"/usr/sbin:/usr/bin:/bin:{os.environ['PATH']}"})
     server.stdout.readline()
     time.sleep(4)
     return server, port, name.upper()
