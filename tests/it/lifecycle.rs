@@ -43,6 +43,18 @@ fn a_slice_that_was_missing_turns_a_reject_into_an_accept() {
 }
 
 #[test]
+fn an_mr_study_with_one_slice_of_each_series_is_not_marked() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[]);
+    let study = phantom::all().into_iter().find(|s| s.phantom == phantom::Phantom::MrLumbar).unwrap();
+    let number = |i: &&phantom::Image| i.data_set.text(hutong::dicom::tags::INSTANCE_NUMBER).as_deref() == Some("7");
+    node.send(study.images.iter().filter(number));
+    let got = node.judged(study.uid.as_str());
+    assert_eq!((&got["verdict"]["outcome"], &got["marked"]), (&Json::from("review"), &Json::from(0)), "{got}");
+    assert!(got["verdict"].to_string().contains("M-04"));
+}
+
+#[test]
 fn a_deadline_survives_a_restart() {
     let place = tempfile::tempdir().unwrap();
     let node = Node::start(place.path(), &[("HUTONG_STUDY__QUIET_PERIOD", "3s")]);
