@@ -1,6 +1,7 @@
 //! Subcommands, one file each.
 
 mod demo;
+mod evaluate;
 mod explain;
 mod files;
 mod maintain;
@@ -49,6 +50,8 @@ enum Command {
     Echo(wire::Echo),
     /// 说明结论 Print why a study got its verdict
     Explain(explain::Explain),
+    /// 评估判定 Score the classification on a labelled table
+    Evaluate(evaluate::Evaluate),
     /// 校验存储 Re-hash everything stored, and the journal's chain
     Verify(maintain::Verify),
     /// 重建索引 Make the index again from the stored files
@@ -79,6 +82,7 @@ pub fn run() -> ExitCode {
         Command::Send(send) => send.run(),
         Command::Echo(echo) => echo.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Evaluate(evaluate) => evaluate.run(),
         Command::Verify(verify) => verify.run(),
         Command::Rebuild(rebuild) => rebuild.run(),
         Command::Import(import) => import.run(),

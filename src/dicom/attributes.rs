@@ -130,9 +130,10 @@ pub fn charset_of(data_set: &DataSet, inherited: &Charset) -> Charset {
 pub fn texts(vr: VR, bytes: &[u8], charset: &Charset) -> Option<Vec<String>> {
     let numbers = |texts: Vec<String>| Some(texts);
     match vr {
-        VR::LO | VR::SH | VR::PN | VR::UC => Some(split(&charset.decode(bytes))),
+        // A code string is plain ASCII by the standard; where it is not, it is Chinese in the object's character set.
+        VR::LO | VR::SH | VR::PN | VR::UC | VR::CS => Some(split(&charset.decode(bytes))),
         VR::LT | VR::ST | VR::UT => Some(vec![charset.decode(bytes).trim_end_matches([' ', '\0']).to_string()]),
-        VR::AE | VR::AS | VR::CS | VR::DA | VR::DS | VR::DT | VR::IS | VR::TM | VR::UI => {
+        VR::AE | VR::AS | VR::DA | VR::DS | VR::DT | VR::IS | VR::TM | VR::UI => {
             Some(split(&String::from_utf8_lossy(bytes)))
         }
         VR::UR => Some(vec![String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_string()]),

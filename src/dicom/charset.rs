@@ -2,7 +2,7 @@
 //!
 //! Never splits values before decoding: the trail byte of a GBK or GB18030 character may be 0x5C, the backslash.
 
-use encoding_rs::{EUC_JP, EUC_KR, Encoding, GB18030, SHIFT_JIS, UTF_8};
+use encoding_rs::{EUC_JP, EUC_KR, Encoding, GB18030, SHIFT_JIS, UTF_8, WINDOWS_1252};
 
 /// The character repertoire of a data set.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,9 +75,17 @@ fn guess(bytes: &[u8]) -> String {
     }
 }
 
-/// Chinese text that was written as GBK but labelled or stored as Latin-1, seen as it was meant; none if it is not that.
+/// Chinese text that was decoded with the wrong character set, seen as it was meant; none if it is not that. Known mistakes: GBK or
+/// UTF-8 bytes read as Latin-1 or Windows-1252, and UTF-8 bytes read as GBK.
 pub fn repair_mojibake(text: &str) -> Option<String> {
-    if text.is_ascii() || text.chars().any(|c| u32::from(c) > 0xFF) {
+    if text.is_ascii() {
+        return None;
+    }
+    gbk_as_latin(text).or_else(|| utf8_as(text, WINDOWS_1252, 1)).or_else(|| utf8_as(text, GB18030, 2))
+}
+
+fn gbk_as_latin(text: &str) -> Option<String> {
+    if text.chars().any(|c| u32::from(c) > 0xFF) {
         return None;
     }
     let bytes: Vec<u8> = text.chars().filter_map(|c| u8::try_from(u32::from(c)).ok()).collect();
@@ -86,14 +94,26 @@ pub fn repair_mojibake(text: &str) -> Option<String> {
         return None;
     }
     let meant = GB18030.decode_without_bom_handling_and_without_replacement(&bytes)?;
-    let foreign = meant.chars().filter(|c| !c.is_ascii());
-    foreign.clone().count().gt(&0).then_some(())?;
-    let han = |c: char| {
-        ('\u{4E00}'..='\u{9FFF}').contains(&c)
-            || ('\u{3000}'..='\u{303F}').contains(&c)
-            || ('\u{FF00}'..='\u{FFEF}').contains(&c)
-    };
-    foreign.clone().all(han).then(|| meant.into_owned())
+    let mut foreign = meant.chars().filter(|c| !c.is_ascii()).peekable();
+    foreign.peek()?;
+    foreign.all(is_han_or_wide).then(|| meant.into_owned())
+}
+
+/// UTF-8 that was read as another set. A character may have been lost at the end of a run: what is left must be mostly Chinese.
+fn utf8_as(text: &str, seen_as: &'static Encoding, least: usize) -> Option<String> {
+    let (bytes, _, unmappable) = seen_as.encode(text);
+    if unmappable && seen_as != GB18030 {
+        return None;
+    }
+    let meant = String::from_utf8_lossy(&bytes);
+    let foreign: Vec<char> = meant.chars().filter(|c| !c.is_ascii()).collect();
+    let han = foreign.iter().filter(|c| is_han_or_wide(**c)).count();
+    let lost = foreign.iter().filter(|c| **c == '\u{FFFD}').count();
+    (han >= least && han + lost == foreign.len() && lost * 3 <= han).then(|| meant.replace('\u{FFFD}', ""))
+}
+
+fn is_han_or_wide(c: char) -> bool {
+    ('\u{4E00}'..='\u{9FFF}').contains(&c) || ('\u{3000}'..='\u{303F}').contains(&c) || ('\u{FF00}'..='\u{FFEF}').contains(&c)
 }
 
 fn set_of_term(term: &str) -> Set {
@@ -262,6 +282,10 @@ mod tests {
     #[test]
     fn chinese_that_was_labelled_latin_is_recognised_and_french_is_left_alone() {
         assert_eq!(repair_mojibake("ÐØ²¿ÕýÎ»").as_deref(), Some("胸部正位"));
-        assert_eq!(repair_mojibake("Genou Épaule"), None);
+        assert_eq!(repair_mojibake("鑳搁儴骞虫壂 CT").as_deref(), Some("胸部平扫 CT"));
+        assert_eq!(repair_mojibake("èƒ¸éƒ¨").as_deref(), Some("胸部"));
+        for sound in ["Genou Épaule", "胸部正位", "头颅CT平扫+增强", "腰椎间盘", "Schädel", "Größe: 5 µm", "肩關節"] {
+            assert_eq!(repair_mojibake(sound), None, "{sound}");
+        }
     }
 }

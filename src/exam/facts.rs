@@ -3,13 +3,37 @@
 use super::geometry::{self, Stack};
 use crate::dicom::{Attributes, Uid, tags};
 
+/// A code with its meaning (PS3.3 8.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Code {
+    /// Coding Scheme Designator, such as `SCT`.
+    pub scheme: String,
+    /// Code Value, long or URN ones too.
+    pub value: String,
+    /// Code Meaning, in whatever language.
+    pub meaning: String,
+}
+
+/// A text about the whole study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StudyText {
+    /// The attribute's name.
+    pub from: &'static str,
+    /// The text.
+    pub text: String,
+}
+
 /// A study.
 #[derive(Debug, Clone, Default)]
 pub struct StudyFacts {
-    /// Study Description, Requested Procedure Description, Procedure Code meanings: one text.
-    pub text: String,
+    /// Study Description, the requested procedure's and the procedure codes' meanings: texts that say the same.
+    pub texts: Vec<StudyText>,
+    /// Procedure Code Sequence, and the Requested Procedure Code Sequence of the request.
+    pub codes: Vec<Code>,
     /// Age in completed months on the study date.
     pub age_months: Option<u32>,
+    /// Agents that are known for the study only, not for which series.
+    pub agents: Vec<String>,
     /// The series.
     pub series: Vec<SeriesFacts>,
 }
@@ -21,6 +45,8 @@ pub struct SeriesFacts {
     pub uid: Uid,
     /// Modality (0008,0060).
     pub modality: String,
+    /// SOP classes of its objects; empty when not known.
+    pub sop_classes: Vec<String>,
     /// Series Description.
     pub description: String,
     /// Protocol Name and Performed Procedure Step Description.
@@ -35,8 +61,16 @@ pub struct SeriesFacts {
     pub count: usize,
     /// Values of Image Type, all images.
     pub image_type: Vec<String>,
-    /// Values of Contrast/Bolus Agent.
+    /// Values of Contrast/Bolus Agent and meanings of its code sequence.
     pub agents: Vec<String>,
+    /// Values of Contrast/Bolus Route, codes of its sequence as meanings.
+    pub routes: Vec<String>,
+    /// Anatomic Region Sequence of the series' images.
+    pub region_codes: Vec<Code>,
+    /// Patient Position (0018,5100), such as `HFS`.
+    pub patient_position: String,
+    /// Acquisition Contrast (0008,9209) of enhanced MR, such as `T1`.
+    pub acquisition_contrast: Vec<String>,
     /// The stacks of slices, largest first.
     pub stacks: Vec<Stack>,
     /// Instance numbers, as they are.
@@ -61,12 +95,14 @@ pub struct ImageFacts {
     pub uid: Uid,
     /// View Position (0018,5101).
     pub view_position: String,
-    /// Meanings of View Code Sequence and its modifiers.
-    pub view_code: String,
-    /// Image Laterality (0020,0062).
+    /// View Code Sequence with its modifiers.
+    pub view_codes: Vec<Code>,
+    /// Image Laterality (0020,0062), else Frame Laterality (0020,9072).
     pub laterality: String,
-    /// Meaning of Anatomic Region Sequence.
-    pub region_code: String,
+    /// Patient Orientation (0020,0020): where rows and columns run.
+    pub orientation: Vec<String>,
+    /// Anatomic Region Sequence with its modifiers.
+    pub region_codes: Vec<Code>,
 }
 
 /// One instance with its attributes.
@@ -89,11 +125,24 @@ pub struct SeriesInput<'a> {
 
 /// Takes the facts of a study.
 pub fn study_facts(study: &Attributes, series: &[SeriesInput<'_>]) -> StudyFacts {
-    let meanings = code_meanings(study, tags::PROCEDURE_CODE_SEQUENCE);
-    let own = |tag| study.text(tag).unwrap_or("").to_string();
+    const REQUESTED: &str = "Requested Procedure Description";
+    let named = |from, text: Option<&str>| StudyText { from, text: text.unwrap_or("").to_string() };
+    let mut texts = vec![
+        named("Study Description", study.text(tags::STUDY_DESCRIPTION)),
+        named(REQUESTED, study.text(tags::REQUESTED_PROCEDURE_DESCRIPTION)),
+    ];
+    let mut codes = codes(study, &[tags::PROCEDURE_CODE_SEQUENCE]);
+    for request in series.iter().flat_map(|s| s.attributes.items(tags::REQUEST_ATTRIBUTES_SEQUENCE)) {
+        texts.push(named(REQUESTED, request.text(tags::REQUESTED_PROCEDURE_DESCRIPTION)));
+        codes.extend(self::codes(request, &[tags::REQUESTED_PROCEDURE_CODE_SEQUENCE]));
+    }
+    texts.extend(codes.iter().map(|c| named("Procedure Code Sequence", Some(&c.meaning))));
+    texts.retain(|t| !t.text.trim().is_empty());
     StudyFacts {
-        text: join([own(tags::STUDY_DESCRIPTION), own(tags::REQUESTED_PROCEDURE_DESCRIPTION), meanings]),
+        texts: distinct(texts),
+        codes: distinct(codes),
         age_months: age_months(study),
+        agents: vec![],
         series: series.iter().map(series_facts).collect(),
     }
 }
@@ -107,12 +156,20 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
         values.dedup();
         values
     };
+    let coded = |tag| distinct(series.instances.iter().flat_map(|i| codes(i.attributes, &[tag])));
+    let meanings = |tag| coded(tag).into_iter().map(|c| c.meaning);
+    let routes = coded(tags::CONTRAST_BOLUS_AGENT_SEQUENCE);
     let positions: Vec<_> = series.instances.iter().filter_map(|i| geometry::slice(i.uid, i.attributes)).collect();
     SeriesFacts {
         uid: series.uid.clone(),
         modality: own(tags::MODALITY),
+        sop_classes: all(tags::SOP_CLASS_UID),
         description: own(tags::SERIES_DESCRIPTION),
-        protocol: join([own(tags::PROTOCOL_NAME), own(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION)]),
+        protocol: join([
+            own(tags::PROTOCOL_NAME),
+            own(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION),
+            join(codes(series.attributes, &[tags::SERIES_DESCRIPTION_CODE_SEQUENCE]).into_iter().map(|c| c.meaning)),
+        ]),
         body_part: own(tags::BODY_PART_EXAMINED),
         laterality: own(tags::LATERALITY),
         images: series.instances.iter().map(image_facts).collect(),
@@ -122,7 +179,13 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
             .map(|i| i.attributes.int(tags::NUMBER_OF_FRAMES).and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1))
             .sum(),
         image_type: all(tags::IMAGE_TYPE),
-        agents: all(tags::CONTRAST_BOLUS_AGENT),
+        agents: distinct(all(tags::CONTRAST_BOLUS_AGENT).into_iter().chain(routes.into_iter().map(|c| c.meaning))),
+        routes: distinct(
+            all(tags::CONTRAST_BOLUS_ROUTE).into_iter().chain(meanings(tags::CONTRAST_BOLUS_ADMINISTRATION_ROUTE_SEQUENCE)),
+        ),
+        region_codes: coded(tags::ANATOMIC_REGION_SEQUENCE),
+        patient_position: own(tags::PATIENT_POSITION),
+        acquisition_contrast: all(tags::ACQUISITION_CONTRAST),
         stacks: {
             let mut stacks = geometry::stacks(&positions);
             stacks.sort_by_key(|s| std::cmp::Reverse(s.slices.len()));
@@ -142,15 +205,42 @@ fn image_facts(instance: &InstanceInput<'_>) -> ImageFacts {
     ImageFacts {
         uid: instance.uid.clone(),
         view_position: own(tags::VIEW_POSITION),
-        view_code: code_meanings(instance.attributes, tags::VIEW_CODE_SEQUENCE),
-        laterality: own(tags::IMAGE_LATERALITY),
-        region_code: code_meanings(instance.attributes, tags::ANATOMIC_REGION_SEQUENCE),
+        view_codes: codes(instance.attributes, &[tags::VIEW_CODE_SEQUENCE, tags::VIEW_MODIFIER_CODE_SEQUENCE]),
+        laterality: instance
+            .attributes
+            .text(tags::IMAGE_LATERALITY)
+            .or_else(|| instance.attributes.text(tags::FRAME_LATERALITY))
+            .unwrap_or("")
+            .to_string(),
+        orientation: instance.attributes.texts(tags::PATIENT_ORIENTATION).to_vec(),
+        region_codes: codes(instance.attributes, &[tags::ANATOMIC_REGION_SEQUENCE, tags::ANATOMIC_REGION_MODIFIER_SEQUENCE]),
     }
 }
 
-fn code_meanings(attributes: &Attributes, sequence: crate::dicom::Tag) -> String {
-    let items = attributes.items(sequence).iter();
-    join(items.map(|item| item.text(tags::CODE_MEANING).unwrap_or("").to_string()))
+/// The codes along a path of sequences: those of the first, and of each nested one inside it.
+fn codes(attributes: &Attributes, path: &[crate::dicom::Tag]) -> Vec<Code> {
+    let Some((first, rest)) = path.split_first() else { return Vec::new() };
+    let mut found = Vec::new();
+    for item in attributes.items(*first) {
+        let value = [tags::CODE_VALUE, tags::LONG_CODE_VALUE, tags::URN_CODE_VALUE].into_iter().find_map(|t| item.text(t));
+        found.push(Code {
+            scheme: item.text(tags::CODING_SCHEME_DESIGNATOR).unwrap_or("").to_string(),
+            value: value.unwrap_or("").to_string(),
+            meaning: item.text(tags::CODE_MEANING).unwrap_or("").to_string(),
+        });
+        found.extend(codes(item, rest));
+    }
+    found
+}
+
+fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut found = Vec::new();
+    for value in values {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    found
 }
 
 fn join(parts: impl IntoIterator<Item = String>) -> String {

@@ -7,8 +7,10 @@ pub mod complete;
 pub mod facts;
 pub mod finding;
 pub mod geometry;
+pub mod labelled;
 pub mod lifecycle;
 pub mod quality;
+pub mod score;
 pub mod verdict;
 
 pub use facts::{ImageFacts, SeriesFacts, StudyFacts};

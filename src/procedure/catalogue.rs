@@ -39,20 +39,27 @@ pub enum Posture {
     Recumbent,
 }
 
-/// Which series make an MR examination complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// Three weighted series, two weightings.
-    Brain,
-    /// Sagittal T1, coronal T1, T2.
-    Sella,
-    /// Sagittal T1, sagittal T2, axial.
-    Spine,
-    /// Three series in two planes, one fat-suppressed.
-    Joint,
-    /// As a joint, both sides in the field.
-    Hips,
+/// Which series make an MR examination complete; `protocols.toml` beside the regions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Protocol {
+    /// The name that items refer to.
+    pub id: String,
+    /// Least number of series; of series with a weighting, where weightings are asked for.
+    #[serde(default)]
+    pub series: usize,
+    /// Least number of different weightings (T1, T2, FLAIR, PD).
+    #[serde(default)]
+    pub weightings: usize,
+    /// Least number of different planes.
+    #[serde(default)]
+    pub planes: usize,
+    /// One series must be fat-suppressed.
+    #[serde(default)]
+    pub fat_suppressed: bool,
+    /// Series that must all be there, each a list of alternatives such as `t1 sagittal`.
+    #[serde(default)]
+    pub needs: Vec<Vec<String>>,
 }
 
 /// Slice thickness limits, mm.
@@ -110,8 +117,11 @@ pub struct Item {
     pub coverage_mm: Option<f64>,
     /// Slice thickness.
     pub thickness_mm: Option<Thickness>,
-    /// MR series rule.
-    pub protocol: Option<Protocol>,
+    /// MR series rule: a protocol of `protocols.toml`.
+    pub protocol: Option<String>,
+    /// Procedure codes that name exactly this item, such as `LN 24648-8` or `RADLEX RPID16`.
+    #[serde(default)]
+    pub codes: Vec<String>,
     /// Items that this one includes.
     #[serde(default)]
     pub covers: Vec<u32>,
@@ -287,6 +297,8 @@ pub struct Procedures {
     pub regions: Vec<Region>,
     /// The words.
     pub vocabulary: Vocabulary,
+    /// The MR protocols.
+    pub protocols: Vec<Protocol>,
     /// The thresholds.
     pub quality: Quality,
     /// SHA-256 over all files, hexadecimal; goes into every verdict.
@@ -294,6 +306,11 @@ pub struct Procedures {
 }
 
 impl Procedures {
+    /// An MR protocol by name.
+    pub fn protocol(&self, id: &str) -> Option<&Protocol> {
+        self.protocols.iter().find(|p| p.id == id)
+    }
+
     /// The edition that judges a study of this day (`YYYYMMDD`).
     pub fn region_for(&self, date: &str) -> Option<&Region> {
         self.regions.iter().filter(|r| r.enabled).find(|r| r.in_force(date))

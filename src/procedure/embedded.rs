@@ -14,5 +14,9 @@ pub const FILES: &[(&str, &str)] = &[
     ("vocabulary/role.toml", include_str!("../../procedures/vocabulary/role.toml")),
     ("vocabulary/special.toml", include_str!("../../procedures/vocabulary/special.toml")),
     ("vocabulary/population.toml", include_str!("../../procedures/vocabulary/population.toml")),
+    ("vocabulary/separator.toml", include_str!("../../procedures/vocabulary/separator.toml")),
+    ("vocabulary/silent.toml", include_str!("../../procedures/vocabulary/silent.toml")),
+    ("vocabulary/spelling.toml", include_str!("../../procedures/vocabulary/spelling.toml")),
+    ("protocols.toml", include_str!("../../procedures/protocols.toml")),
     ("quality.toml", include_str!("../../procedures/quality.toml")),
 ];

@@ -1,7 +1,7 @@
 //! From the texts of `procedures/` to checked values; an error names file, line and key.
 
-use super::catalogue::{Item, Procedures, Quality, Region};
-use super::vocabulary::{Axis, VocabularyBuilder};
+use super::catalogue::{Item, Procedures, Protocol, Quality, Region};
+use super::vocabulary::{Axis, VocabularyBuilder, file::SpellingFile};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,12 @@ struct ItemFile {
     item: Vec<Item>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProtocolFile {
+    protocol: Vec<Protocol>,
+}
+
 /// Reads all files (path inside `procedures/`, text).
 ///
 /// # Errors
@@ -35,9 +41,18 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Procedures
     let mut regions = Vec::new();
     let mut items = BTreeMap::new();
     let mut quality = None;
+    let mut protocols = Vec::new();
     for (path, text) in &files {
         match path.split_once('/') {
             None if *path == "quality.toml" => quality = keep(&mut errors, parse::<Quality>(path, text)),
+            None if *path == "protocols.toml" => {
+                protocols = keep(&mut errors, parse::<ProtocolFile>(path, text)).map(|f| f.protocol).unwrap_or_default();
+            }
+            Some(("vocabulary", "spelling.toml")) => {
+                if let Some(file) = keep(&mut errors, parse::<SpellingFile>(path, text)) {
+                    words.spelling(file);
+                }
+            }
             Some(("vocabulary", name)) => match Axis::of_file(name) {
                 Some(axis) => {
                     let wrong = keep(&mut errors, parse(path, text)).and_then(|file| words.add(axis, file).err());
@@ -68,7 +83,7 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Procedures
             }
             None => {}
         }
-        errors.extend(check_items(region, &vocabulary).into_iter().map(|(number, message)| LoadError {
+        errors.extend(check_items(region, &vocabulary, &protocols).into_iter().map(|(number, message)| LoadError {
             file: path.clone(),
             line: line_of_item(text, number),
             message: format!("item {number}: {message}"),
@@ -82,7 +97,7 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Procedures
         return Err(errors);
     }
     let regions = regions.into_iter().map(|(_, region)| region).collect();
-    Ok(Procedures { regions, vocabulary, quality, digest: digest(&files) })
+    Ok(Procedures { regions, vocabulary, protocols, quality, digest: digest(&files) })
 }
 
 fn keep<T>(errors: &mut Vec<LoadError>, result: Result<T, LoadError>) -> Option<T> {
@@ -109,7 +124,7 @@ fn line_of_item(text: &str, number: u32) -> Option<usize> {
 }
 
 /// What no type can say: numbers once, words known, every CT and MR item with its contrast, every radiograph with its views.
-fn check_items(region: &Region, vocabulary: &super::Vocabulary) -> Vec<(u32, String)> {
+fn check_items(region: &Region, vocabulary: &super::Vocabulary, protocols: &[Protocol]) -> Vec<(u32, String)> {
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     for item in &region.items {
@@ -132,6 +147,9 @@ fn check_items(region: &Region, vocabulary: &super::Vocabulary) -> Vec<(u32, Str
         }
         if item.modality.iter().any(|m| m == "MR") != item.protocol.is_some() {
             say("MR items need `protocol`, others must not have it".into());
+        }
+        if let Some(unknown) = item.protocol.as_ref().filter(|id| !protocols.iter().any(|p| p.id == **id)) {
+            say(format!("`protocol` names `{unknown}`, which protocols.toml does not know"));
         }
         for covered in item.covers.iter().filter(|c| region.item(**c).is_none()) {
             say(format!("`covers` names item {covered}, which does not exist"));

@@ -95,7 +95,7 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents) -> Result<Verd
     let date: String = study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect();
     let region = shop.procedures.region_for(&date);
     let facts = study_facts(&study.attributes, &inputs);
-    let classification = region.map(|r| classify::classify(r, &shop.procedures.vocabulary, &facts)).unwrap_or_default();
+    let classification = region.map(|r| classify::classify(r, &shop.procedures, &facts)).unwrap_or_default();
     let limits = &shop.procedures.quality;
     let today = today();
     let mut findings = identity::check(

@@ -3,98 +3,27 @@
 //! Data decides: the words of `procedures/vocabulary`, the rows of a region's `items.toml`. Text beats coded values when they
 //! conflict, a specific region beats a general one; a side or a contrast phase that contradicts itself is never settled here.
 
+mod contrast;
+mod place;
 mod projection;
-mod read;
+mod reason;
 mod resonance;
+mod said;
+mod side;
+mod study;
 mod tomography;
+mod view;
 
-use super::facts::StudyFacts;
+use super::facts::{SeriesFacts, StudyFacts};
 use crate::dicom::Uid;
-use crate::procedure::{Item, Region, Side, Vocabulary};
+use crate::procedure::{Item, Procedures, Region, Side};
+pub use reason::Reason;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-
-/// Why a study, or a part of it, is no listed item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(missing_docs, reason = "the sentences of `Reason::zh` and `Reason::en` say what each is")]
-pub enum Reason {
-    NotOnList,
-    ViewMissing,
-    ViewUnknown,
-    Position,
-    PositionUnknown,
-    AgeRule,
-    Laterality,
-    LateralityUnknown,
-    LateralityConflict,
-    ContrastOnly,
-    ContrastMismatch,
-    SeriesIncomplete,
-    ModalityNotAccepted,
-    NoImages,
-    BodypartUnknown,
-    ReviewPartial,
-    ReviewConflict,
-}
-
-impl Reason {
-    /// Whether a person should look rather than the study being turned down.
-    pub fn needs_review(self) -> bool {
-        use Reason::{AgeRule, BodypartUnknown, LateralityConflict, LateralityUnknown, PositionUnknown};
-        use Reason::{ReviewConflict, ReviewPartial, ViewUnknown};
-        matches!(
-            self,
-            ReviewConflict
-                | ReviewPartial
-                | LateralityConflict
-                | LateralityUnknown
-                | ViewUnknown
-                | PositionUnknown
-                | BodypartUnknown
-                | AgeRule
-        )
-    }
-
-    /// The sentence, Chinese.
-    pub fn zh(self) -> &'static str {
-        self.sentences().0
-    }
-
-    /// The sentence, English.
-    pub fn en(self) -> &'static str {
-        self.sentences().1
-    }
-
-    fn sentences(self) -> (&'static str, &'static str) {
-        match self {
-            Reason::NotOnList => ("不在互认项目清单内", "not on the list of items"),
-            Reason::ViewMissing => ("缺少项目要求的投照体位", "a required view is missing"),
-            Reason::ViewUnknown => ("无法确定投照体位，请补充或人工确认", "the view cannot be told; add it or decide by hand"),
-            Reason::Position => {
-                ("体位不符合项目要求（如床旁、卧位或前后位）", "the posture is not the item's (bedside, supine or AP)")
-            }
-            Reason::PositionUnknown => {
-                ("未说明立位或卧位，请补充或人工确认", "erect or supine is not stated; add it or decide by hand")
-            }
-            Reason::AgeRule => ("年龄不符合项目要求或未知", "the age does not fit the item or is unknown"),
-            Reason::Laterality => ("侧别不符合项目要求", "the side is not the item's"),
-            Reason::LateralityUnknown => ("未说明左右侧，请补充或人工确认", "the side is not stated; add it or decide by hand"),
-            Reason::LateralityConflict => ("左右侧信息互相矛盾，请核对", "the sides contradict each other; check them"),
-            Reason::ContrastOnly => ("只有增强期，缺少平扫", "contrast phase only, the plain phase is missing"),
-            Reason::ContrastMismatch => ("平扫/增强与清单项目不符", "plain or contrast phase does not match a listed item"),
-            Reason::SeriesIncomplete => ("序列不完整", "the series are incomplete"),
-            Reason::ModalityNotAccepted => ("设备类型不在互认范围", "the modality is not accepted"),
-            Reason::NoImages => ("没有可互认的图像", "there are no images"),
-            Reason::BodypartUnknown => ("无法确定检查部位，请人工确认", "the body part cannot be told; decide by hand"),
-            Reason::ReviewPartial => ("只覆盖项目部位的一部分，请人工确认", "only a part of the item's region; decide by hand"),
-            Reason::ReviewConflict => ("检查信息互相矛盾，请人工确认", "the study contradicts itself; decide by hand"),
-        }
-    }
-}
+use study::Study;
 
 /// What a conclusion rests on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Evidence {
     /// The attribute it was read from.
     pub from: String,
@@ -102,6 +31,18 @@ pub struct Evidence {
     pub text: String,
     /// What they mean.
     pub means: String,
+}
+
+/// How well an item is founded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confidence {
+    /// Two kinds of attributes name the region, and nothing had to be assumed (互相印证).
+    Corroborated,
+    /// One kind of attribute names the region, and nothing had to be assumed (明确).
+    Stated,
+    /// Something had to be assumed; `assumed` names it (推定).
+    Inferred,
 }
 
 /// An item that the study is.
@@ -119,6 +60,8 @@ pub struct Recognised {
     pub because: Vec<Evidence>,
     /// What had to be assumed (code, e.g. `ERECT_ASSUMED`).
     pub assumed: Vec<String>,
+    /// How well it is founded.
+    pub confidence: Confidence,
 }
 
 /// A part of the study that is no item, and why.
@@ -142,11 +85,24 @@ pub struct Classification {
 }
 
 impl Classification {
-    fn refuse(&mut self, reason: Reason, nearest: Vec<u32>, because: Vec<Evidence>) {
-        let same = |r: &Refusal| r.reason == reason && r.nearest == nearest;
-        if !self.refused.iter().any(same) {
+    fn refuse(&mut self, reason: Reason, nearest: Vec<u32>, mut because: Vec<Evidence>) {
+        if !self.refused.iter().any(|r| r.reason == reason && r.nearest == nearest) {
+            tidy(&mut because);
             self.refused.push(Refusal { reason, nearest, because });
         }
+    }
+
+    /// Takes an item in. `regions` is the evidence of its region, which settles the confidence.
+    fn recognise(&mut self, mut one: Recognised, regions: &[Evidence]) {
+        one.because.splice(0..0, regions.iter().cloned());
+        tidy(&mut one.because);
+        let sources: BTreeSet<&str> = regions.iter().map(|e| study::kind_of_source(&e.from)).collect();
+        one.confidence = match (one.assumed.is_empty(), sources.len()) {
+            (false, _) => Confidence::Inferred,
+            (true, 0 | 1) => Confidence::Stated,
+            (true, _) => Confidence::Corroborated,
+        };
+        self.recognised.push(one);
     }
 
     /// Takes out items that another one includes (2 covers 1, contrast covers plain).
@@ -155,36 +111,73 @@ impl Classification {
             self.recognised.iter().filter_map(|r| region.item(r.item)).flat_map(|item| item.covers.clone()).collect();
         self.recognised.retain(|r| !covered.contains(&r.item));
     }
+
+    /// The reason that says most about a study that is no item at all.
+    pub fn reason(&self) -> Option<Reason> {
+        self.refused.iter().map(|r| r.reason).min_by_key(|r| (!r.needs_review(), *r == Reason::NotOnList))
+    }
+}
+
+/// Evidence once each, and not more than a person reads.
+fn tidy(because: &mut Vec<Evidence>) {
+    let mut seen = BTreeSet::new();
+    because.retain(|e| seen.insert(e.clone()));
+    because.truncate(16);
 }
 
 /// Modalities whose objects carry no image of an examination.
-const WITHOUT_IMAGES: &[&str] = &["SR", "KO", "PR", "DOC", "SEG", "RTSTRUCT", "REG", "AU", "ECG"];
+const WITHOUT_IMAGES: &[&str] = &["SR", "KO", "PR", "DOC", "SEG", "RTSTRUCT", "REG", "AU", "ECG", "RWV", "PLAN"];
+
+/// SOP classes that are no acquisition, whatever modality they claim: secondary captures (PS3.4 B.5).
+const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
+
+/// The modality that rules are written for: CR and the legacy value DR are read as DX (N-24).
+fn rule_modality(series: &SeriesFacts) -> &str {
+    match series.modality.trim() {
+        "CR" | "DR" => "DX",
+        other => other,
+    }
+}
+
+/// Whether a series may hold images of an examination.
+fn holds_images(series: &SeriesFacts) -> bool {
+    let captured = !series.sop_classes.is_empty() && series.sop_classes.iter().all(|c| c.starts_with(SECONDARY_CAPTURE));
+    // The legacy value DR counts only for DX and CR objects, where the class is known.
+    let classes = ["1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1"];
+    let foreign = series.modality == "DR" && series.sop_classes.iter().any(|c| !classes.contains(&c.as_str()));
+    !captured && !foreign && !WITHOUT_IMAGES.contains(&series.modality.as_str())
+}
 
 /// Classifies a study by an edition of a region's list.
-pub fn classify(region: &Region, words: &Vocabulary, study: &StudyFacts) -> Classification {
+pub fn classify(region: &Region, procedures: &Procedures, facts: &StudyFacts) -> Classification {
     let mut result = Classification::default();
-    let modalities: BTreeSet<&str> = study.series.iter().map(|s| s.modality.as_str()).collect();
-    let images = study.series.iter().filter(|s| !WITHOUT_IMAGES.contains(&s.modality.as_str()));
-    if images.clone().next().is_none() {
-        result.refuse(Reason::NoImages, vec![], vec![]);
+    let images: Vec<&SeriesFacts> = facts.series.iter().filter(|s| holds_images(s)).collect();
+    if images.is_empty() {
+        let captured = facts.series.iter().any(|s| !WITHOUT_IMAGES.contains(&s.modality.as_str()));
+        let reason = if captured { Reason::ModalityNotAccepted } else { Reason::NoImages };
+        result.refuse(reason, vec![], vec![]);
         return result;
     }
     // A CT that belongs to a PET is no CT examination.
-    let hybrid = modalities.contains("PT") || modalities.contains("NM");
-    let has = |modality: &str| modalities.contains(modality) && !hybrid;
-    if has("DX") || has("CR") || has("DR") {
-        projection::classify(region, words, study, &mut result);
-    }
-    if has("CT") {
-        tomography::classify(region, words, study, &mut result);
-    }
-    if has("MR") {
-        resonance::classify(region, words, study, &mut result);
+    let hybrid = facts.series.iter().any(|s| matches!(s.modality.as_str(), "PT" | "NM"));
+    let listed: BTreeSet<&str> = images
+        .iter()
+        .map(|s| rule_modality(s))
+        .filter(|m| !hybrid && region.items.iter().any(|i| i.modality.iter().any(|own| own == m)))
+        .collect();
+    for modality in &listed {
+        let study = Study::read(region, procedures, facts, &images, modality);
+        match *modality {
+            "DX" => projection::classify(&study, &mut result),
+            "MR" => resonance::classify(&study, &mut result),
+            _ => tomography::classify(&study, &mut result),
+        }
     }
     result.most_inclusive(region);
-    if result.recognised.is_empty() && result.refused.is_empty() {
-        let accepted = images.clone().any(|s| ["DX", "CR", "DR", "CT", "MR"].contains(&s.modality.as_str())) && !hybrid;
-        result.refuse(if accepted { Reason::NotOnList } else { Reason::ModalityNotAccepted }, vec![], vec![]);
+    if listed.is_empty() {
+        result.refuse(Reason::ModalityNotAccepted, vec![], vec![]);
+    } else if result.recognised.is_empty() && result.refused.is_empty() {
+        result.refuse(Reason::NotOnList, vec![], vec![]);
     }
     result
 }
@@ -193,4 +186,8 @@ pub fn classify(region: &Region, words: &Vocabulary, study: &StudyFacts) -> Clas
 fn items_for<'a>(region: &'a Region, modality: &str, concept: &str) -> Vec<&'a Item> {
     let fits = |item: &&Item| item.modality.iter().any(|m| m == modality) && item.region.iter().any(|r| r == concept);
     region.items.iter().filter(fits).collect()
+}
+
+fn numbers(items: &[&Item]) -> Vec<u32> {
+    items.iter().map(|i| i.number).collect()
 }

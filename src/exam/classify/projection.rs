@@ -1,80 +1,100 @@
 //! Radiographs (DR): one image per required view, of the right region, side, posture and age.
 
-use super::read::{self, Said};
-use super::{Classification, Evidence, Reason, Recognised, items_for};
-use crate::dicom::Uid;
-use crate::exam::facts::{ImageFacts, SeriesFacts, StudyFacts};
-use crate::procedure::{Axis, Item, Posture, Region, Side, Vocabulary};
+use super::said::Said;
+use super::study::Study;
+use super::view::{self, View};
+use super::{Classification, Confidence, Evidence, Reason, Recognised, items_for, numbers};
+use crate::procedure::{Axis, Item, Posture, Side};
 use std::collections::BTreeSet;
 
-/// One image as read.
-struct View {
-    uid: Uid,
-    series: Uid,
-    regions: Said,
-    contradicted: bool,
-    views: Said,
-    standard: bool,
-    side: Result<Option<Side>, Vec<Evidence>>,
-    posture: Said,
-}
-
 /// Adds the items of the study's radiographs.
-pub fn classify(region: &Region, words: &Vocabulary, study: &StudyFacts, result: &mut Classification) {
-    let series = study.series.iter().filter(|s| matches!(s.modality.as_str(), "DX" | "CR" | "DR"));
-    let single = series.clone().map(|s| s.images.len()).sum::<usize>() == 1;
-    let views: Vec<View> = series.flat_map(|s| s.images.iter().map(move |i| read_view(words, study, s, i, single))).collect();
-    let special = read::of_study(words, Axis::Special, study, "DX");
-    if let Some(concept) = special.concepts.iter().find(|c| *c != "imported") {
-        let nearest = nearest(region, &views);
-        let because = special.evidence.iter().filter(|e| e.means.contains(concept.as_str())).cloned().collect();
-        return result.refuse(Reason::NotOnList, nearest, because);
-    }
-    let concepts: BTreeSet<&String> = views.iter().flat_map(|v| &v.regions.concepts).collect();
+pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
+    let views = view::all(study);
+    let concepts: BTreeSet<&String> = views.iter().flat_map(|v| &v.place.regions.concepts).collect();
     if concepts.is_empty() {
-        return result.refuse(Reason::BodypartUnknown, vec![], vec![]);
+        return result.refuse(Reason::BodypartUnknown, vec![], study.unknown(false));
     }
     for concept in concepts {
-        let here: Vec<&View> = views.iter().filter(|v| v.regions.has(concept)).collect();
-        let because: Vec<Evidence> = here.iter().flat_map(|v| v.regions.evidence.clone()).take(3).collect();
-        let items = items_for(region, "DX", concept);
+        let here: Vec<&View> = views.iter().filter(|v| v.place.shows(concept)).collect();
+        let because: Vec<Evidence> = views
+            .iter()
+            .filter(|v| v.place.regions.has(concept))
+            .flat_map(|v| v.place.regions.evidence.clone())
+            .collect();
+        let items = items_for(study.region, study.modality, concept);
+        let unknown = if study.almost_says(concept) { vec![] } else { study.unknown(true) };
+        let special = study.about(Axis::Special, concept);
+        let with = |more: &[Evidence]| because.iter().chain(more).cloned().collect::<Vec<_>>();
         if items.is_empty() {
-            let partial = concept == "sacrum-or-coccyx-only";
-            let reason = if partial { Reason::ReviewPartial } else { Reason::NotOnList };
-            result.refuse(reason, vec![], because);
-        } else if here.iter().any(|v| v.contradicted) {
+            result.refuse(unlisted(study, concept), vec![], because);
+        } else if let Some(kind) = special.concepts.iter().find(|k| study.words.is_special_in(k, concept)) {
+            result.refuse(reason_of_special(kind), numbers(&items), with(&special.evidence));
+        } else if here.iter().any(|v| v.place.contradicted || v.clash) {
+            let clashing = here.iter().flat_map(|v| v.views.evidence.clone()).collect::<Vec<_>>();
+            result.refuse(Reason::ReviewConflict, numbers(&items), with(&clashing));
+        } else if here.is_empty() {
             result.refuse(Reason::ReviewConflict, numbers(&items), because);
+        } else if let Some(doubt) = here.iter().map(|v| &v.place.doubtful).chain([&unknown]).find(|d| !d.is_empty()) {
+            result.refuse(Reason::BodypartUnknown, numbers(&items), with(doubt));
         } else {
-            judge_region(words, study, &items, &here, result);
+            judge_region(study, concept, &items, &here, result);
         }
     }
 }
 
-fn numbers(items: &[&Item]) -> Vec<u32> {
-    items.iter().map(|i| i.number).collect()
+/// Why a region without items is none: a part of a listed one is for a person.
+pub(super) fn unlisted(study: &Study<'_>, concept: &str) -> Reason {
+    match (study.words.is_partial(concept), study.words.is_umbrella(concept)) {
+        (true, _) => Reason::ReviewPartial,
+        (_, true) => Reason::BodypartUnknown,
+        _ => Reason::NotOnList,
+    }
 }
 
-fn nearest(region: &Region, views: &[View]) -> Vec<u32> {
-    let concepts: BTreeSet<&String> = views.iter().flat_map(|v| &v.regions.concepts).collect();
-    let mut all: Vec<u32> = concepts.into_iter().flat_map(|c| items_for(region, "DX", c)).map(|i| i.number).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+/// Why a special protocol is none.
+pub(super) fn reason_of_special(kind: &str) -> Reason {
+    match kind {
+        "disc-only" => Reason::SeriesIncomplete,
+        "imported" => Reason::ReviewConflict,
+        _ => Reason::NotOnList,
+    }
 }
 
-fn judge_region(words: &Vocabulary, study: &StudyFacts, items: &[&Item], here: &[&View], result: &mut Classification) {
-    if let Some(evidence) = here.iter().find_map(|v| v.side.as_ref().err())
+fn judge_region(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&View<'_>], result: &mut Classification) {
+    let sides: Vec<_> = here.iter().map(|v| v.side(study, concept)).collect();
+    if let Some(evidence) = sides.iter().find_map(|s| s.as_ref().err())
         && items.iter().any(|i| i.side.is_some())
     {
         return result.refuse(Reason::LateralityConflict, numbers(items), evidence.clone());
     }
+    let shown: Vec<Shown> = here
+        .iter()
+        .zip(sides)
+        .map(|(view, side)| Shown {
+            view,
+            side: side.ok().flatten(),
+            posture: view.posture(study, concept),
+            standard: view.is_standard(study.words, concept),
+        })
+        .collect();
+    // Ordered erect and taken supine, or the other way round: somebody must say which it is.
+    let ordered = study.about(Axis::Position, concept);
+    if items.iter().any(|i| i.position.is_some()) && shown.iter().all(|s| opposite(&ordered, &s.posture)) {
+        let because = ordered.evidence.iter().chain(shown.iter().flat_map(|s| &s.posture.evidence)).cloned().collect();
+        return result.refuse(Reason::ReviewConflict, numbers(items), because);
+    }
     let mut found = false;
     let mut misses = Vec::new();
     for item in items {
-        match judge_item(words, study, item, here) {
+        match judge_item(study, item, &shown) {
             Ok(recognised) => {
                 found = true;
-                result.recognised.push(recognised);
+                let regions: Vec<Evidence> = shown
+                    .iter()
+                    .filter(|s| recognised.images.contains(&s.view.image.uid))
+                    .flat_map(|s| s.view.place.regions.evidence.clone())
+                    .collect();
+                result.recognise(recognised, &regions);
             }
             Err(reason) => misses.push((reason, item.number)),
         }
@@ -83,9 +103,24 @@ fn judge_region(words: &Vocabulary, study: &StudyFacts, items: &[&Item], here: &
     let worst = misses.iter().map(|(reason, _)| *reason).min_by_key(|r| weight(*r));
     if let (false, Some(reason)) = (found, worst) {
         let nearest = misses.iter().filter(|(r, _)| *r == reason).map(|(_, n)| *n).collect();
-        let because = here.iter().flat_map(|v| v.views.evidence.iter().chain(&v.posture.evidence).cloned()).take(6).collect();
+        let because = shown.iter().flat_map(|s| s.view.views.evidence.iter().chain(&s.posture.evidence).cloned()).collect();
         result.refuse(reason, nearest, because);
     }
+}
+
+fn opposite(a: &Said, b: &Said) -> bool {
+    let (up, down) = ("erect", ["supine", "decubitus"]);
+    let lies = |said: &Said| down.iter().any(|d| said.has(d)) && !said.has(up);
+    let stands = |said: &Said| said.has(up) && down.iter().all(|d| !said.has(d));
+    (lies(a) && stands(b)) || (stands(a) && lies(b))
+}
+
+/// An image with its side and posture for one region.
+struct Shown<'a> {
+    view: &'a View<'a>,
+    side: Option<Side>,
+    posture: Said,
+    standard: bool,
 }
 
 /// Which of several misses says most about the study.
@@ -101,149 +136,132 @@ fn weight(reason: Reason) -> u8 {
     }
 }
 
-fn judge_item(words: &Vocabulary, study: &StudyFacts, item: &Item, here: &[&View]) -> Result<Recognised, Reason> {
-    age_fits(words, study, item)?;
-    let sided: Vec<&&View> = match item.side {
-        None | Some(Side::Any) => here.iter().collect(),
+fn judge_item(study: &Study<'_>, item: &Item, shown: &[Shown<'_>]) -> Result<Recognised, Reason> {
+    age_fits(study, item)?;
+    let sided: Vec<&Shown> = match item.side {
+        None | Some(Side::Any) => shown.iter().collect(),
         Some(side) => {
-            if here.iter().all(|v| v.side == Ok(None)) {
+            if shown.iter().all(|s| s.side.is_none()) {
                 return Err(Reason::LateralityUnknown);
             }
-            here.iter().filter(|v| matches!(v.side, Ok(Some(s)) if s == side || s == Side::Both)).collect()
+            shown.iter().filter(|s| s.side == Some(side) || s.side == Some(Side::Both)).collect()
         }
     };
-    let mut images = BTreeSet::new();
-    let mut series = BTreeSet::new();
-    let mut because = Vec::new();
-    let mut assumed = BTreeSet::new();
     let mut missing = None;
+    let mut carrying: Vec<Vec<&Shown>> = Vec::new();
     for alternatives in &item.views {
-        let candidates: Vec<&&&View> = sided.iter().filter(|v| alternatives.iter().any(|a| shows(words, v, a))).collect();
+        let candidates: Vec<&Shown> =
+            sided.iter().copied().filter(|s| alternatives.iter().any(|a| shows(study, item, s, a))).collect();
         if candidates.is_empty() {
-            missing = missing.or(Some(why_missing(words, item, alternatives, &sided)));
+            missing = missing.or(Some(why_missing(study, item, alternatives, &sided)));
             continue;
         }
-        let (fit, unfit): (Vec<&&&View>, Vec<&&&View>) = candidates.into_iter().partition(|v| posture_fits(item, v).is_ok());
+        let (fit, unfit): (Vec<&Shown>, Vec<&Shown>) = candidates.into_iter().partition(|s| posture_fits(item, s).is_ok());
         if fit.is_empty() {
-            return Err(unfit.first().and_then(|v| posture_fits(item, v).err()).unwrap_or(Reason::Position));
+            return Err(unfit.first().and_then(|s| posture_fits(item, s).err()).unwrap_or(Reason::Position));
         }
-        for view in fit {
-            images.insert(view.uid.clone());
-            series.insert(view.series.clone());
-            because.extend(view.regions.evidence.iter().chain(&view.views.evidence).chain(&view.posture.evidence).cloned());
-            if item.position == Some(Posture::NotRecumbent) && !view.posture.has("erect") {
-                assumed.insert("ERECT_ASSUMED".to_string());
-            }
-            if alternatives.iter().any(|a| a.starts_with('=')) && view.views.has("frontal") {
-                assumed.insert("INFERRED_VIEW".to_string());
-            }
-        }
+        carrying.push(fit);
     }
     if let Some(reason) = missing {
         return Err(reason);
     }
-    because.dedup();
-    because.truncate(12);
-    let side = (item.side == Some(Side::Any)).then(|| sided.iter().find_map(|v| v.side.clone().ok().flatten())).flatten();
-    Ok(Recognised { item: item.number, side, series, images, because, assumed: assumed.into_iter().collect() })
+    if !one_each(&carrying, &mut Vec::new()) {
+        return Err(Reason::ViewMissing);
+    }
+    Ok(recognised(item, &sided, &carrying))
 }
 
-fn why_missing(words: &Vocabulary, item: &Item, alternatives: &[String], sided: &[&&View]) -> Reason {
+/// Whether each required view has an image of its own: one image that "双斜位" describes is not both obliques.
+fn one_each<'a>(wanted: &[Vec<&'a Shown<'a>>], taken: &mut Vec<&'a crate::dicom::Uid>) -> bool {
+    let Some((first, rest)) = wanted.split_first() else { return true };
+    first.iter().any(|s| {
+        let uid = &s.view.image.uid;
+        if taken.contains(&uid) {
+            return false;
+        }
+        taken.push(uid);
+        let fits = one_each(rest, taken);
+        taken.pop();
+        fits
+    })
+}
+
+fn recognised(item: &Item, sided: &[&Shown<'_>], carrying: &[Vec<&Shown<'_>>]) -> Recognised {
+    let all = carrying.iter().flatten();
+    let mut assumed = BTreeSet::new();
+    for (alternatives, images) in item.views.iter().zip(carrying) {
+        for shown in images {
+            if item.position == Some(Posture::NotRecumbent) && !shown.posture.has("erect") {
+                assumed.insert("ERECT_ASSUMED".to_string());
+            }
+            let by_word = alternatives.iter().any(|a| a.starts_with('=')) && !shown.view.views.has("pa");
+            if shown.view.inferred || by_word {
+                assumed.insert("INFERRED_VIEW".to_string());
+            }
+        }
+    }
+    Recognised {
+        item: item.number,
+        side: (item.side == Some(Side::Any)).then(|| sided.iter().find_map(|s| s.side)).flatten(),
+        series: all.clone().map(|s| s.view.series.facts.uid.clone()).collect(),
+        images: all.clone().map(|s| s.view.image.uid.clone()).collect(),
+        because: all.flat_map(|s| s.view.views.evidence.iter().chain(&s.posture.evidence).cloned()).collect(),
+        assumed: assumed.into_iter().collect(),
+        confidence: Confidence::Stated,
+    }
+}
+
+fn why_missing(study: &Study<'_>, item: &Item, alternatives: &[String], sided: &[&Shown<'_>]) -> Reason {
     let asks_pa = alternatives.iter().any(|a| a == "pa");
-    if asks_pa && sided.iter().any(|v| v.standard && v.views.has("ap")) {
+    if asks_pa && sided.iter().any(|s| s.standard && s.view.views.has("ap")) {
         return Reason::Position;
     }
-    if alternatives.iter().any(|a| a == "frontal")
-        && item.position == Some(Posture::Erect)
-        && sided.iter().any(|v| shows(words, v, "decubitus"))
-    {
+    let decubitus = sided.iter().any(|s| shows(study, item, s, "decubitus"));
+    if alternatives.iter().any(|a| a == "frontal") && item.position == Some(Posture::Erect) && decubitus {
         return Reason::ViewMissing;
     }
-    if !sided.is_empty() && sided.iter().all(|v| v.views.is_empty()) { Reason::ViewUnknown } else { Reason::ViewMissing }
+    let silent = !sided.is_empty() && sided.iter().all(|s| s.view.views.is_empty());
+    if silent { Reason::ViewUnknown } else { Reason::ViewMissing }
 }
 
 /// Whether an image shows a view of an item.
-fn shows(words: &Vocabulary, view: &View, wanted: &str) -> bool {
-    if let Some(exactly) = wanted.strip_prefix('=') {
-        return view.standard && view.views.has(exactly) && !view.views.has("ap");
+fn shows(study: &Study<'_>, item: &Item, shown: &Shown<'_>, wanted: &str) -> bool {
+    let view = shown.view;
+    // Where left and right look alike in the image, its orientation is too little to tell the projection by.
+    if view.inferred && item.side.is_some() {
+        return false;
     }
-    let said = view.views.concepts.iter().chain(&view.posture.concepts);
-    let has = said.into_iter().any(|v| v == wanted || words.lies_within(v, wanted));
+    if let Some(exactly) = wanted.strip_prefix('=') {
+        return shown.standard && view.views.has(exactly) && !view.views.has("ap");
+    }
+    let said = view.views.concepts.iter().chain(&shown.posture.concepts);
+    let has = said.into_iter().any(|v| v == wanted || study.words.lies_within(v, wanted));
     // A standard projection counts only if nothing says that the image is a special one.
-    has && (view.standard || !words.is_listed(wanted))
+    has && (shown.standard || !study.words.is_listed(wanted))
 }
 
-fn posture_fits(item: &Item, view: &View) -> Result<(), Reason> {
-    let recumbent = view.posture.has("supine") || view.posture.has("decubitus");
+fn posture_fits(item: &Item, shown: &Shown<'_>) -> Result<(), Reason> {
+    let posture = &shown.posture;
+    let recumbent = posture.has("supine") || posture.has("decubitus");
     match item.position {
         None => Ok(()),
-        Some(Posture::NotRecumbent) if recumbent || view.posture.has("bedside") || view.posture.has("sitting") => {
-            Err(Reason::Position)
-        }
+        Some(Posture::NotRecumbent) if recumbent || posture.has("bedside") || posture.has("sitting") => Err(Reason::Position),
         Some(Posture::NotRecumbent) => Ok(()),
-        Some(Posture::Erect | Posture::Recumbent) if view.posture.is_empty() => Err(Reason::PositionUnknown),
-        Some(Posture::Erect) if view.posture.has("erect") && !recumbent => Ok(()),
-        Some(Posture::Recumbent) if recumbent && !view.posture.has("erect") => Ok(()),
+        Some(Posture::Erect | Posture::Recumbent) if posture.is_empty() => Err(Reason::PositionUnknown),
+        Some(Posture::Erect) if posture.has("erect") && !recumbent => Ok(()),
+        Some(Posture::Recumbent) if recumbent && !posture.has("erect") => Ok(()),
         Some(_) => Err(Reason::Position),
     }
 }
 
-fn age_fits(words: &Vocabulary, study: &StudyFacts, item: &Item) -> Result<(), Reason> {
+fn age_fits(study: &Study<'_>, item: &Item) -> Result<(), Reason> {
     let Some(limits) = item.age_months else { return Ok(()) };
-    let Some(age) = study.age_months else { return Err(Reason::AgeRule) };
-    let infant = !read::of_study(words, Axis::Population, study, "DX").is_empty();
+    let Some(age) = study.facts.age_months else { return Err(Reason::AgeRule) };
+    let infant = !study.whole(Axis::Population).is_empty();
     // Older than the limit with a word for infants in the text: a person decides.
     if limits.min.is_some() && infant && limits.review_max.is_some_and(|max| age <= max) {
         return Err(Reason::AgeRule);
     }
     let fits = limits.min.is_none_or(|min| age >= min) && limits.max.is_none_or(|max| age <= max);
     if fits { Ok(()) } else { Err(Reason::AgeRule) }
-}
-
-fn read_view(words: &Vocabulary, study: &StudyFacts, series: &SeriesFacts, image: &ImageFacts, single: bool) -> View {
-    let (regions, contradicted) = read::region_of(words, study, series, &image.region_code);
-    let text = read::of_series(words, Axis::View, series);
-    let coded = Said::default().value(words, Axis::View, "View Position", &image.view_position, "DX").text(
-        words,
-        Axis::View,
-        "View Code Sequence",
-        &image.view_code,
-        "DX",
-    );
-    let whole = read::of_study(words, Axis::View, study, "DX");
-    let (views, clash) = combine(words, coded, text, series.images.len() > 1, || if single { whole } else { Said::default() });
-    let special = |v: &Said| v.concepts.iter().any(|c| !words.is_listed(c));
-    let posture = Said::default()
-        .value(words, Axis::Position, "View Position", &image.view_position, "DX")
-        .or(|| read::of_series(words, Axis::Position, series))
-        .or(|| read::of_study(words, Axis::Position, study, "DX"));
-    View {
-        uid: image.uid.clone(),
-        series: series.uid.clone(),
-        standard: !special(&views),
-        regions,
-        contradicted: contradicted || clash,
-        views,
-        side: read::side_of(words, study, series, &image.laterality),
-        posture,
-    }
-}
-
-/// The coded view leads; words add what codes cannot say (open mouth, flexion). True when the two contradict each other.
-fn combine(words: &Vocabulary, coded: Said, text: Said, several: bool, whole: impl FnOnce() -> Said) -> (Said, bool) {
-    let wide = |said: &Said| -> BTreeSet<&str> {
-        let names = ["frontal", "lateral", "oblique"];
-        names.into_iter().filter(|n| said.concepts.iter().any(|c| c == n || words.lies_within(c, n))).collect()
-    };
-    if coded.is_empty() {
-        // Words that name several views for several images do not say which image is which.
-        let ambiguous = several && wide(&text).len() > 1;
-        let said = if ambiguous { Said::default() } else { text };
-        return (said.or(whole), false);
-    }
-    let clash = !several && wide(&coded).len() == 1 && wide(&text).len() == 1 && wide(&coded) != wide(&text);
-    let mut views = coded;
-    views.concepts.extend(text.concepts.iter().filter(|c| !words.is_listed(c)).cloned());
-    views.evidence.extend(text.evidence);
-    (views, clash)
 }

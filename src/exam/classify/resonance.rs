@@ -1,18 +1,21 @@
 //! MR: the weightings and planes an examination needs, plain, or plain and with post-contrast T1.
 
-use super::read::{self, Said};
-use super::tomography::sides;
-use super::{Classification, Evidence, Reason, Recognised, items_for};
-use crate::exam::facts::{SeriesFacts, StudyFacts};
+use super::place::{self, Place};
+use super::projection::unlisted;
+use super::said::Said;
+use super::study::{Series, Study};
+use super::tomography::{by_contrast, recognise};
+use super::{Classification, Evidence, Reason, contrast, items_for, numbers};
+use crate::exam::facts::SeriesFacts;
 use crate::exam::geometry::Plane;
-use crate::procedure::{Axis, Contrast, Item, Protocol, Region, Vocabulary};
+use crate::procedure::{Axis, Item, Protocol};
 use std::collections::BTreeSet;
 
+/// One series as read.
 struct Reading<'a> {
-    series: &'a SeriesFacts,
-    regions: Said,
-    contradicted: bool,
-    weighting: BTreeSet<&'static str>,
+    series: &'a Series<'a>,
+    place: Place,
+    weighting: BTreeSet<String>,
     fat_suppressed: bool,
     plane: Option<Plane>,
     enhanced: Result<bool, Vec<Evidence>>,
@@ -20,133 +23,126 @@ struct Reading<'a> {
 }
 
 /// Adds the items of the study's MR series.
-pub fn classify(region: &Region, words: &Vocabulary, study: &StudyFacts, result: &mut Classification) {
-    let readings: Vec<Reading> =
-        study.series.iter().filter(|s| s.modality == "MR").map(|s| read_series(words, study, s)).collect();
-    let concepts: BTreeSet<String> = readings.iter().flat_map(|r| r.regions.concepts.clone()).collect();
+pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
+    let readings: Vec<Reading> = study.series.iter().map(|s| read_series(study, s)).collect();
+    let concepts: BTreeSet<&String> = readings.iter().flat_map(|r| &r.place.regions.concepts).collect();
     if concepts.is_empty() {
-        return result.refuse(Reason::BodypartUnknown, vec![], vec![]);
+        return result.refuse(Reason::BodypartUnknown, vec![], study.unknown(false));
     }
-    for concept in &concepts {
-        let items = items_for(region, "MR", concept);
-        let here: Vec<&Reading> = readings.iter().filter(|r| r.regions.has(concept)).collect();
-        let because: Vec<Evidence> = here.iter().flat_map(|r| r.regions.evidence.clone()).take(3).collect();
-        let nearest: Vec<u32> = items.iter().map(|i| i.number).collect();
+    for concept in concepts {
+        let items = items_for(study.region, study.modality, concept);
+        let unknown = if study.almost_says(concept) { vec![] } else { study.unknown(true) };
+        let here: Vec<&Reading> = readings.iter().filter(|r| r.place.regions.has(concept)).collect();
+        let because: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
+        let with = |more: &[Evidence]| because.iter().chain(more).cloned().collect::<Vec<_>>();
+        let doubt = here.iter().map(|r| &r.place.doubtful).chain([&unknown]).find(|d| !d.is_empty());
         if items.is_empty() {
-            result.refuse(Reason::NotOnList, vec![], because);
-        } else if here.iter().any(|r| r.contradicted) {
-            result.refuse(Reason::ReviewConflict, nearest, because);
+            result.refuse(unlisted(study, concept), vec![], because);
+        } else if here.iter().any(|r| r.place.contradicted) {
+            result.refuse(Reason::ReviewConflict, numbers(&items), because);
+        } else if let Some(doubt) = doubt {
+            result.refuse(Reason::BodypartUnknown, numbers(&items), with(doubt));
         } else {
-            judge(words, study, &items, &here, result);
+            judge(study, concept, &items, &here, result);
         }
     }
 }
 
-fn judge(words: &Vocabulary, study: &StudyFacts, items: &[&Item], here: &[&Reading], result: &mut Classification) {
-    let item_of = |contrast: Contrast| items.iter().filter(|i| i.contrast == Some(contrast)).copied().collect::<Vec<_>>();
-    let (plain_items, both_items) = (item_of(Contrast::Plain), item_of(Contrast::PlainAndEnhanced));
-    let numbers = |items: &[&Item]| items.iter().map(|i| i.number).collect::<Vec<_>>();
+/// Special protocols that make the whole study another examination; the others are extra series beside it (MRA, DWI).
+const OTHER_EXAMINATION: &[&str] = &["arthrography", "intervention", "screening-survey"];
+
+fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>], result: &mut Classification) {
+    let (plain_items, both_items) = by_contrast(items);
     let every = numbers(items);
+    let said = study.about(Axis::Contrast, concept);
+    let special = study.about(Axis::Special, concept);
+    let regions: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
+    let because: Vec<Evidence> = said.evidence.iter().chain(&special.evidence).cloned().collect();
+    let all = || regions.iter().chain(&because).cloned().collect::<Vec<_>>();
     if let Some(evidence) = here.iter().find_map(|r| r.enhanced.as_ref().err()) {
         return result.refuse(Reason::ReviewConflict, every, evidence.clone());
     }
-    let usable: Vec<&&Reading> = here.iter().filter(|r| r.usable).collect();
-    let plain: Vec<&Reading> = usable.iter().filter(|r| r.enhanced == Ok(false)).map(|r| **r).collect();
-    let contrast: Vec<&Reading> = usable.iter().filter(|r| r.enhanced == Ok(true)).map(|r| **r).collect();
-    let said = read::of_study(words, Axis::Contrast, study, "MR");
-    let special = read::of_study(words, Axis::Special, study, "MR");
-    let because: Vec<Evidence> = here
-        .iter()
-        .flat_map(|r| r.regions.evidence.clone())
-        .chain(said.evidence.clone())
-        .chain(special.evidence.clone())
-        .take(10)
-        .collect();
-    if special.has("arthrography") {
-        return result.refuse(Reason::NotOnList, every, because);
+    if special.concepts.iter().any(|s| OTHER_EXAMINATION.contains(&s.as_str())) {
+        return result.refuse(Reason::NotOnList, every, all());
     }
-    let protocol = items.iter().find_map(|i| i.protocol);
+    if special.has("imported") {
+        return result.refuse(Reason::ReviewConflict, every, all());
+    }
+    let usable: Vec<&Reading> = here.iter().copied().filter(|r| r.usable && contrast::is_usual(study, r.series, concept) && r.place.shows(concept)).collect();
+    let plain: Vec<&Reading> = usable.iter().copied().filter(|r| r.enhanced == Ok(false)).collect();
+    let contrast: Vec<&Reading> = usable.iter().copied().filter(|r| r.enhanced == Ok(true)).collect();
+    let protocol = items.iter().find_map(|i| i.protocol.as_deref()).and_then(|id| study.procedures.protocol(id));
     let complete = protocol.is_some_and(|p| is_complete(p, &plain));
+    let after_t1 = contrast.iter().any(|r| r.weighting.contains("t1") || r.weighting.is_empty());
     let wanted = match (complete, !contrast.is_empty()) {
-        (true, true) if both_items.is_empty() => {
-            return result.refuse(Reason::ContrastMismatch, numbers(&plain_items), because);
-        }
-        (true, true) if contrast.iter().any(|r| r.weighting.contains("t1") || r.weighting.is_empty()) => both_items,
-        (true, true) => return result.refuse(Reason::SeriesIncomplete, every, because),
-        (true, false) if said.has("enhanced") || said.has("enhanced-refused") => {
-            return result.refuse(Reason::ReviewConflict, every, because);
-        }
-        (true, false) => plain_items,
-        (false, true) if plain.is_empty() && !both_items.is_empty() => {
-            return result.refuse(Reason::ContrastOnly, numbers(&both_items), because);
-        }
-        (false, true) if both_items.is_empty() => {
-            return result.refuse(Reason::ContrastMismatch, numbers(&plain_items), because);
-        }
+        // Said to be plain, and contrast was given all the same.
+        (_, true) if said.has("plain") && !said.has("enhanced") => Err((Reason::ReviewConflict, every)),
+        (true, true) if both_items.is_empty() => Err((Reason::ContrastMismatch, numbers(&plain_items))),
+        (true, true) if after_t1 => Ok(both_items),
+        (true, true) => Err((Reason::SeriesIncomplete, every)),
+        (true, false) if said.has("enhanced") || said.has("enhanced-refused") => Err((Reason::ReviewConflict, every)),
+        (true, false) => Ok(plain_items),
+        (false, true) if plain.is_empty() && !both_items.is_empty() => Err((Reason::ContrastOnly, numbers(&both_items))),
+        (false, true) if both_items.is_empty() => Err((Reason::ContrastMismatch, numbers(&plain_items))),
         // Nothing but angiography and the like: another examination, not an unfinished one.
-        (false, false) if plain.is_empty() && special.has("angiography") => {
-            return result.refuse(Reason::NotOnList, every, because);
-        }
-        (false, _) => return result.refuse(Reason::SeriesIncomplete, every, because),
+        (false, false) if plain.is_empty() && !special.is_empty() => Err((Reason::NotOnList, every)),
+        (false, _) if here.iter().any(|r| r.usable && r.place.ambiguous) => Err((Reason::ReviewConflict, every)),
+        (false, _) => Err((Reason::SeriesIncomplete, every)),
     };
-    let carrying: Vec<&SeriesFacts> = plain.iter().chain(&contrast).map(|r| r.series).collect();
-    for side in sides(words, study, &carrying, &wanted) {
-        match side {
-            Ok((item, side)) => result.recognised.push(Recognised {
-                item,
-                side,
-                series: carrying.iter().map(|s| s.uid.clone()).collect(),
-                images: BTreeSet::new(),
-                because: because.clone(),
-                assumed: vec![],
-            }),
-            Err((reason, evidence)) => result.refuse(reason, numbers(&wanted), evidence),
-        }
-    }
+    let wanted = match wanted {
+        Ok(items) => items,
+        Err((reason, nearest)) => return result.refuse(reason, nearest, all()),
+    };
+    let carrying: Vec<&Series> = plain.iter().chain(&contrast).map(|r| r.series).collect();
+    recognise(study, concept, &wanted, &carrying, (regions, because), result);
 }
 
-fn is_complete(protocol: Protocol, series: &[&Reading]) -> bool {
+/// Whether the series make the examination that a protocol of `procedures/protocols.toml` describes.
+fn is_complete(protocol: &Protocol, series: &[&Reading<'_>]) -> bool {
     let weighted: Vec<&&Reading> = series.iter().filter(|r| !r.weighting.is_empty()).collect();
-    let has =
-        |weighting: &str, plane: Plane| weighted.iter().any(|r| r.weighting.contains(weighting) && r.plane == Some(plane));
-    let planes: BTreeSet<u8> = series.iter().filter_map(|r| r.plane).map(|p| p as u8).collect();
-    match protocol {
-        Protocol::Brain => {
-            let kinds: BTreeSet<&&str> = weighted.iter().flat_map(|r| &r.weighting).collect();
-            weighted.len() >= 3 && kinds.len() >= 2
-        }
-        Protocol::Sella => {
-            has("t1", Plane::Sagittal) && has("t1", Plane::Coronal) && (has("t2", Plane::Coronal) || has("t2", Plane::Sagittal))
-        }
-        Protocol::Spine => {
-            has("t1", Plane::Sagittal) && has("t2", Plane::Sagittal) && series.iter().any(|r| r.plane == Some(Plane::Axial))
-        }
-        Protocol::Joint | Protocol::Hips => series.len() >= 3 && planes.len() >= 2 && series.iter().any(|r| r.fat_suppressed),
+    let kinds: BTreeSet<&String> = weighted.iter().flat_map(|r| &r.weighting).collect();
+    let planes: BTreeSet<&str> = series.iter().filter_map(|r| r.plane).map(name_of).collect();
+    let shows = |reading: &Reading, wanted: &str| {
+        wanted.split(' ').all(|word| {
+            reading.weighting.contains(word) || reading.plane.is_some_and(|p| name_of(p) == word)
+        })
+    };
+    let needed = |alternatives: &Vec<String>| alternatives.iter().any(|wanted| series.iter().any(|r| shows(r, wanted)));
+    let counted = if protocol.weightings > 0 { weighted.len() } else { series.len() };
+    counted >= protocol.series
+        && kinds.len() >= protocol.weightings
+        && planes.len() >= protocol.planes
+        && (!protocol.fat_suppressed || series.iter().any(|r| r.fat_suppressed))
+        && protocol.needs.iter().all(needed)
+}
+
+fn name_of(plane: Plane) -> &'static str {
+    match plane {
+        Plane::Axial => "axial",
+        Plane::Sagittal => "sagittal",
+        Plane::Coronal => "coronal",
     }
 }
 
-fn read_series<'a>(words: &Vocabulary, study: &StudyFacts, series: &'a SeriesFacts) -> Reading<'a> {
-    let (regions, contradicted) = read::region_of(words, study, series, "");
-    let said = read::of_series(words, Axis::Sequence, series);
-    let special = Said::default().text(words, Axis::Special, "Series Description", &series.description, "MR");
-    let mut weighting: BTreeSet<&'static str> = ["t1", "t2", "flair", "pd"].into_iter().filter(|w| said.has(w)).collect();
+fn read_series<'a>(study: &Study<'a>, series: &'a Series<'a>) -> Reading<'a> {
+    let said = series.says(Axis::Sequence);
+    let mut weighting: BTreeSet<String> =
+        ["t1", "t2", "flair", "pd"].into_iter().filter(|w| said.has(w)).map(str::to_string).collect();
     if weighting.contains("flair") && !said.has("t1") {
         weighting.remove("t2");
     }
     if weighting.is_empty() && !said.has("dwi") {
-        weighting.extend(by_times(series));
+        weighting.extend(by_header(series.facts).map(str::to_string));
     }
-    let plane = plane_said(&said).or(series.stack().map(|s| s.plane));
-    let usable = read::is_diagnostic(words, series) && special.is_empty() && !said.has("dwi");
+    let plane = plane_said(&said).or(series.facts.stack().map(|s| s.plane));
     Reading {
         series,
-        regions,
-        contradicted,
+        place: place::of(study, series, &[]),
         weighting,
         fat_suppressed: said.has("fat-suppressed"),
         plane,
-        enhanced: read::enhanced(words, series),
-        usable,
+        enhanced: contrast::enhanced(study, series),
+        usable: contrast::is_diagnostic(series) && !said.has("dwi"),
     }
 }
 
@@ -156,15 +152,22 @@ fn plane_said(said: &Said) -> Option<Plane> {
     found.next().filter(|_| found.next().is_none())
 }
 
-/// The weighting that repetition, echo and inversion time amount to, where words are silent.
-fn by_times(series: &SeriesFacts) -> Option<&'static str> {
+/// The weighting that the header amounts to, where words are silent: Acquisition Contrast (PS3.3 C.8.13.3), else the times.
+fn by_header(series: &SeriesFacts) -> Option<&'static str> {
+    let stated = series.acquisition_contrast.iter().find_map(|c| match c.trim() {
+        "T1" => Some("t1"),
+        "T2" | "T2_STAR" => Some("t2"),
+        "FLUID_ATTENUATED" => Some("flair"),
+        "PROTON_DENSITY" => Some("pd"),
+        _ => None,
+    });
     let (tr, te, ti) = series.times_ms;
-    match (tr?, te?, ti) {
+    stated.or_else(|| match (tr?, te?, ti) {
         (_, _, Some(ti)) if ti > 1500.0 => Some("flair"),
         (_, _, Some(ti)) if (80.0..=250.0).contains(&ti) => Some("t2"),
         (tr, te, _) if tr < 800.0 && te < 30.0 => Some("t1"),
         (_, te, _) if te > 70.0 => Some("t2"),
         (tr, te, _) if tr > 1500.0 && te < 50.0 => Some("pd"),
         _ => None,
-    }
+    })
 }

@@ -1,160 +1,170 @@
 //! CT: contiguous axial series over the region, plain, or plain and enhanced.
 
-use super::read::{self, Said};
-use super::{Classification, Evidence, Reason, Recognised, items_for};
-use crate::exam::facts::{SeriesFacts, StudyFacts};
-use crate::procedure::{Axis, Contrast, Item, Region, Side, Vocabulary};
+use super::place::{self, Place};
+use super::projection::{reason_of_special, unlisted};
+use super::study::{Series, Study};
+use super::{Classification, Confidence, Evidence, Reason, Recognised, contrast, items_for, numbers, side};
+use crate::exam::facts::SeriesFacts;
+use crate::exam::geometry::Plane;
+use crate::procedure::catalogue::Completeness;
+use crate::procedure::{Axis, Contrast, Item};
 use std::collections::BTreeSet;
 
-/// Share of an item's coverage below which a series does not carry it, children apart.
-const LEAST_COVERAGE: f64 = 0.6;
-
+/// One series as read.
 struct Reading<'a> {
-    series: &'a SeriesFacts,
-    regions: Said,
-    contradicted: bool,
+    series: &'a Series<'a>,
+    place: Place,
     enhanced: Result<bool, Vec<Evidence>>,
+    usable: bool,
 }
 
 /// Adds the items of the study's CT series.
-pub fn classify(region: &Region, words: &Vocabulary, study: &StudyFacts, result: &mut Classification) {
-    let readings: Vec<Reading> = study
-        .series
-        .iter()
-        .filter(|s| s.modality == "CT")
-        .map(|series| {
-            let (regions, contradicted) = read::region_of(words, study, series, "");
-            Reading { series, regions, contradicted, enhanced: read::enhanced(words, series) }
-        })
-        .collect();
-    let concepts: BTreeSet<String> = readings.iter().flat_map(|r| r.regions.concepts.clone()).collect();
+pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
+    let read = |series| Reading {
+        series,
+        place: place::of(study, series, &[]),
+        enhanced: contrast::enhanced(study, series),
+        usable: contrast::is_diagnostic(series),
+    };
+    let readings: Vec<Reading> = study.series.iter().map(read).collect();
+    let concepts: BTreeSet<&String> = readings.iter().flat_map(|r| &r.place.regions.concepts).collect();
     if concepts.is_empty() {
-        return result.refuse(Reason::BodypartUnknown, vec![], vec![]);
+        return result.refuse(Reason::BodypartUnknown, vec![], study.unknown(false));
     }
-    let special = read::of_study(words, Axis::Special, study, "CT");
-    let all = |concept: &str| items_for(region, "CT", concept).iter().map(|i| i.number).collect::<Vec<_>>();
-    if special.concepts.iter().any(|c| c != "imported") {
-        let reason = if special.has("disc-only") { Reason::SeriesIncomplete } else { Reason::NotOnList };
-        let nearest = concepts.iter().flat_map(|c| all(c)).collect();
-        return result.refuse(reason, nearest, special.evidence);
-    }
-    for concept in &concepts {
-        let items = items_for(region, "CT", concept);
-        let here: Vec<&Reading> = readings.iter().filter(|r| r.regions.has(concept)).collect();
-        let because: Vec<Evidence> = here.iter().flat_map(|r| r.regions.evidence.clone()).take(3).collect();
+    for concept in concepts {
+        let items = items_for(study.region, study.modality, concept);
+        let unknown = if study.almost_says(concept) { vec![] } else { study.unknown(true) };
+        let here: Vec<&Reading> = readings.iter().filter(|r| r.place.regions.has(concept)).collect();
+        let because: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
+        let special = study.about(Axis::Special, concept);
+        let with = |more: &[Evidence]| because.iter().chain(more).cloned().collect::<Vec<_>>();
+        let doubt = here.iter().map(|r| &r.place.doubtful).chain([&unknown]).find(|d| !d.is_empty());
         if items.is_empty() {
-            let reason = if concept == "calcaneus" { Reason::ReviewPartial } else { Reason::NotOnList };
-            // The study's own contradiction stands behind a look-alike series: nothing else of it is taken either.
-            result.refuse(reason, vec![], because);
-            continue;
+            result.refuse(unlisted(study, concept), vec![], because);
+        } else if let Some(kind) = special.concepts.iter().find(|k| *k != DISC_ONLY && study.words.is_special_in(k, concept)) {
+            result.refuse(reason_of_special(kind), numbers(&items), with(&special.evidence));
+        } else if here.iter().any(|r| r.place.contradicted) {
+            let order = study.whole(Axis::Anatomy);
+            let listed = order.concepts.iter().all(|c| study.words.is_listed(c));
+            let reason = if listed { Reason::ReviewConflict } else { Reason::NotOnList };
+            result.refuse(reason, numbers(&items), with(&order.evidence));
+        } else if let Some(doubt) = doubt {
+            result.refuse(Reason::BodypartUnknown, numbers(&items), with(doubt));
+        } else {
+            judge(study, concept, &items, &here, result);
         }
-        if let Some(bad) = here.iter().find(|r| r.contradicted) {
-            let study_says = read::of_study(words, Axis::Anatomy, study, "CT");
-            let unlisted = study_says.concepts.iter().any(|c| !words.is_listed(c));
-            let reason = if unlisted { Reason::NotOnList } else { Reason::ReviewConflict };
-            result.refuse(reason, all(concept), bad.regions.evidence.iter().chain(&study_says.evidence).cloned().collect());
-            continue;
-        }
-        judge(words, study, &items, &here, result);
     }
 }
 
-fn judge(words: &Vocabulary, study: &StudyFacts, items: &[&Item], here: &[&Reading], result: &mut Classification) {
-    let item_of = |contrast: Contrast| items.iter().filter(|i| i.contrast == Some(contrast)).copied().collect::<Vec<_>>();
-    let (plain_items, both_items) = (item_of(Contrast::Plain), item_of(Contrast::PlainAndEnhanced));
-    let numbers = |items: &[&Item]| items.iter().map(|i| i.number).collect::<Vec<_>>();
+/// A disc examination (椎间盘) is one of the spine only when it covers all of it (N-26).
+const DISC_ONLY: &str = "disc-only";
+
+/// The plain and the plain-and-enhanced items.
+pub(super) fn by_contrast<'a>(items: &[&'a Item]) -> (Vec<&'a Item>, Vec<&'a Item>) {
+    let of = |contrast| items.iter().copied().filter(|i| i.contrast == Some(contrast)).collect();
+    (of(Contrast::Plain), of(Contrast::PlainAndEnhanced))
+}
+
+fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>], result: &mut Classification) {
+    let (plain_items, both_items) = by_contrast(items);
     let every = numbers(items);
     if let Some(evidence) = here.iter().find_map(|r| r.enhanced.as_ref().err()) {
         return result.refuse(Reason::ReviewConflict, every, evidence.clone());
     }
-    let usable: Vec<&&Reading> =
-        here.iter().filter(|r| read::is_diagnostic(words, r.series) && !is_special(words, r.series)).collect();
+    let said = study.about(Axis::Contrast, concept);
+    let because: Vec<Evidence> = said.evidence.clone();
+    let regions: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
+    let usable: Vec<&&Reading> = here.iter().filter(|r| r.usable && contrast::is_usual(study, r.series, concept) && carries(study, r, concept)).collect();
     let phase = |enhanced: bool| usable.iter().filter(|r| r.enhanced == Ok(enhanced)).map(|r| r.series).collect::<Vec<_>>();
     let (plain, contrast) = (phase(false), phase(true));
     let limits = items.first().copied();
-    let complete =
-        |series: &[&SeriesFacts]| series.iter().any(|s| limits.is_some_and(|item| covers(s, item, study.age_months)));
-    let said = read::of_study(words, Axis::Contrast, study, "CT");
-    let because: Vec<Evidence> =
-        here.iter().flat_map(|r| r.regions.evidence.clone()).chain(said.evidence.clone()).take(8).collect();
+    let share = if study.about(Axis::Special, concept).has(DISC_ONLY) { 1.0 } else { limits_of(study).coverage_reject_share };
+    let complete = |series: &[&Series]| series.iter().any(|s| limits.is_some_and(|item| covers(study, s.facts, item, share)));
+    let refuse = |reason, nearest: Vec<u32>| (reason, nearest);
     let wanted = match (complete(&plain), complete(&contrast)) {
-        (true, true) if both_items.is_empty() => {
-            return result.refuse(Reason::ContrastMismatch, numbers(&plain_items), because);
-        }
-        (true, true) => both_items,
-        (true, false) if said.has("enhanced") && !said.has("no-plain") => {
-            return result.refuse(Reason::ReviewConflict, every, because);
-        }
-        (true, false) if plain_items.is_empty() => {
-            return result.refuse(Reason::ContrastMismatch, numbers(&both_items), because);
-        }
-        (true, false) => plain_items,
-        (false, true) if both_items.is_empty() => {
-            return result.refuse(Reason::ContrastMismatch, numbers(&plain_items), because);
-        }
-        (false, true) => return result.refuse(Reason::ContrastOnly, numbers(&both_items), because),
-        (false, false) => return result.refuse(Reason::SeriesIncomplete, every, because),
+        // Said to be plain, and contrast was given all the same.
+        (_, true) if said.has("plain") && !said.has("enhanced") => Err(refuse(Reason::ReviewConflict, every)),
+        (true, true) if both_items.is_empty() => Err(refuse(Reason::ContrastMismatch, numbers(&plain_items))),
+        (true, true) => Ok(both_items),
+        (true, false) if !contrast.is_empty() => Err(refuse(Reason::SeriesIncomplete, every)),
+        (true, false) if said.has("enhanced") && !said.has("no-plain") => Err(refuse(Reason::ReviewConflict, every)),
+        (true, false) if said.has("enhanced-refused") => Err(refuse(Reason::ReviewConflict, every)),
+        (true, false) if plain_items.is_empty() => Err(refuse(Reason::ContrastMismatch, numbers(&both_items))),
+        (true, false) => Ok(plain_items),
+        (false, true) if both_items.is_empty() => Err(refuse(Reason::ContrastMismatch, numbers(&plain_items))),
+        (false, true) => Err(refuse(Reason::ContrastOnly, numbers(&both_items))),
+        (false, false) if here.iter().any(|r| r.usable && r.place.ambiguous) => Err(refuse(Reason::ReviewConflict, every)),
+        (false, false) => Err(refuse(Reason::SeriesIncomplete, every)),
     };
-    let carrying: Vec<&SeriesFacts> = plain.iter().chain(&contrast).copied().collect();
-    for side in sides(words, study, &carrying, &wanted) {
-        match side {
-            Ok((item, side)) => result.recognised.push(Recognised {
-                item,
-                side,
-                series: carrying.iter().map(|s| s.uid.clone()).collect(),
-                images: BTreeSet::new(),
-                because: because.clone(),
-                assumed: vec![],
-            }),
-            Err((reason, evidence)) => result.refuse(reason, numbers(&wanted), evidence),
+    let wanted = match wanted {
+        Ok(items) => items,
+        Err((reason, nearest)) => {
+            return result.refuse(reason, nearest, regions.into_iter().chain(because).collect());
         }
-    }
+    };
+    let carrying: Vec<&Series> = plain.iter().chain(&contrast).copied().collect();
+    recognise(study, concept, &wanted, &carrying, (regions, because), result);
 }
 
-/// An item with its side, or why there is none.
-pub(super) type Sided = Result<(u32, Option<Side>), (Reason, Vec<Evidence>)>;
-
-/// The items by side: one without a side, the left one, the right one, or both.
-pub(super) fn sides(words: &Vocabulary, study: &StudyFacts, series: &[&SeriesFacts], wanted: &[&Item]) -> Vec<Sided> {
-    let mut found = BTreeSet::new();
-    for s in series {
-        match read::side_of(words, study, s, s.images.first().map_or("", |i| i.laterality.as_str())) {
-            Ok(side) => found.extend(side),
-            Err(evidence) if wanted.iter().any(|i| i.side.is_some()) => {
-                return vec![Err((Reason::LateralityConflict, evidence))];
+/// Adds the items of the sides that were found, each with the series that carry it.
+pub(super) fn recognise(
+    study: &Study<'_>,
+    concept: &str,
+    wanted: &[&Item],
+    carrying: &[&Series<'_>],
+    (regions, because): (Vec<Evidence>, Vec<Evidence>),
+    result: &mut Classification,
+) {
+    for answer in side::items(study, carrying, wanted, concept) {
+        match answer {
+            Ok((item, side)) => {
+                let own = carrying.iter().filter(|s| side::carries(study, s, side, concept));
+                let one = Recognised {
+                    item,
+                    side,
+                    series: own.map(|s| s.facts.uid.clone()).collect(),
+                    images: BTreeSet::new(),
+                    because: because.clone(),
+                    assumed: vec![],
+                    confidence: Confidence::Stated,
+                };
+                result.recognise(one, &regions);
             }
-            Err(_) => {}
+            Err((reason, evidence)) => {
+                result.refuse(reason, numbers(wanted), regions.iter().cloned().chain(evidence).collect());
+            }
         }
     }
-    let has = |side: Side| found.contains(&side) || found.contains(&Side::Both);
-    let mut answers = Vec::new();
-    for item in wanted {
-        match item.side {
-            None => answers.push(Ok((item.number, None))),
-            Some(Side::Any) => answers.push(Ok((item.number, found.first().copied()))),
-            Some(Side::Both) if has(Side::Left) && has(Side::Right) => answers.push(Ok((item.number, Some(Side::Both)))),
-            Some(Side::Both) if !found.is_empty() => answers.push(Err((Reason::Laterality, vec![]))),
-            Some(side @ (Side::Left | Side::Right)) if has(side) => answers.push(Ok((item.number, Some(side)))),
-            Some(_) if found.is_empty() => answers.push(Err((Reason::LateralityUnknown, vec![]))),
-            Some(_) => {}
-        }
+}
+
+fn limits_of<'a>(study: &Study<'a>) -> &'a Completeness {
+    &study.procedures.quality.completeness
+}
+
+/// Whether a series may stand for a region: one that the order's several regions leave open must span them all.
+fn carries(study: &Study<'_>, reading: &Reading<'_>, concept: &str) -> bool {
+    let regions = &reading.place.regions.concepts;
+    if regions.len() < 2 {
+        return reading.place.shows(concept);
     }
-    answers
+    let nested = regions.iter().any(|a| regions.iter().any(|b| study.words.lies_within(a, b)));
+    if reading.place.ambiguous && nested {
+        return false;
+    }
+    let length = |c: &String| items_for(study.region, study.modality, c).iter().filter_map(|i| i.coverage_mm).fold(0.0, f64::max);
+    let counted = regions.iter().filter(|c| !regions.iter().any(|other| study.words.overlaps(c, other)));
+    let together: f64 = counted.map(length).sum();
+    let share = if reading.place.ambiguous { 1.0 } else { limits_of(study).coverage_reject_share };
+    reading.series.facts.stack().is_some_and(|s| s.coverage_mm >= together * share)
 }
 
-fn is_special(words: &Vocabulary, series: &SeriesFacts) -> bool {
-    !Said::default().text(words, Axis::Special, "Series Description", &series.description, "CT").is_empty()
-}
-
-/// Whether one contiguous axial series spans the item's region.
-fn covers(series: &SeriesFacts, item: &Item, age_months: Option<u32>) -> bool {
+/// Whether one contiguous axial series spans a share of the item's region.
+fn covers(study: &Study<'_>, series: &SeriesFacts, item: &Item, share: f64) -> bool {
     let Some(stack) = series.stack() else { return false };
-    let child = match age_months {
-        Some(0..36) => 0.4,
-        Some(36..120) => 0.6,
-        _ => 1.0,
-    };
-    let enough = item.coverage_mm.is_none_or(|mm| stack.coverage_mm >= mm * LEAST_COVERAGE * child);
-    let contiguous = stack.thickness_mm.is_none_or(|t| stack.step_mm <= 2.0 * t + 0.01);
-    enough && contiguous && stack.plane == crate::exam::geometry::Plane::Axial && stack.slices.len() > 1
+    let limits = limits_of(study);
+    let child = study.facts.age_months.and_then(|age| limits.child_coverage.iter().find(|c| age < c.under_months));
+    let share = share * child.map_or(1.0, |c| c.factor);
+    let enough = item.coverage_mm.is_none_or(|mm| stack.coverage_mm >= mm * share);
+    let contiguous = stack.thickness_mm.is_none_or(|t| stack.step_mm <= limits.gapped_factor * t + 0.01);
+    enough && contiguous && stack.plane == Plane::Axial && stack.slices.len() > 1
 }

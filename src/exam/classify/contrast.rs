@@ -1,0 +1,39 @@
+//! Plain or enhanced (平扫 / 增强): series by series, from words, agent and route; and what a series is for.
+
+use super::Evidence;
+use super::study::{Series, Study};
+use crate::procedure::Axis;
+use crate::procedure::vocabulary::AgentValue;
+
+/// Whether a series shows intravascular contrast, or the evidence that it contradicts itself.
+pub(super) fn enhanced(study: &Study<'_>, series: &Series<'_>) -> Result<bool, Vec<Evidence>> {
+    let said = series.itself(Axis::Contrast);
+    let facts = series.facts;
+    let intravascular = facts.routes.iter().filter_map(|r| study.words.route(r)).reduce(|a, b| a || b);
+    // An agent that is known for the study alone holds for every series that does not say it is plain.
+    let shared = if said.has("plain") { &[][..] } else { &study.facts.agents[..] };
+    let values: Vec<AgentValue> = facts.agents.iter().chain(shared).map(|a| study.words.agent(a)).collect();
+    let given = values.contains(&AgentValue::Given) && intravascular != Some(false);
+    let denied = !given && (values.contains(&AgentValue::None) || intravascular == Some(false));
+    let (plain, contrast) = (said.has("plain"), said.has("enhanced"));
+    if (denied && contrast && !plain) || (given && plain && !contrast) {
+        let agents = facts.agents.iter().chain(&facts.routes);
+        let agents = agents.map(|a| Evidence { from: "Contrast/Bolus Agent".into(), text: a.clone(), means: "agent".into() });
+        return Err(said.evidence.into_iter().chain(agents).collect());
+    }
+    Ok(given || (contrast && !plain))
+}
+
+/// Whether a series is an acquisition for diagnosis, not a localizer, reformat, calibration or report.
+pub(super) fn is_diagnostic(series: &Series<'_>) -> bool {
+    let coded = |value: &str| series.facts.image_type.iter().any(|t| t.trim() == value);
+    let reformat =
+        coded("DERIVED") && (coded("SECONDARY") || ["MIP", "MPR", "VOLREN", "PROJECTION IMAGE", "CSA MPR"].iter().any(|t| coded(t)));
+    let said = series.description(Axis::Role);
+    !coded("LOCALIZER") && !reformat && said.concepts.iter().all(|c| c == "thin")
+}
+
+/// Whether the description names no protocol of its own for a region: angiography, perfusion, high resolution …
+pub(super) fn is_usual(study: &Study<'_>, series: &Series<'_>, concept: &str) -> bool {
+    !series.description(Axis::Special).concepts.iter().any(|s| study.words.is_special_in(s, concept))
+}

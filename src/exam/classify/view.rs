@@ -1,0 +1,140 @@
+//! One radiograph as read: its region, projection (投照体位), side and posture.
+
+use super::said::Said;
+use super::study::{Series, Study};
+use super::{Evidence, place, side};
+use crate::exam::facts::{Code, ImageFacts};
+use crate::procedure::{Axis, Side, Vocabulary};
+use std::collections::BTreeSet;
+
+/// One image.
+pub(super) struct View<'a> {
+    pub series: &'a Series<'a>,
+    pub image: &'a ImageFacts,
+    pub place: place::Place,
+    /// The projections, and what makes them special.
+    pub views: Said,
+    /// Code and words, or view and orientation, contradict each other.
+    pub clash: bool,
+    /// The projection was taken from Patient Orientation.
+    pub inferred: bool,
+}
+
+/// The projections that exclude each other.
+const FAMILIES: [&str; 3] = ["frontal", "lateral", "oblique"];
+
+/// Reads every image of the study's radiographs.
+pub(super) fn all<'a>(study: &'a Study<'a>) -> Vec<View<'a>> {
+    let images = study.series.iter().flat_map(|s| s.facts.images.iter().map(move |i| (s, i)));
+    let single = images.clone().count() == 1;
+    images.map(|(series, image)| read(study, series, image, single)).collect()
+}
+
+fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts, single: bool) -> View<'a> {
+    let words = study.words;
+    let place = place::of(study, series, &image.region_codes);
+    let coded = coded(study, image);
+    let text = distinguishing(words, series.says(Axis::View), coded.is_empty(), series.facts.images.len());
+    let (mut views, mut clash) = combine(words, coded, text, series.facts.images.len() > 1);
+    let concept = place.regions.concepts.first().map_or("", String::as_str);
+    let about = || study.about(Axis::View, concept);
+    if !views.concepts.iter().any(|c| words.is_listed(c)) && views.is_empty() {
+        let whole = about();
+        // The order's own words speak for an image only if they name one projection, or the image is the only one.
+        if families(words, &whole).len() == 1 || (single && families(words, &whole).len() < 2) {
+            views = whole;
+        }
+    }
+    let mut inferred = false;
+    if let Some(seen) = orientation(&image.orientation) {
+        let said = families(words, &views);
+        if said.is_empty() && views.is_empty() {
+            views.add("Patient Orientation", &image.orientation.join("\\"), &[seen.to_string()]);
+            inferred = true;
+        } else if said.len() == 1 && !said.contains(seen) && !said.contains("oblique") {
+            clash = true;
+        }
+    }
+    View { series, image, place, views, clash, inferred }
+}
+
+impl View<'_> {
+    /// The side, for a region that the image shows.
+    pub fn side(&self, study: &Study<'_>, concept: &str) -> Result<Option<Side>, Vec<Evidence>> {
+        let lateral = families(study.words, &coded(study, self.image)).contains("lateral");
+        side::of(study, self.series, &self.image.laterality, lateral, concept)
+    }
+
+    /// Whether no word says that the image is another projection than the standard ones of a region.
+    pub fn is_standard(&self, words: &Vocabulary, concept: &str) -> bool {
+        self.views.concepts.iter().all(|c| words.is_listed(c) || !words.is_special_in(c, concept))
+    }
+
+    /// Posture and place of the patient: what the image says, else its series, else the order.
+    pub fn posture(&self, study: &Study<'_>, concept: &str) -> Said {
+        let view = &self.image.view_position;
+        let own = Said::default().value(study.words, Axis::Position, "View Position", view, "DX");
+        own.and(by_codes(study.words, Axis::Position, &self.image.view_codes))
+            .or(|| self.series.says(Axis::Position))
+            .or(|| study.about(Axis::Position, concept))
+    }
+}
+
+fn coded(study: &Study<'_>, image: &ImageFacts) -> Said {
+    let words = study.words;
+    let position = Said::default().value(words, Axis::View, "View Position", &image.view_position, "DX");
+    position.and(by_codes(words, Axis::View, &image.view_codes))
+}
+
+/// What codes say on an axis, by value where it is known, else by meaning.
+fn by_codes(words: &Vocabulary, axis: Axis, codes: &[Code]) -> Said {
+    let mut said = Said::default();
+    for code in codes {
+        let known = words.code(&code.scheme, &code.value);
+        if known.is_empty() {
+            said = said.value(words, axis, "View Code Sequence", &code.meaning, "DX");
+        } else {
+            let means: Vec<String> = known.iter().filter(|(a, _)| *a == axis).map(|(_, c)| c.clone()).collect();
+            said.add("View Code Sequence", &format!("{} {}", code.scheme, code.value), &means);
+        }
+    }
+    said
+}
+
+fn families(words: &Vocabulary, said: &Said) -> BTreeSet<&'static str> {
+    let within = |name: &str| said.concepts.iter().any(|c| c == name || words.lies_within(c, name));
+    FAMILIES.into_iter().filter(|name| within(name)).collect()
+}
+
+/// Words that name several projections ("正侧位") do not say which one this image is, unless the series holds exactly as many images
+/// and nothing else tells them apart: then it holds one of each.
+fn distinguishing(words: &Vocabulary, text: Said, uncoded: bool, images: usize) -> Said {
+    let named = families(words, &text).len();
+    let one_of_each = uncoded && named == images && text.evidence.iter().all(|e| e.from == "Series Description");
+    if named > 1 && !one_of_each { Said::default() } else { text }
+}
+
+/// The coded view leads; words add what codes cannot say (open mouth, flexion). True when the two contradict each other.
+fn combine(words: &Vocabulary, coded: Said, text: Said, several: bool) -> (Said, bool) {
+    if coded.is_empty() {
+        return (text, false);
+    }
+    let (by_code, by_text) = (families(words, &coded), families(words, &text));
+    let clash = !several && by_code.len() == 1 && by_text.len() == 1 && by_code != by_text;
+    let mut views = coded;
+    let adds = |c: &&String| !words.is_listed(c) || views.concepts.iter().any(|own| words.lies_within(c, own));
+    let added: Vec<String> = text.concepts.iter().filter(adds).cloned().collect();
+    views.concepts.extend(added);
+    views.evidence.extend(text.evidence);
+    (views, clash)
+}
+
+/// The projection that rows along a body axis make (PS3.3 C.7.6.1.1.1): from left to right is frontal, from front to back lateral.
+fn orientation(values: &[String]) -> Option<&'static str> {
+    let [row, column] = values else { return None };
+    match (row.trim(), column.trim()) {
+        ("L" | "R", "F") => Some("frontal"),
+        ("A" | "P", "F") => Some("lateral"),
+        _ => None,
+    }
+}
