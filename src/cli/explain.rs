@@ -3,6 +3,7 @@
 use super::Common;
 use anyhow::Context;
 use hutong::dicom::Uid;
+use hutong::exam::classify::{Evidence, assumption};
 use hutong::exam::verdict::{Outcome, Verdict};
 use hutong::index::{Index, SledIndex};
 use std::io::{Read, Write};
@@ -70,6 +71,12 @@ pub fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
+fn print_evidence(because: &[Evidence]) {
+    for e in because {
+        println!("  依据 evidence: {} {} “{}” → {}（{}）", e.from_zh(), e.from, e.text, e.zh, e.means);
+    }
+}
+
 fn print(verdict: &Verdict) {
     println!("检查 Study      {}", verdict.study);
     let region = verdict.region.as_ref().map_or("—".into(), |(code, edition)| format!("{code} {edition}"));
@@ -78,25 +85,26 @@ fn print(verdict: &Verdict) {
     println!("结论 Verdict    {}", outcome(verdict.outcome));
     for item in &verdict.items {
         println!("\n项目 Item {} {} — {}", item.number, item.name, outcome(item.outcome));
-        println!("  序列 series: {}", item.series.len());
-        for e in &item.because {
-            println!("  依据 evidence: {} “{}” → {}", e.from, e.text, e.means);
+        let (zh, en) = item.confidence.words();
+        println!("  依据程度 founded: {zh} {en}");
+        for series in &item.series {
+            println!("  承载序列 series: {series}");
         }
-        for assumed in &item.assumed {
-            println!("  推定 assumed: {assumed}");
+        print_evidence(&item.because);
+        for code in &item.assumed {
+            let (zh, en) = assumption(code);
+            println!("  推定 assumed: {code} {zh}\n       {en}");
         }
         for ground in &item.grounds {
             println!("  {} {}\n       {}", ground.code, ground.zh, ground.en);
         }
     }
     for refusal in &verdict.refused {
-        println!("\n未列入 Refused: {} {}", refusal.reason.zh(), refusal.reason.en());
+        println!("\n未列入 Refused: {} {}\n     {}", refusal.reason.code(), refusal.reason.zh(), refusal.reason.en());
         if !refusal.nearest.is_empty() {
             println!("  最接近的项目 nearest items: {:?}", refusal.nearest);
         }
-        for e in &refusal.because {
-            println!("  依据 evidence: {} “{}” → {}", e.from, e.text, e.means);
-        }
+        print_evidence(&refusal.because);
     }
     for ground in &verdict.grounds {
         println!("\n{} {}\n     {}", ground.code, ground.zh, ground.en);

@@ -1,6 +1,6 @@
 //! The verdict: may this study's images carry the mark? Gates in order; in doubt a person decides (宁缺毋错).
 
-use super::classify::{Classification, Evidence, Reason, Recognised, Refusal};
+use super::classify::{Classification, Confidence, Evidence, Reason, Recognised, Refusal};
 use super::finding::{Finding, Level};
 use crate::dicom::Uid;
 use crate::procedure::{Region, Side};
@@ -51,6 +51,8 @@ pub struct ItemVerdict {
     pub because: Vec<Evidence>,
     /// What had to be assumed.
     pub assumed: Vec<String>,
+    /// How well the classification is founded.
+    pub confidence: Confidence,
 }
 
 /// The verdict on a study.
@@ -201,8 +203,7 @@ pub fn judge(input: Input<'_>) -> Verdict {
 }
 
 fn of_reason(reason: Reason) -> Ground {
-    let code = serde_json::to_value(reason).ok().and_then(|v| v.as_str().map(str::to_string)).unwrap_or_default();
-    Ground { code, zh: reason.zh().into(), en: reason.en().into() }
+    Ground { code: reason.code(), zh: reason.zh().into(), en: reason.en().into() }
 }
 
 fn judge_item(one: &Recognised, region: &Region, input: &Input<'_>) -> ItemVerdict {
@@ -238,6 +239,7 @@ fn judge_item(one: &Recognised, region: &Region, input: &Input<'_>) -> ItemVerdi
         grounds,
         because: one.because.clone(),
         assumed: one.assumed.clone(),
+        confidence: one.confidence,
     }
 }
 

@@ -14,6 +14,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("vocabulary/role.toml", include_str!("../../procedures/vocabulary/role.toml")),
     ("vocabulary/special.toml", include_str!("../../procedures/vocabulary/special.toml")),
     ("vocabulary/population.toml", include_str!("../../procedures/vocabulary/population.toml")),
+    ("vocabulary/names.toml", include_str!("../../procedures/vocabulary/names.toml")),
     ("vocabulary/separator.toml", include_str!("../../procedures/vocabulary/separator.toml")),
     ("vocabulary/silent.toml", include_str!("../../procedures/vocabulary/silent.toml")),
     ("vocabulary/spelling.toml", include_str!("../../procedures/vocabulary/spelling.toml")),

@@ -1,7 +1,7 @@
 //! From the texts of `procedures/` to checked values; an error names file, line and key.
 
 use super::catalogue::{Item, Procedures, Protocol, Quality, Region};
-use super::vocabulary::{Axis, VocabularyBuilder, file::SpellingFile};
+use super::vocabulary::{Axis, VocabularyBuilder, file::NamesFile, file::SpellingFile};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +53,11 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Procedures
                     words.spelling(file);
                 }
             }
+            Some(("vocabulary", "names.toml")) => {
+                if let Some(file) = keep(&mut errors, parse::<NamesFile>(path, text)) {
+                    words.names(file);
+                }
+            }
             Some(("vocabulary", name)) => match Axis::of_file(name) {
                 Some(axis) => {
                     let wrong = keep(&mut errors, parse(path, text)).and_then(|file| words.add(axis, file).err());
@@ -72,6 +77,9 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Procedures
         }
     }
     let vocabulary = words.build();
+    for concept in vocabulary.nameless() {
+        errors.push(error("vocabulary/names.toml", "", &format!("`{concept}` has no Chinese name")));
+    }
     for (folder, region) in &mut regions {
         let path = format!("{folder}/items.toml");
         let text = files.get(path.as_str()).copied().unwrap_or("");
@@ -89,6 +97,7 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Procedures
             message: format!("item {number}: {message}"),
         }));
     }
+    errors.extend(overlapping(&regions));
     let Some(quality) = quality else {
         errors.push(error("quality.toml", "", "the file is missing or damaged"));
         return Err(errors);
@@ -156,6 +165,22 @@ fn check_items(region: &Region, vocabulary: &super::Vocabulary, protocols: &[Pro
         }
     }
     wrong
+}
+
+/// Two enabled editions in force on the same day: a study of that day would have two lists to be judged by.
+fn overlapping(regions: &[(String, Region)]) -> Vec<LoadError> {
+    let enabled: Vec<_> = regions.iter().filter(|(_, r)| r.enabled).collect();
+    let end = |r: &Region| r.valid_to.clone().unwrap_or_else(|| "9999-12-31".into());
+    let mut errors = Vec::new();
+    for (i, (folder, one)) in enabled.iter().enumerate() {
+        for (other, two) in enabled.iter().skip(i + 1) {
+            if one.valid_from <= end(two) && two.valid_from <= end(one) {
+                let message = format!("`valid_from`, `valid_to`: this edition and that of {other} are in force on the same day");
+                errors.push(LoadError { file: format!("{folder}/region.toml"), line: None, message });
+            }
+        }
+    }
+    errors
 }
 
 fn known_view(vocabulary: &super::Vocabulary, view: &str) -> bool {

@@ -4,6 +4,7 @@ use crate::support::shared;
 use hutong::exam::labelled;
 use hutong::exam::score::{Score, score};
 use hutong::procedure::{embedded::FILES, load};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 fn score_of(path: &Path) -> Score {
@@ -23,4 +24,34 @@ fn the_development_set_is_classified_without_a_false_mark() {
     let score = score_of(&shared.join("domain/goldset_dev.csv"));
     assert_eq!((score.rows, score.false_marks), (257, 0));
     assert!(score.exact * 100 >= score.rows * 97, "{} of {}", score.exact, score.rows);
+}
+
+/// Our own sets, written by authors who had not seen the vocabulary; rows that are still missed are held at what they are.
+#[test]
+fn our_own_sets_of_other_wording_are_classified_without_a_false_mark() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/labelled");
+    let (mut rows, mut exact) = (0, 0);
+    let mut positive = BTreeMap::<u32, usize>::new();
+    let mut near = BTreeMap::<u32, usize>::new();
+    for file in std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()) {
+        if file.extension().is_none_or(|e| e != "csv") {
+            continue;
+        }
+        let score = score_of(&file);
+        assert_eq!(score.false_marks, 0, "{}", file.display());
+        (rows, exact) = (rows + score.rows, exact + score.exact);
+        for case in labelled::read(&std::fs::read(&file).unwrap()).unwrap() {
+            case.expected.iter().for_each(|n| *positive.entry(*n).or_default() += 1);
+            // Named by the author as what the case nearly is.
+            let tagged = case.tags.iter().filter_map(|t| t.strip_prefix("near:")).flat_map(|t| t.split(['|', ',']));
+            let nearly: BTreeSet<u32> = case.candidates.iter().copied().chain(tagged.filter_map(|n| n.parse().ok())).collect();
+            nearly.difference(&case.expected).for_each(|n| *near.entry(*n).or_default() += 1);
+        }
+    }
+    println!("{exact} of {rows} exact");
+    assert!(exact * 100 >= rows * 98, "{exact} of {rows}");
+    for number in 1..=67 {
+        let count = |of: &BTreeMap<u32, usize>| of.get(&number).copied().unwrap_or(0);
+        assert!(count(&positive) >= 2 && count(&near) >= 2, "item {number}: {} and {}", count(&positive), count(&near));
+    }
 }

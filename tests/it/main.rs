@@ -3,6 +3,7 @@
 
 mod architecture;
 mod association;
+mod classify;
 mod crash;
 mod exchange;
 mod goldset;

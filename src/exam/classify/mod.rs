@@ -16,8 +16,8 @@ mod view;
 
 use super::facts::{SeriesFacts, StudyFacts};
 use crate::dicom::Uid;
-use crate::procedure::{Item, Procedures, Region, Side};
-pub use reason::Reason;
+use crate::procedure::{Item, Procedures, Region, Side, Vocabulary};
+pub use reason::{Reason, assumption};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use study::Study;
@@ -29,8 +29,38 @@ pub struct Evidence {
     pub from: String,
     /// The words or value.
     pub text: String,
-    /// What they mean.
+    /// What they mean: concepts of the vocabulary, joined by `+`.
     pub means: String,
+    /// The same in Chinese.
+    #[serde(default)]
+    pub zh: String,
+}
+
+impl Evidence {
+    fn new(from: &str, text: &str, means: &str) -> Evidence {
+        Evidence { from: from.into(), text: text.trim().into(), means: means.into(), zh: String::new() }
+    }
+
+    /// The attribute's name in Chinese.
+    pub fn from_zh(&self) -> &str {
+        const NAMES: &[(&str, &str)] = &[
+            ("Study Description", "检查描述"),
+            ("Requested Procedure Description", "申请项目"),
+            ("Procedure Code Sequence", "项目代码"),
+            ("Series Description", "序列描述"),
+            ("Protocol Name", "扫描协议"),
+            ("Body Part Examined", "检查部位"),
+            ("Anatomic Region Sequence", "解剖部位代码"),
+            ("View Position", "投照体位"),
+            ("View Code Sequence", "体位代码"),
+            ("Patient Orientation", "患者方向"),
+            ("Image Laterality", "图像侧别"),
+            ("Laterality", "侧别"),
+            ("Contrast/Bolus Agent", "对比剂"),
+            ("Contrast/Bolus Route", "给药途径"),
+        ];
+        NAMES.iter().find(|(en, _)| *en == self.from).map_or(self.from.as_str(), |(_, zh)| zh)
+    }
 }
 
 /// How well an item is founded.
@@ -84,6 +114,17 @@ pub struct Classification {
     pub refused: Vec<Refusal>,
 }
 
+impl Confidence {
+    /// The word, Chinese and English.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Confidence::Corroborated => ("互相印证", "corroborated"),
+            Confidence::Stated => ("明确", "stated"),
+            Confidence::Inferred => ("推定", "inferred"),
+        }
+    }
+}
+
 impl Classification {
     fn refuse(&mut self, reason: Reason, nearest: Vec<u32>, mut because: Vec<Evidence>) {
         if !self.refused.iter().any(|r| r.reason == reason && r.nearest == nearest) {
@@ -110,6 +151,15 @@ impl Classification {
         let covered: BTreeSet<u32> =
             self.recognised.iter().filter_map(|r| region.item(r.item)).flat_map(|item| item.covers.clone()).collect();
         self.recognised.retain(|r| !covered.contains(&r.item));
+    }
+
+    /// Adds the Chinese names to the evidence.
+    fn name(&mut self, words: &Vocabulary) {
+        let recognised = self.recognised.iter_mut().flat_map(|r| &mut r.because);
+        for evidence in recognised.chain(self.refused.iter_mut().flat_map(|r| &mut r.because)) {
+            let names: Vec<&str> = evidence.means.split('+').map(|concept| words.name(concept)).collect();
+            evidence.zh = names.join("、");
+        }
     }
 
     /// The reason that says most about a study that is no item at all.
@@ -174,6 +224,7 @@ pub fn classify(region: &Region, procedures: &Procedures, facts: &StudyFacts) ->
         }
     }
     result.most_inclusive(region);
+    result.name(&procedures.vocabulary);
     if listed.is_empty() {
         result.refuse(Reason::ModalityNotAccepted, vec![], vec![]);
     } else if result.recognised.is_empty() && result.refused.is_empty() {

@@ -85,3 +85,12 @@ impl Reason {
         }
     }
 }
+
+/// What had to be assumed, in a sentence: Chinese and English. The code itself where it is not known.
+pub fn assumption(code: &str) -> (&str, &str) {
+    match code {
+        "ERECT_ASSUMED" => ("未注明立位，按站立位推定", "standing is assumed, for no posture is stated"),
+        "INFERRED_VIEW" => ("未注明后前位或由患者方向推定投照体位", "the view is inferred: no PA is stated, or only the orientation tells it"),
+        other => (other, other),
+    }
+}

@@ -45,7 +45,7 @@ impl Said {
     /// Adds concepts.
     pub fn add(&mut self, from: &str, text: &str, means: &[String]) {
         if !means.is_empty() {
-            self.evidence.push(Evidence { from: from.into(), text: text.trim().into(), means: means.join("+") });
+            self.evidence.push(Evidence::new(from, text.trim(), &means.join("+")));
             self.concepts.extend(means.iter().cloned());
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn of(
     let header = [("Image Laterality", image_laterality), ("Laterality", series.facts.laterality.as_str())];
     for (from, value) in header {
         if let Some(side) = header_side(value) {
-            evidence.push(Evidence { from: from.into(), text: value.into(), means: format!("{side:?}").to_lowercase() });
+            evidence.push(Evidence::new(from, value, &format!("{side:?}").to_lowercase()));
             sides.push(side);
         }
     }
@@ -98,6 +98,10 @@ pub(super) fn items(study: &Study<'_>, series: &[&Series<'_>], wanted: &[&Item],
             Some(_) if found.is_empty() => answers.push(Err((Reason::LateralityUnknown, vec![]))),
             Some(_) => {}
         }
+    }
+    // The items are of the other side.
+    if answers.is_empty() {
+        answers.push(Err((Reason::Laterality, vec![])));
     }
     answers
 }

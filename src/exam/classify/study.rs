@@ -147,7 +147,7 @@ impl<'a> Study<'a> {
     pub fn unknown(&self, anatomical: bool) -> Vec<Evidence> {
         let all = self.texts.iter().flat_map(|(from, text)| text.unknown.iter().map(move |u| (from, u)));
         all.filter(|(_, u)| u.anatomical || !anatomical)
-            .map(|(from, u)| Evidence { from: (*from).into(), text: u.text.clone(), means: "unknown".into() })
+            .map(|(from, u)| Evidence::new(from, &u.text, "unknown"))
             .collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The shape of the files under `procedures/vocabulary`.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// A file of words.
 #[derive(Debug, Deserialize)]
@@ -69,4 +70,11 @@ pub struct SpellingFile {
     pub(super) glue: Vec<String>,
     pub(super) side_letters: String,
     pub(super) anatomical: String,
+}
+
+/// `names.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamesFile {
+    pub(super) names: BTreeMap<String, String>,
 }

@@ -100,6 +100,7 @@ pub struct Vocabulary {
     spelling: Spelling,
     /// Characters that name a part of the body, a vessel, an organ.
     anatomical: BTreeSet<char>,
+    names: BTreeMap<String, String>,
 }
 
 /// What Contrast/Bolus Agent says.
@@ -177,6 +178,18 @@ impl Vocabulary {
             Some((means, _)) => means.clone(),
             None => self.read(value, modality).on(axis).flat_map(|hit| hit.means.clone()).collect(),
         }
+    }
+
+    /// The Chinese name of a concept; the concept itself where it has none.
+    pub fn name<'a>(&'a self, concept: &'a str) -> &'a str {
+        self.names.get(concept).map_or(concept, String::as_str)
+    }
+
+    /// Concepts that terms mean and that have no Chinese name.
+    pub fn nameless(&self) -> Vec<&str> {
+        let silent = ["nothing", "negates", "beside-plain", "next", "included", "question", "indication"];
+        let all: BTreeSet<&str> = self.known.iter().map(|(_, c)| c.as_str()).collect();
+        all.into_iter().filter(|c| !silent.contains(c) && !self.names.contains_key(*c)).collect()
     }
 
     /// What a code means (PS3.16 context groups, LOINC, RadLex): the concepts, axis by axis.
@@ -285,6 +298,11 @@ impl VocabularyBuilder {
             self.rows.push((axis, row));
         }
         Ok(())
+    }
+
+    /// Adds the file of names.
+    pub fn names(&mut self, file: file::NamesFile) {
+        self.words.names = file.names;
     }
 
     /// Adds the file of spellings.

@@ -1,0 +1,328 @@
+//! Classification: every item by its rule, whatever the order and spelling of the words; regions and editions as data.
+
+use hutong::dicom::Uid;
+use hutong::exam::classify::{Classification, classify};
+use hutong::exam::facts::{ImageFacts, SeriesFacts, StudyFacts, StudyText};
+use hutong::exam::geometry::{Plane, Stack};
+use hutong::exam::labelled;
+use hutong::exam::score::{items_of, score};
+use hutong::procedure::{Contrast, Item, Posture, Procedures, Side, embedded::FILES, load};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+pub fn procedures() -> &'static Procedures {
+    static LOADED: OnceLock<Procedures> = OnceLock::new();
+    LOADED.get_or_init(|| load(FILES).map_err(|e| format!("{e:?}")).unwrap())
+}
+
+fn series(modality: &str, n: usize, description: &str) -> SeriesFacts {
+    let uid = |k: usize| Uid::derived(&[modality, description, &n.to_string(), &k.to_string()]);
+    SeriesFacts {
+        uid: uid(usize::MAX),
+        modality: modality.into(),
+        sop_classes: vec![],
+        description: description.into(),
+        protocol: String::new(),
+        body_part: String::new(),
+        laterality: String::new(),
+        images: (0..n)
+            .map(|k| ImageFacts {
+                uid: uid(k),
+                view_position: String::new(),
+                view_codes: vec![],
+                laterality: String::new(),
+                orientation: vec![],
+                region_codes: vec![],
+            })
+            .collect(),
+        count: n,
+        image_type: vec!["ORIGINAL".into(), "PRIMARY".into()],
+        agents: vec![],
+        routes: vec![],
+        region_codes: vec![],
+        patient_position: "HFS".into(),
+        acquisition_contrast: vec![],
+        stacks: vec![],
+        numbers: vec![],
+        expected: None,
+        times_ms: (None, None, None),
+    }
+}
+
+fn stacked(mut series: SeriesFacts, plane: Plane, step_mm: f64) -> SeriesFacts {
+    let n = series.images.len();
+    series.stacks = vec![Stack {
+        slices: series.images.iter().map(|i| i.uid.clone()).collect(),
+        along: (0..n).map(|k| k as f64 * step_mm).collect(),
+        plane,
+        step_mm,
+        thickness_mm: Some(step_mm),
+        coverage_mm: n as f64 * step_mm,
+    }];
+    series
+}
+
+/// The words that name an item, in no order, and series that make it complete.
+fn study_of(item: &Item, procedures: &Procedures) -> (Vec<String>, Vec<SeriesFacts>) {
+    let region = item.region.first().unwrap();
+    let mut words = vec![procedures.vocabulary.name(region).to_string()];
+    words.extend(match item.side {
+        Some(Side::Left) => Some("左侧".to_string()),
+        Some(Side::Right | Side::Any) => Some("右侧".to_string()),
+        Some(Side::Both) => Some("双侧".to_string()),
+        None => None,
+    });
+    let modality = item.modality.first().unwrap().as_str();
+    let list = match modality {
+        "DX" => {
+            words.extend(match item.position {
+                Some(Posture::Erect) => Some("立位".to_string()),
+                Some(Posture::Recumbent) => Some("卧位".to_string()),
+                _ => None,
+            });
+            let view = |alternatives: &Vec<String>| {
+                let wanted = alternatives.first().unwrap().trim_start_matches('=');
+                let mut s = series("DX", 1, procedures.vocabulary.name(wanted));
+                s.body_part = "CHEST".into();
+                s
+            };
+            item.views.iter().map(view).collect()
+        }
+        "CT" => {
+            let n = (item.coverage_mm.unwrap() / 2.0).ceil() as usize + 1;
+            let plain = stacked(series("CT", n, "C-"), Plane::Axial, 2.0);
+            let mut enhanced = stacked(series("CT", n, "C+"), Plane::Axial, 2.0);
+            enhanced.agents = vec!["碘海醇".into()];
+            match item.contrast {
+                Some(Contrast::PlainAndEnhanced) => {
+                    words.push("平扫+增强".into());
+                    vec![plain, enhanced]
+                }
+                _ => {
+                    words.push("平扫".into());
+                    vec![plain]
+                }
+            }
+        }
+        _ => {
+            let wanted = [
+                ("T1 sag", Plane::Sagittal),
+                ("T2 sag", Plane::Sagittal),
+                ("T1 cor", Plane::Coronal),
+                ("T2 cor", Plane::Coronal),
+                ("T2 tra", Plane::Axial),
+                ("PD FS tra", Plane::Axial),
+            ];
+            let mut list: Vec<SeriesFacts> =
+                wanted.into_iter().map(|(text, plane)| stacked(series("MR", 20, text), plane, 4.0)).collect();
+            words.push(if item.contrast == Some(Contrast::PlainAndEnhanced) { "平扫+增强" } else { "平扫" }.into());
+            if item.contrast == Some(Contrast::PlainAndEnhanced) {
+                list.push(stacked(series("MR", 20, "T1 tra +C"), Plane::Axial, 4.0));
+            }
+            list
+        }
+    };
+    (words, list)
+}
+
+fn judge(item: &Item, text: String, series: Vec<SeriesFacts>) -> Classification {
+    let region = procedures().region_for("20260310").unwrap();
+    let age_months = item.age_months.and_then(|a| a.max).map_or(Some(480), |_| Some(12));
+    let study = StudyFacts {
+        texts: vec![StudyText { from: "Study Description", text }],
+        codes: vec![],
+        age_months,
+        agents: vec![],
+        series,
+    };
+    classify(region, procedures(), &study)
+}
+
+/// One way to write a word: other case, full width, blanks around it.
+fn spelt(word: &str, way: u8) -> String {
+    let wide = |c: char| if ('!'..='~').contains(&c) { char::from_u32(u32::from(c) + 0xFEE0).unwrap() } else { c };
+    match way % 5 {
+        0 => word.to_uppercase(),
+        1 => word.to_lowercase(),
+        2 => word.chars().map(wide).collect(),
+        3 => format!("  {word}\u{3000}"),
+        _ => word.to_string(),
+    }
+}
+
+/// Words that say nothing about the examination.
+const PADDING: &[&str] = &["CT", "检查", "急诊", "routine", "Adult", "001", "(门诊)", "exam", "科", "#12"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn order_case_width_and_padding_of_the_words_do_not_change_the_answer(
+        number in 1u32..=67,
+        order in Just((0..12usize).collect::<Vec<_>>()).prop_shuffle(),
+        ways in proptest::collection::vec(0u8..5, 12),
+        padding in proptest::collection::vec(0usize..10, 0..4),
+    ) {
+        let region = procedures().region_for("20260310").unwrap();
+        let item = region.item(number).unwrap();
+        let (mut words, series) = study_of(item, procedures());
+        let modality = item.modality.first().map(String::as_str);
+        words.extend(padding.iter().map(|i| PADDING[*i].to_string()).filter(|p| p != "CT" || modality == Some("CT")));
+        let shuffled: Vec<String> =
+            order.iter().filter_map(|i| words.get(*i).map(|w| spelt(w, ways[*i]))).collect();
+        let text = shuffled.join(" ");
+        let found = judge(item, text.clone(), series);
+        prop_assert_eq!(items_of(&found), BTreeSet::from([number]), "{}: {:?}", text, found.refused);
+    }
+}
+
+#[test]
+fn an_item_without_one_of_its_series_or_views_is_not_that_item() {
+    let region = procedures().region_for("20260310").unwrap();
+    for item in &region.items {
+        let (words, list) = study_of(item, procedures());
+        let text = words.join(" ");
+        let whole = judge(item, text.clone(), list.clone());
+        assert_eq!(items_of(&whole), BTreeSet::from([item.number]), "{text}: {:?}", whole.refused);
+        // Radiographs and CT need each of the series made here; what is left over must not carry the item.
+        if item.modality.iter().any(|m| m != "MR") {
+            for gone in 0..list.len() {
+                let rest: Vec<SeriesFacts> =
+                    list.iter().enumerate().filter(|(i, _)| *i != gone).map(|(_, s)| s.clone()).collect();
+                let found = judge(item, text.clone(), rest);
+                assert!(!items_of(&found).contains(&item.number), "{text} without series {gone}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_series_that_carry_an_item_are_named() {
+    let item = procedures().region_for("20260310").unwrap().item(36).unwrap();
+    let (words, mut list) = study_of(item, procedures());
+    let carrying = list[0].uid.clone();
+    let mut scout = stacked(series("CT", 2, "Scout"), Plane::Coronal, 1.0);
+    scout.image_type = vec!["ORIGINAL".into(), "PRIMARY".into(), "LOCALIZER".into()];
+    list.push(scout);
+    list.push(stacked(series("CT", 12, "VR"), Plane::Axial, 1.0));
+    let found = judge(item, words.join(" "), list);
+    assert_eq!(found.recognised[0].series, BTreeSet::from([carrying]));
+}
+
+/// The built-in files, with some put in their place or added.
+fn with(changes: &[(&str, String)]) -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = FILES.iter().map(|(p, t)| (p.to_string(), t.to_string())).collect();
+    for (path, text) in changes {
+        files.retain(|(p, _)| p != path);
+        files.push((path.to_string(), text.clone()));
+    }
+    files
+}
+
+fn built_in(path: &str) -> String {
+    FILES.iter().find(|(p, _)| *p == path).unwrap().1.to_string()
+}
+
+const MADE_UP_REGION: &str = r#"
+code = "testland"
+edition = "2040-1"
+name = "试验区"
+source = "made up"
+enabled = true
+valid_from = "2040-01-01"
+validity_months = 6
+[mark]
+range = "试验"
+sign = "TR"
+separator = "-"
+style = "burn-text"
+corner = "top-left"
+"#;
+
+const MADE_UP_ITEMS: &str = r#"
+[[item]]
+number = 1
+category = "DR"
+part = "胸部"
+name = "肋骨双斜位"
+definition = "肋骨双斜位"
+modality = ["DX"]
+region = ["rib"]
+side = "any"
+views = [["left-oblique"], ["right-oblique"]]
+
+[[item]]
+number = 2
+category = "CT"
+part = "头部"
+name = "眼眶平扫"
+definition = "眼眶平扫"
+modality = ["CT"]
+region = ["orbit-or-temporal-bone"]
+contrast = "plain"
+coverage_mm = 50
+
+[[item]]
+number = 3
+category = "MR"
+part = "上肢"
+name = "左肩关节磁共振平扫"
+definition = "左肩关节磁共振平扫"
+modality = ["MR"]
+region = ["shoulder"]
+side = "left"
+contrast = "plain"
+protocol = "arthritis"
+"#;
+
+const MADE_UP_CASES: &str = r#"case_id,Modality,StudyDescription,PatientAge,series_json,expected_items,reason_code
+T1,DX,右侧肋骨双斜位,045Y,"[{""d"":""左斜"",""n"":1},{""d"":""右斜"",""n"":1}]",1,OK
+T2,DX,右侧肋骨斜位,045Y,"[{""d"":""右斜"",""n"":1}]",none,VIEW_MISSING
+T3,CT,眼眶CT平扫,045Y,"[{""d"":""2mm"",""n"":40,""th"":2,""z"":78,""sp"":2}]",2,OK
+T4,CT,头颅CT平扫,045Y,"[{""d"":""5mm"",""n"":30,""th"":5,""z"":145,""sp"":5}]",none,NOT_ON_LIST
+T5,MR,Left shoulder MRI plain,045Y,"[{""d"":""T1 cor"",""n"":20,""pl"":""COR""},{""d"":""STIR sag"",""n"":20,""pl"":""SAG""}]",3,OK
+T6,MR,Right shoulder MRI plain,045Y,"[{""d"":""T1 cor"",""n"":20,""pl"":""COR""},{""d"":""STIR sag"",""n"":20,""pl"":""SAG""}]",none,LATERALITY
+"#;
+
+#[test]
+fn another_region_and_another_edition_are_data_and_cases_only() {
+    let next = built_in("yubei-2023/region.toml").replace("2023-10-20", "2030-01-01").replace("2023-1", "2030-1");
+    let ended = built_in("yubei-2023/region.toml").replace("valid_from", "valid_to = \"2029-12-31\"\nvalid_from");
+    let more = built_in("yubei-2023/items.toml")
+        + "\n[[item]]\nnumber = 68\ncategory = \"CT\"\npart = \"头部\"\nname = \"眼眶平扫\"\ndefinition = \"眼眶平扫\"\nmodality = [\"CT\"]\n\
+           region = [\"orbit-or-temporal-bone\"]\ncontrast = \"plain\"\ncoverage_mm = 50\n";
+    let protocol = "\n[[protocol]]\nid = \"arthritis\"\nneeds = [[\"t1 coronal\"], [\"t2 sagittal\"]]\n";
+    let files = with(&[
+        ("yubei-2023/region.toml", ended),
+        ("yubei-2030/region.toml", next.replace("enabled = true", "enabled = true\nvalid_to = \"2039-12-31\"")),
+        ("yubei-2030/items.toml", more),
+        ("testland-2040/region.toml", MADE_UP_REGION.into()),
+        ("testland-2040/items.toml", MADE_UP_ITEMS.into()),
+        ("protocols.toml", built_in("protocols.toml") + protocol),
+    ]);
+    let procedures = load(&files).map_err(|e| format!("{e:?}")).unwrap();
+    let cases = labelled::read(MADE_UP_CASES.as_bytes()).unwrap();
+    let edition = |date: &str| procedures.region_for(date).map(|r| format!("{} {}", r.code, r.edition));
+    assert_eq!(edition("20291231").as_deref(), Some("yubei 2023-1"));
+    assert_eq!(edition("20300101").as_deref(), Some("yubei 2030-1"));
+    assert_eq!(edition("20400101").as_deref(), Some("testland 2040-1"));
+    let made_up = score(&cases, procedures.region_for("20400101").unwrap(), &procedures);
+    assert_eq!((made_up.exact, made_up.rows), (6, 6), "{:?}", made_up.misses);
+    assert_eq!(made_up.reasons_exact, 3);
+    // The same orbit is none by the first edition, item 68 by the second, item 2 by the other region.
+    let orbit = |date: &str| items_of(&classify(procedures.region_for(date).unwrap(), &procedures, &cases[2].study));
+    assert_eq!(orbit("20260310"), BTreeSet::new());
+    assert_eq!(orbit("20310310"), BTreeSet::from([68]));
+    assert_eq!(orbit("20410310"), BTreeSet::from([2]));
+}
+
+#[test]
+fn two_editions_of_the_same_day_are_refused() {
+    let files = with(&[
+        ("testland-2025/region.toml", MADE_UP_REGION.replace("2040-01-01", "2025-01-01")),
+        ("testland-2025/items.toml", MADE_UP_ITEMS.replace("arthritis", "joint")),
+    ]);
+    let errors = load(&files).unwrap_err();
+    assert!(errors.iter().any(|e| e.message.contains("in force on the same day")), "{errors:?}");
+}
