@@ -76,7 +76,8 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Procedures
             _ => errors.push(error(path, text, "this file is not expected here")),
         }
     }
-    let vocabulary = words.build();
+    let (vocabulary, twice) = words.build();
+    errors.extend(twice.iter().map(|what| error("vocabulary", "", what)));
     for concept in vocabulary.nameless() {
         errors.push(error("vocabulary/names.toml", "", &format!("`{concept}` has no Chinese name")));
     }

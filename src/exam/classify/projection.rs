@@ -228,7 +228,8 @@ fn why_missing(study: &Study<'_>, item: &Item, alternatives: &[String], sided: &
 fn shows(study: &Study<'_>, item: &Item, shown: &Shown<'_>, wanted: &str) -> bool {
     let view = shown.view;
     // Where left and right look alike in the image, its orientation is too little to tell the projection by.
-    if view.inferred && item.side.is_some() {
+    // Neither is it enough where only a word may stand for a missing PA.
+    if view.inferred && (item.side.is_some() || wanted.starts_with('=')) {
         return false;
     }
     if let Some(exactly) = wanted.strip_prefix('=') {

@@ -35,6 +35,7 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
     let place = place::of(study, series, &image.region_codes);
     let coded = coded(study, image);
     let text = distinguishing(words, series.says(Axis::View), coded.is_empty(), series.facts.images.len());
+    let confirmed = families(words, &coded) == families(words, &text);
     let (mut views, mut clash) = combine(words, coded, text, series.facts.images.len() > 1);
     let concept = place.regions.concepts.first().map_or("", String::as_str);
     let about = || study.about(Axis::View, concept);
@@ -51,7 +52,7 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
         if said.is_empty() && views.is_empty() {
             views.add("Patient Orientation", &image.orientation.join("\\"), &[seen.to_string()]);
             inferred = true;
-        } else if said.len() == 1 && !said.contains(seen) && !said.contains("oblique") {
+        } else if said.len() == 1 && !said.contains(seen) && !said.contains("oblique") && !confirmed {
             clash = true;
         }
     }
@@ -120,6 +121,11 @@ fn combine(words: &Vocabulary, coded: Said, text: Said, several: bool) -> (Said,
         return (text, false);
     }
     let (by_code, by_text) = (families(words, &coded), families(words, &text));
+    // AP and PA are also the directions of an oblique view, which has no code of its own in View Position.
+    if by_code.iter().eq(["frontal"].iter()) && by_text.iter().eq(["oblique"].iter()) {
+        let evidence = coded.evidence.into_iter().chain(text.evidence).collect();
+        return (Said { concepts: text.concepts, evidence }, false);
+    }
     let clash = !several && by_code.len() == 1 && by_text.len() == 1 && by_code != by_text;
     let mut views = coded;
     let adds = |c: &&String| !words.is_listed(c) || views.concepts.iter().any(|own| words.lies_within(c, own));

@@ -192,7 +192,8 @@ impl Spelling {
             [letter] if first && self.side_letters.contains(letter) => {
                 (4..).contains(&rest.len()) && self.parts.iter().any(|p| p.len() >= 3 && rest.starts_with(p))
             }
-            _ if number => !first,
+            // A number is a piece of its own only at the end (`AX3D2`), lest it be torn from its word (`SAGT2FS`).
+            _ if number => !first && rest.is_empty(),
             _ if self.glue.contains(piece) => true,
             _ => piece.len() >= 3 && self.words.contains(piece),
         }

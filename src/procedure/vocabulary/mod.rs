@@ -259,6 +259,7 @@ fn sound_of(term: &str) -> Option<Vec<&'static str>> {
 #[derive(Default)]
 pub struct VocabularyBuilder {
     words: Vocabulary,
+    twice: Vec<String>,
     rows: Vec<(Axis, TermRow)>,
 }
 
@@ -318,8 +319,9 @@ impl VocabularyBuilder {
         self.words.anatomical = file.anatomical.chars().filter(|c| !c.is_whitespace()).collect();
     }
 
-    /// The vocabulary: longest terms first, and of equal ones those of a modality first.
-    pub fn build(mut self) -> Vocabulary {
+    /// The vocabulary: longest terms first, and of equal ones those of a modality first. Beside it, terms that stand twice with
+    /// different meanings.
+    pub fn build(mut self) -> (Vocabulary, Vec<String>) {
         let rows = std::mem::take(&mut self.rows);
         for (axis, row) in &rows {
             self.add_row(*axis, row);
@@ -336,7 +338,7 @@ impl VocabularyBuilder {
             vessel: fold(agent.vessel),
             other_route: fold(agent.other_route),
         };
-        self.words
+        (self.words, self.twice)
     }
 
     /// Chinese terms as they are typed without an input method: 颅脑 as `lunao` and `lu nao`. Where two terms of an axis sound alike and
@@ -375,8 +377,13 @@ impl VocabularyBuilder {
                 if place == Place::Word {
                     self.words.spelling.learn(&letters, axis == Axis::Anatomy);
                 }
-                let (means, modality) = (row.means.clone(), row.modality.clone());
-                self.words.terms.entry(first).or_default().push(Term { axis, letters, place, means, modality });
+                let term = Term { axis, letters, place, means: row.means.clone(), modality: row.modality.clone() };
+                let terms = self.words.terms.entry(first).or_default();
+                let same = |t: &&Term| t.axis == axis && t.letters == term.letters && t.modality == term.modality;
+                if let Some(other) = terms.iter().find(same).filter(|t| t.place == place && t.means != term.means) {
+                    self.twice.push(format!("`{text}` means both {} and {}", other.means.join("+"), term.means.join("+")));
+                }
+                terms.push(term);
             }
         }
         for text in &row.value {
