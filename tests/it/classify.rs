@@ -326,3 +326,117 @@ fn two_editions_of_the_same_day_are_refused() {
     let errors = load(&files).unwrap_err();
     assert!(errors.iter().any(|e| e.message.contains("in force on the same day")), "{errors:?}");
 }
+
+fn code(scheme: &str, value: &str) -> hutong::exam::facts::Code {
+    hutong::exam::facts::Code { scheme: scheme.into(), value: value.into(), meaning: String::new() }
+}
+
+fn untold(series: Vec<SeriesFacts>) -> StudyFacts {
+    StudyFacts { texts: vec![], codes: vec![], age_months: Some(480), agents: vec![], series }
+}
+
+fn items(study: &StudyFacts) -> BTreeSet<u32> {
+    items_of(&classify(procedures().region_for("20260310").unwrap(), procedures(), study))
+}
+
+#[test]
+fn codes_alone_name_region_view_phase_and_side() {
+    let mut chest = series("DX", 1, "");
+    chest.region_codes = vec![code("SCT", "816094009")];
+    chest.images[0].view_codes = vec![code("SCT", "272479007")];
+    assert_eq!(items(&untold(vec![chest.clone()])), BTreeSet::from([1]));
+    // The older codes of the same (Annex L, SNOMED-RT), and a meaning where the value is unknown.
+    chest.region_codes = vec![code("SRT", "T-D3000")];
+    chest.images[0].view_codes = vec![code("SNM3", "R-10214")];
+    assert_eq!(items(&untold(vec![chest.clone()])), BTreeSet::from([1]));
+    chest.images[0].view_codes = vec![hutong::exam::facts::Code { meaning: "postero-anterior".into(), ..code("99X", "7") }];
+    assert_eq!(items(&untold(vec![chest])), BTreeSet::from([1]));
+    // LOINC and the RadLex playbook name whole examinations.
+    let spine = || stacked(series("CT", 110, "2mm"), Plane::Axial, 2.0);
+    for (scheme, value, item) in [("LN", "30620-9", 39), ("LOINC", "30592-0", 37), ("RADLEX", "RPID31", 39)] {
+        let study = StudyFacts { codes: vec![code(scheme, value)], ..untold(vec![spine()]) };
+        assert_eq!(items(&study), BTreeSet::from([item]), "{scheme} {value}");
+    }
+    let knee = ["PD FS sag", "PD FS cor", "T1 sag"].map(|t| series("MR", 20, t)).to_vec();
+    let study = StudyFacts { codes: vec![code("LN", "36510-6")], ..untold(knee) };
+    assert_eq!(items(&study), BTreeSet::from([61]));
+}
+
+#[test]
+fn an_agent_by_mouth_or_into_a_joint_is_no_enhancement() {
+    let study = |agent: &str, route: &str| {
+        let mut chest = stacked(series("CT", 160, "Chest 2mm"), Plane::Axial, 2.0);
+        chest.agents = vec![agent.into()];
+        chest.routes = vec![route.into()];
+        items(&untold(vec![chest]))
+    };
+    assert_eq!(study("碘海醇", "口服"), BTreeSet::from([36]));
+    assert_eq!(study("Iohexol", "Oral route"), BTreeSet::from([36]));
+    assert_eq!(study("NONE", ""), BTreeSet::from([36]));
+    assert_eq!(study("Iohexol", "Intravenous"), BTreeSet::new());
+    assert_eq!(study("Iohexol", ""), BTreeSet::new());
+}
+
+#[test]
+fn what_only_looks_like_an_image_of_the_examination_is_none() {
+    let chest = || {
+        let mut s = series("DX", 1, "胸部后前位");
+        s.images[0].view_position = "PA".into();
+        s
+    };
+    assert_eq!(items(&untold(vec![chest()])), BTreeSet::from([1]));
+    let mut captured = chest();
+    captured.sop_classes = vec!["1.2.840.10008.5.1.4.1.1.7".into()];
+    assert_eq!(items(&untold(vec![captured])), BTreeSet::new());
+    let mut legacy = chest();
+    legacy.modality = "DR".into();
+    legacy.sop_classes = vec!["1.2.840.10008.5.1.4.1.1.1.1".into()];
+    assert_eq!(items(&untold(vec![legacy.clone()])), BTreeSet::from([1]));
+    legacy.sop_classes = vec!["1.2.840.10008.5.1.4.1.1.12.2".into()];
+    assert_eq!(items(&untold(vec![legacy])), BTreeSet::new());
+    // Only the orientation says that it is frontal: PA or AP is anybody's guess.
+    let mut turned = series("DX", 1, "胸部");
+    turned.images[0].orientation = vec!["L".into(), "F".into()];
+    assert_eq!(items(&untold(vec![turned])), BTreeSet::new());
+}
+
+#[test]
+fn weightings_come_from_the_header_where_words_are_silent() {
+    let timed = |tr: f64, te: f64, ti: Option<f64>, plane| {
+        let mut s = stacked(series("MR", 15, ""), plane, 4.0);
+        s.body_part = "LSPINE".into();
+        s.times_ms = (Some(tr), Some(te), ti);
+        s
+    };
+    let all = vec![
+        timed(550.0, 12.0, None, Plane::Sagittal),
+        timed(3000.0, 100.0, None, Plane::Sagittal),
+        timed(3500.0, 110.0, None, Plane::Axial),
+    ];
+    assert_eq!(items(&untold(all.clone())), BTreeSet::from([58]));
+    assert_eq!(items(&untold(all[1..].to_vec())), BTreeSet::new());
+    let mut enhanced = all;
+    enhanced[0].times_ms = (None, None, None);
+    enhanced[0].acquisition_contrast = vec!["T1".into()];
+    assert_eq!(items(&untold(enhanced)), BTreeSet::from([58]));
+}
+
+#[test]
+fn every_conclusion_names_its_evidence_in_both_languages() {
+    let mut s = series("DX", 1, "Chest PA");
+    s.body_part = "CHEST".into();
+    let mut study = untold(vec![s]);
+    study.texts = vec![StudyText { from: "Study Description", text: "ÐØ²¿ÕýÎ»".into() }];
+    let found = classify(procedures().region_for("20260310").unwrap(), procedures(), &study);
+    let one = &found.recognised[0];
+    assert_eq!(one.assumed, ["ERECT_ASSUMED"]);
+    assert_eq!(one.confidence.words(), ("推定", "inferred"));
+    let region = one.because.iter().find(|e| e.means == "chest" && e.from == "Study Description").unwrap();
+    assert_eq!((region.text.as_str(), region.zh.as_str(), region.from_zh()), ("胸部", "胸部", "检查描述"));
+    assert!(one.because.iter().any(|e| e.means == "pa" && e.zh == "后前位"), "{:?}", one.because);
+    study.texts[0].text = "胸部正位 坐位".into();
+    let found = classify(procedures().region_for("20260310").unwrap(), procedures(), &study);
+    assert_eq!(found.refused[0].reason.code(), "POSITION");
+    assert_eq!(found.refused[0].nearest, [1, 2]);
+    assert!(found.refused[0].because.iter().any(|e| e.zh == "坐位"), "{:?}", found.refused);
+}

@@ -4,7 +4,7 @@ use super::said::Said;
 use super::{Evidence, rule_modality};
 use crate::dicom::charset::repair_mojibake;
 use crate::exam::facts::{Code, SeriesFacts, StudyFacts};
-use crate::procedure::vocabulary::{Hit, Words};
+use crate::procedure::vocabulary::{Hit, Words, code_name};
 use crate::procedure::{Axis, Contrast, Procedures, Region, Side, Vocabulary};
 use std::collections::BTreeSet;
 
@@ -183,7 +183,7 @@ impl Series<'_> {
 /// What a procedure code says: the vocabulary's codes, and those that items bear themselves.
 fn said_by_code(region: &Region, words: &Vocabulary, code: &Code, modality: &str) -> Vec<(Axis, Said)> {
     let mut found: Vec<(Axis, String)> = words.code(&code.scheme, &code.value).to_vec();
-    let key = format!("{} {}", code.scheme, code.value);
+    let key = code_name(&code.scheme, &code.value);
     let bears = |item: &&crate::procedure::Item| item.codes.contains(&key) && item.modality.iter().any(|m| m == modality);
     let items: Vec<_> = region.items.iter().filter(bears).collect();
     if let Some(first) = items.first() {

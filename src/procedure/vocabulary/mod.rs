@@ -237,6 +237,11 @@ impl Vocabulary {
     }
 }
 
+/// Scheme and value as one word, whichever of its names the scheme goes by: `LN 24648-8`.
+pub fn code_name(scheme: &str, value: &str) -> String {
+    format!("{} {}", scheme_name(scheme), value.trim().to_uppercase())
+}
+
 /// One name for the schemes that have had several (PS3.16 table 8-1).
 fn scheme_name(scheme: &str) -> &str {
     match scheme.trim() {
