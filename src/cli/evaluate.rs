@@ -58,7 +58,10 @@ fn print(score: &Score, cases: &[Case], region: &Region) {
     println!("清单 list          {} {}", region.code, region.edition);
     println!("病例 rows          {}", score.rows);
     println!("完全一致 exact      {} ({})", score.exact, percent(score.exact, score.rows));
-    println!("错误标识 false marks {}，其中应为 none 的 {} of {} none rows", score.false_marks, score.false_marks_on_none, score.none_rows);
+    println!(
+        "错误标识 false marks {}，其中应为 none 的 {} of {} none rows",
+        score.false_marks, score.false_marks_on_none, score.none_rows
+    );
     println!("原因一致 reasons    {} of {} none rows", score.reasons_exact, score.none_rows);
     let weak: Vec<Vec<String>> = score
         .per_item

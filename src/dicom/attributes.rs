@@ -133,9 +133,7 @@ pub fn texts(vr: VR, bytes: &[u8], charset: &Charset) -> Option<Vec<String>> {
         // A code string is plain ASCII by the standard; where it is not, it is Chinese in the object's character set.
         VR::LO | VR::SH | VR::PN | VR::UC | VR::CS => Some(split(&charset.decode(bytes))),
         VR::LT | VR::ST | VR::UT => Some(vec![charset.decode(bytes).trim_end_matches([' ', '\0']).to_string()]),
-        VR::AE | VR::AS | VR::DA | VR::DS | VR::DT | VR::IS | VR::TM | VR::UI => {
-            Some(split(&String::from_utf8_lossy(bytes)))
-        }
+        VR::AE | VR::AS | VR::DA | VR::DS | VR::DT | VR::IS | VR::TM | VR::UI => Some(split(&String::from_utf8_lossy(bytes))),
         VR::UR => Some(vec![String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_string()]),
         VR::US => numbers(each(bytes, |b| u16::from_le_bytes(b).to_string())),
         VR::SS => numbers(each(bytes, |b| i16::from_le_bytes(b).to_string())),

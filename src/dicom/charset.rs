@@ -284,7 +284,8 @@ mod tests {
         assert_eq!(repair_mojibake("ÐØ²¿ÕýÎ»").as_deref(), Some("胸部正位"));
         assert_eq!(repair_mojibake("鑳搁儴骞虫壂 CT").as_deref(), Some("胸部平扫 CT"));
         assert_eq!(repair_mojibake("èƒ¸éƒ¨").as_deref(), Some("胸部"));
-        for sound in ["Genou Épaule", "胸部正位", "头颅CT平扫+增强", "腰椎间盘", "Schädel", "Größe: 5 µm", "肩關節"] {
+        for sound in ["Genou Épaule", "胸部正位", "头颅CT平扫+增强", "腰椎间盘", "Schädel", "Größe: 5 µm", "肩關節"]
+        {
             assert_eq!(repair_mojibake(sound), None, "{sound}");
         }
     }

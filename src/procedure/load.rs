@@ -176,7 +176,8 @@ fn overlapping(regions: &[(String, Region)]) -> Vec<LoadError> {
     for (i, (folder, one)) in enabled.iter().enumerate() {
         for (other, two) in enabled.iter().skip(i + 1) {
             if one.valid_from <= end(two) && two.valid_from <= end(one) {
-                let message = format!("`valid_from`, `valid_to`: this edition and that of {other} are in force on the same day");
+                let message =
+                    format!("`valid_from`, `valid_to`: this edition and that of {other} are in force on the same day");
                 errors.push(LoadError { file: format!("{folder}/region.toml"), line: None, message });
             }
         }

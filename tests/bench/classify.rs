@@ -19,8 +19,7 @@ fn main() {
         .flat_map(|f| labelled::read(&std::fs::read(f).unwrap()).unwrap())
         .collect();
     for modality in ["DX", "CR", "CT", "MR"] {
-        let own: Vec<&Case> =
-            cases.iter().filter(|c| c.study.series.first().is_some_and(|s| s.modality == modality)).collect();
+        let own: Vec<&Case> = cases.iter().filter(|c| c.study.series.first().is_some_and(|s| s.modality == modality)).collect();
         report(modality, &own, |case| classify(region, &procedures, &case.study).recognised.len());
     }
     let all: Vec<&Case> = cases.iter().collect();

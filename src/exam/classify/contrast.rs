@@ -27,8 +27,8 @@ pub(super) fn enhanced(study: &Study<'_>, series: &Series<'_>) -> Result<bool, V
 /// Whether a series is an acquisition for diagnosis, not a localizer, reformat, calibration or report.
 pub(super) fn is_diagnostic(series: &Series<'_>) -> bool {
     let coded = |value: &str| series.facts.image_type.iter().any(|t| t.trim() == value);
-    let reformat =
-        coded("DERIVED") && (coded("SECONDARY") || ["MIP", "MPR", "VOLREN", "PROJECTION IMAGE", "CSA MPR"].iter().any(|t| coded(t)));
+    let reformat = coded("DERIVED")
+        && (coded("SECONDARY") || ["MIP", "MPR", "VOLREN", "PROJECTION IMAGE", "CSA MPR"].iter().any(|t| coded(t)));
     let said = series.description(Axis::Role);
     !coded("LOCALIZER") && !reformat && said.concepts.iter().all(|c| c == "thin")
 }

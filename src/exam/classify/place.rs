@@ -1,8 +1,8 @@
 //! The body region of a series or an image: text before codes, the specific before the general, never a guess among several.
 
-use super::{Evidence, items_for};
 use super::said::Said;
 use super::study::{Series, Study};
+use super::{Evidence, items_for};
 use crate::exam::facts::Code;
 use crate::procedure::Axis;
 use std::collections::BTreeSet;
@@ -58,8 +58,13 @@ pub(super) fn of(study: &Study<'_>, series: &Series<'_>, codes: &[Code]) -> Plac
 fn coded(study: &Study<'_>, series: &Series<'_>, codes: &[Code]) -> Said {
     let mut said = Said::default();
     for code in series.facts.region_codes.iter().chain(codes) {
-        let known: Vec<String> =
-            study.words.code(&code.scheme, &code.value).iter().filter(|(a, _)| *a == Axis::Anatomy).map(|(_, c)| c.clone()).collect();
+        let known: Vec<String> = study
+            .words
+            .code(&code.scheme, &code.value)
+            .iter()
+            .filter(|(a, _)| *a == Axis::Anatomy)
+            .map(|(_, c)| c.clone())
+            .collect();
         let key = format!("{} {}", code.scheme, code.value);
         if known.is_empty() {
             said = said.value(study.words, Axis::Anatomy, "Anatomic Region Sequence", &code.meaning, study.modality);
@@ -92,7 +97,10 @@ fn one_of(study: &Study<'_>, series: &Series<'_>, whole: Said, coded: Said) -> P
         return Place { regions: Said { concepts: among, evidence: coded.evidence }, ..Place::default() };
     }
     // One word for several regions ("全腹") names them all; several words do not.
-    let one_word = whole.evidence.iter().any(|e| e.means.split('+').collect::<BTreeSet<_>>() == whole.concepts.iter().map(String::as_str).collect());
+    let one_word = whole
+        .evidence
+        .iter()
+        .any(|e| e.means.split('+').collect::<BTreeSet<_>>() == whole.concepts.iter().map(String::as_str).collect());
     let together = study.modality == "CT" && one_word;
     Place { ambiguous: !together, regions: whole, ..Place::default() }
 }

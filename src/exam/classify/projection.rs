@@ -16,11 +16,8 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
     }
     for concept in concepts {
         let here: Vec<&View> = views.iter().filter(|v| v.place.shows(concept)).collect();
-        let because: Vec<Evidence> = views
-            .iter()
-            .filter(|v| v.place.regions.has(concept))
-            .flat_map(|v| v.place.regions.evidence.clone())
-            .collect();
+        let because: Vec<Evidence> =
+            views.iter().filter(|v| v.place.regions.has(concept)).flat_map(|v| v.place.regions.evidence.clone()).collect();
         let items = items_for(study.region, study.modality, concept);
         let unknown = if study.almost_says(concept) { vec![] } else { study.unknown(true) };
         let special = study.about(Axis::Special, concept);

@@ -90,7 +90,9 @@ impl Reason {
 pub fn assumption(code: &str) -> (&str, &str) {
     match code {
         "ERECT_ASSUMED" => ("未注明立位，按站立位推定", "standing is assumed, for no posture is stated"),
-        "INFERRED_VIEW" => ("未注明后前位或由患者方向推定投照体位", "the view is inferred: no PA is stated, or only the orientation tells it"),
+        "INFERRED_VIEW" => {
+            ("未注明后前位或由患者方向推定投照体位", "the view is inferred: no PA is stated, or only the orientation tells it")
+        }
         other => (other, other),
     }
 }

@@ -1,7 +1,7 @@
 //! MR: the weightings and planes an examination needs, plain, or plain and with post-contrast T1.
 
 use super::place::{self, Place};
-use super::projection::unlisted;
+use super::projection::{reason_of_special, unlisted};
 use super::said::Said;
 use super::study::{Series, Study};
 use super::tomography::{by_contrast, recognise};
@@ -48,8 +48,8 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
     }
 }
 
-/// Special protocols that make the whole study another examination; the others are extra series beside it (MRA, DWI).
-const OTHER_EXAMINATION: &[&str] = &["arthrography", "intervention", "screening-survey"];
+/// Special protocols that may stand beside the usual examination as extra series (SWI, spectroscopy, DTI).
+const EXTRA: &str = "extra-sequence";
 
 fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>], result: &mut Classification) {
     let (plain_items, both_items) = by_contrast(items);
@@ -62,13 +62,14 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
     if let Some(evidence) = here.iter().find_map(|r| r.enhanced.as_ref().err()) {
         return result.refuse(Reason::ReviewConflict, every, evidence.clone());
     }
-    if special.concepts.iter().any(|s| OTHER_EXAMINATION.contains(&s.as_str())) {
-        return result.refuse(Reason::NotOnList, every, all());
+    if let Some(kind) = special.concepts.iter().find(|k| *k != EXTRA && study.words.is_special_in(k, concept)) {
+        return result.refuse(reason_of_special(kind), every, all());
     }
-    if special.has("imported") {
-        return result.refuse(Reason::ReviewConflict, every, all());
-    }
-    let usable: Vec<&Reading> = here.iter().copied().filter(|r| r.usable && contrast::is_usual(study, r.series, concept) && r.place.shows(concept)).collect();
+    let usable: Vec<&Reading> = here
+        .iter()
+        .copied()
+        .filter(|r| r.usable && contrast::is_usual(study, r.series, concept) && r.place.shows(concept))
+        .collect();
     let plain: Vec<&Reading> = usable.iter().copied().filter(|r| r.enhanced == Ok(false)).collect();
     let contrast: Vec<&Reading> = usable.iter().copied().filter(|r| r.enhanced == Ok(true)).collect();
     let protocol = items.iter().find_map(|i| i.protocol.as_deref()).and_then(|id| study.procedures.protocol(id));
@@ -103,9 +104,7 @@ fn is_complete(protocol: &Protocol, series: &[&Reading<'_>]) -> bool {
     let kinds: BTreeSet<&String> = weighted.iter().flat_map(|r| &r.weighting).collect();
     let planes: BTreeSet<&str> = series.iter().filter_map(|r| r.plane).map(name_of).collect();
     let shows = |reading: &Reading, wanted: &str| {
-        wanted.split(' ').all(|word| {
-            reading.weighting.contains(word) || reading.plane.is_some_and(|p| name_of(p) == word)
-        })
+        wanted.split(' ').all(|word| reading.weighting.contains(word) || reading.plane.is_some_and(|p| name_of(p) == word))
     };
     let needed = |alternatives: &Vec<String>| alternatives.iter().any(|wanted| series.iter().any(|r| shows(r, wanted)));
     let counted = if protocol.weightings > 0 { weighted.len() } else { series.len() };

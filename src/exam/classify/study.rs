@@ -93,7 +93,8 @@ impl<'a> Study<'a> {
             let others = said.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, s)| s);
             let hidden = |c: &String| {
                 others.clone().any(|s| !s.has(c) && s.concepts.iter().any(|inner| self.words.lies_within(inner, c)))
-                    || (self.words.is_umbrella(c) && said.iter().any(|s| s.concepts.iter().any(|i| self.words.lies_within(i, c))))
+                    || (self.words.is_umbrella(c)
+                        && said.iter().any(|s| s.concepts.iter().any(|i| self.words.lies_within(i, c))))
             };
             regions.concepts.extend(one.concepts.iter().filter(|c| !hidden(c)).cloned());
             regions.evidence.extend(one.evidence.clone());
@@ -116,7 +117,7 @@ impl<'a> Study<'a> {
         let mine = regions.clauses_of(self, concept);
         let all: Vec<&Hit> = text.on(axis).collect();
         if axis == Axis::Special {
-            return special_of(text, all, &regions, &mine);
+            return special_of(self, text, all, &regions, &mine);
         }
         if regions.distinct < 2 || mine.is_empty() {
             return all;
@@ -146,9 +147,7 @@ impl<'a> Study<'a> {
     /// Words in the study's texts that nobody knows; `anatomical` keeps those that name a part of the body.
     pub fn unknown(&self, anatomical: bool) -> Vec<Evidence> {
         let all = self.texts.iter().flat_map(|(from, text)| text.unknown.iter().map(move |u| (from, u)));
-        all.filter(|(_, u)| u.anatomical || !anatomical)
-            .map(|(from, u)| Evidence::new(from, &u.text, "unknown"))
-            .collect()
+        all.filter(|(_, u)| u.anatomical || !anatomical).map(|(from, u)| Evidence::new(from, &u.text, "unknown")).collect()
     }
 }
 
@@ -237,15 +236,20 @@ impl Regions {
     }
 }
 
-/// A special protocol belongs to its own clause; one that stands in a clause without a region belongs to the examination too, unless
-/// that one is said to be plain or enhanced by itself ("头颅CT平扫+灌注").
-fn special_of<'w>(text: &Words, all: Vec<&'w Hit>, regions: &Regions, mine: &[usize]) -> Vec<&'w Hit> {
+/// A special protocol belongs to its own clause; one that stands in a clause without a region belongs to the examination too. Not so
+/// where the order names the examination apart from it: in MR by a clause of its own ("BRAIN + MRA"), in CT by one that says plain or
+/// enhanced ("头颅CT平扫+灌注").
+fn special_of<'w>(study: &Study<'_>, text: &Words, all: Vec<&'w Hit>, regions: &Regions, mine: &[usize]) -> Vec<&'w Hit> {
     if mine.is_empty() {
         return all;
     }
-    let independent = text.on(Axis::Contrast).any(|h| mine.contains(&h.clause));
+    let stated = |clause: usize| study.modality == "MR" || text.on(Axis::Contrast).any(|h| h.clause == clause);
+    let free = |clause: &usize| all.iter().all(|h| h.clause != *clause) && stated(*clause);
+    if mine.iter().any(free) {
+        return Vec::new();
+    }
     let homeless = |clause: usize| regions.by_clause.get(clause).is_none_or(BTreeSet::is_empty);
-    all.into_iter().filter(|h| mine.contains(&h.clause) || (homeless(h.clause) && !independent)).collect()
+    all.into_iter().filter(|h| mine.contains(&h.clause) || homeless(h.clause)).collect()
 }
 
 /// The side words of one region's clause; the nearest one where a clause names two ("左膝右踝正侧位").

@@ -74,7 +74,10 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
     let said = study.about(Axis::Contrast, concept);
     let because: Vec<Evidence> = said.evidence.clone();
     let regions: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
-    let usable: Vec<&&Reading> = here.iter().filter(|r| r.usable && contrast::is_usual(study, r.series, concept) && carries(study, r, concept)).collect();
+    let usable: Vec<&&Reading> = here
+        .iter()
+        .filter(|r| r.usable && contrast::is_usual(study, r.series, concept) && carries(study, r, concept))
+        .collect();
     let phase = |enhanced: bool| usable.iter().filter(|r| r.enhanced == Ok(enhanced)).map(|r| r.series).collect::<Vec<_>>();
     let (plain, contrast) = (phase(false), phase(true));
     let limits = items.first().copied();
@@ -151,7 +154,8 @@ fn carries(study: &Study<'_>, reading: &Reading<'_>, concept: &str) -> bool {
     if reading.place.ambiguous && nested {
         return false;
     }
-    let length = |c: &String| items_for(study.region, study.modality, c).iter().filter_map(|i| i.coverage_mm).fold(0.0, f64::max);
+    let length =
+        |c: &String| items_for(study.region, study.modality, c).iter().filter_map(|i| i.coverage_mm).fold(0.0, f64::max);
     let counted = regions.iter().filter(|c| !regions.iter().any(|other| study.words.overlaps(c, other)));
     let together: f64 = counted.map(length).sum();
     let share = if reading.place.ambiguous { 1.0 } else { limits_of(study).coverage_reject_share };

@@ -46,6 +46,13 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
             views = whole;
         }
     }
+    // An order of special projections alone ("骨盆出入口位") speaks for images that are coded AP and say nothing themselves.
+    if series.says(Axis::View).is_empty() {
+        let whole = about();
+        if whole.concepts.iter().all(|c| !words.is_listed(c)) {
+            views = views.and(whole);
+        }
+    }
     let mut inferred = false;
     if let Some(seen) = orientation(&image.orientation) {
         let said = families(words, &views);

@@ -150,7 +150,7 @@ impl Vocabulary {
     pub fn almost_says(&self, words: &Words, concept: &str) -> bool {
         let terms = self.terms.values().flatten().filter(|t| t.axis == Axis::Anatomy && t.letters.len() > 1);
         let mut own = terms.filter(|t| t.means == [concept] && t.letters.iter().all(|c| fold::is_han(*c)));
-        own.any(|term| words.holds_misspelt(&term.letters))
+        own.any(|term| words.holds_misspelt(&term.letters, &self.anatomical))
     }
 
     /// Whether `inner` lies within `outer`.

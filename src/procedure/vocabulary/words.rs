@@ -2,6 +2,7 @@
 
 use super::fold::{Folded, is_han, runs_on};
 use super::{Axis, Place, Term, Vocabulary};
+use std::collections::BTreeSet;
 
 /// A term that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,11 +68,13 @@ impl Words {
         self.hits.iter().filter(|h| h.spine_letter)
     }
 
-    /// Whether the text holds a term with exactly one character wrong, and that one unknown.
-    pub(super) fn holds_misspelt(&self, term: &[char]) -> bool {
+    /// Whether the text holds a term with exactly one character wrong, and that one unknown. Of two characters, the right one must name
+    /// a part of the body: 大孔 is no 大脑.
+    pub(super) fn holds_misspelt(&self, term: &[char], anatomical: &BTreeSet<char>) -> bool {
         self.letters.windows(term.len()).zip(self.covered.windows(term.len())).any(|(here, covered)| {
             let wrong: Vec<bool> = here.iter().zip(term).zip(covered).filter(|((a, b), _)| a != b).map(|(_, c)| *c).collect();
-            wrong == [false]
+            let told = here.iter().zip(term).any(|(a, b)| a == b && anatomical.contains(a));
+            wrong == [false] && (told || term.len() > 2)
         })
     }
 
@@ -157,7 +160,8 @@ fn stands(text: &Folded, at: usize, term: &Term) -> bool {
 
 /// Numbers the clauses: a separator counts unless it is part of a term (平扫+增强).
 fn cut_clauses(hits: &mut [Hit]) -> usize {
-    let inside = |at: usize| hits.iter().any(|h| h.axis != Axis::Separator && h.at <= at && at < h.at + h.length && h.length > 1);
+    let inside =
+        |at: usize| hits.iter().any(|h| h.axis != Axis::Separator && h.at <= at && at < h.at + h.length && h.length > 1);
     let next = |h: &&Hit| h.axis == Axis::Separator && h.means.iter().any(|m| m == "next");
     let cuts: Vec<usize> = hits.iter().filter(next).map(|h| h.at).filter(|at| !inside(*at)).collect();
     for hit in hits.iter_mut() {
@@ -179,7 +183,8 @@ fn negate(text: &Folded, hits: &mut Vec<Hit>) {
 
 /// Takes out terms that count only beside a plain one.
 fn keep_company(hits: &mut Vec<Hit>) {
-    let plain: Vec<Hit> = hits.iter().filter(|h| h.axis == Axis::Contrast && h.means.iter().any(|m| m == "plain")).cloned().collect();
+    let plain: Vec<Hit> =
+        hits.iter().filter(|h| h.axis == Axis::Contrast && h.means.iter().any(|m| m == "plain")).cloned().collect();
     let alone = |h: &Hit| !plain.iter().any(|p| p.distance(h) <= 5);
     hits.retain(|h| !(h.means.iter().any(|m| m == BESIDE_PLAIN) && alone(h)));
 }
@@ -187,14 +192,19 @@ fn keep_company(hits: &mut Vec<Hit>) {
 /// Regions that are no subject: those after 含 or "including", after "R/O" or "?fracture", those in a phrase that says why the patient
 /// came (脊髓占位), and those that are part of the name of a disease (肠梗阻). When nothing else is left, they are the subject.
 fn set_asides(text: &Folded, hits: &mut [Hit]) {
-    let regions = |hits: &[Hit]| hits.iter().filter(|h| h.axis == Axis::Anatomy && h.means.iter().all(|m| m != NOTHING)).map(|h| h.at).collect::<Vec<_>>();
+    let regions = |hits: &[Hit]| {
+        hits.iter()
+            .filter(|h| h.axis == Axis::Anatomy && h.means.iter().all(|m| m != NOTHING))
+            .map(|h| h.at)
+            .collect::<Vec<_>>()
+    };
     let all = regions(hits);
     let Some(first) = all.first().copied() else { return };
-    let mut spans = Vec::new();
+    let (mut spans, mut included) = (Vec::new(), Vec::new());
     for hit in hits.iter().filter(|h| h.axis == Axis::Separator && h.at > first) {
         let clause_end = hits.iter().filter(|h| h.clause > hit.clause).map(|h| h.at).min().unwrap_or(text.letters.len());
         match hit.means.first().map(String::as_str) {
-            Some("included") => spans.push((hit.at, closing(text, hit.at).min(clause_end))),
+            Some("included") => included.push((hit.at, closing(text, hit.at).min(clause_end))),
             Some("question") => spans.push((hit.at, text.letters.len())),
             _ => {}
         }
@@ -211,7 +221,12 @@ fn set_asides(text: &Folded, hits: &mut [Hit]) {
         }
     }
     spans.extend(hits.iter().filter(|h| why(h)).map(|h| (h.at, h.at + h.length)));
-    let beside = |at: usize| spans.iter().any(|(from, to)| *from <= at && at < *to);
+    let within = |spans: &[(usize, usize)], at: usize| spans.iter().any(|(from, to)| *from <= at && at < *to);
+    for hit in hits.iter_mut().filter(|h| h.axis == Axis::Special) {
+        hit.aside = within(&included, hit.at);
+    }
+    spans.append(&mut included);
+    let beside = |at: usize| within(&spans, at);
     if all.iter().all(|at| beside(*at)) {
         return;
     }
@@ -252,7 +267,10 @@ fn repair_spelling(vocabulary: &Vocabulary, text: &mut Folded, hits: &[Hit]) -> 
     for (from, to) in latin_words(text) {
         let word = text.letters.get(from..to).unwrap_or_default();
         let covered = hits.iter().any(|h| h.at < to && from < h.at + h.length);
-        if !covered && !vocabulary.spelling.knows(word) && let Some(meant) = vocabulary.spelling.meant(word) {
+        if !covered
+            && !vocabulary.spelling.knows(word)
+            && let Some(meant) = vocabulary.spelling.meant(word)
+        {
             changes.push((from, to, meant.to_vec()));
         }
     }
