@@ -18,7 +18,7 @@ pub(super) fn enhanced(study: &Study<'_>, series: &Series<'_>) -> Result<bool, V
     let (plain, contrast) = (said.has("plain"), said.has("enhanced"));
     if (denied && contrast && !plain) || (given && plain && !contrast) {
         let agents = facts.agents.iter().chain(&facts.routes);
-        let agents = agents.map(|a| Evidence::new("Contrast/Bolus Agent", &a, "agent"));
+        let agents = agents.map(|a| Evidence::new("Contrast/Bolus Agent", a, "agent"));
         return Err(said.evidence.into_iter().chain(agents).collect());
     }
     Ok(given || (contrast && !plain))

@@ -217,7 +217,7 @@ fn why_missing(study: &Study<'_>, item: &Item, alternatives: &[String], sided: &
     if alternatives.iter().any(|a| a == "frontal") && item.position == Some(Posture::Erect) && decubitus {
         return Reason::ViewMissing;
     }
-    let silent = !sided.is_empty() && sided.iter().all(|s| s.view.views.is_empty());
+    let silent = !sided.is_empty() && sided.iter().all(|s| s.view.views.is_empty() || s.view.inferred);
     if silent { Reason::ViewUnknown } else { Reason::ViewMissing }
 }
 

@@ -113,8 +113,5 @@ fn first_image_side(series: &SeriesFacts) -> &str {
 /// Whether a series belongs to a side: one that says the other side does not carry this one's item.
 pub(super) fn carries(study: &Study<'_>, series: &Series<'_>, side: Option<Side>, concept: &str) -> bool {
     let own = of(study, series, first_image_side(series.facts), false, concept);
-    match (side, own) {
-        (Some(Side::Left), Ok(Some(Side::Right))) | (Some(Side::Right), Ok(Some(Side::Left))) => false,
-        _ => true,
-    }
+    !matches!((side, own), (Some(Side::Left), Ok(Some(Side::Right))) | (Some(Side::Right), Ok(Some(Side::Left))))
 }

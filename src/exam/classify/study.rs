@@ -173,6 +173,11 @@ impl Series<'_> {
         words.almost_says(&self.description, concept)
     }
 
+    /// Whether the description holds Latin words that nobody knows.
+    pub fn has_unknown_words(&self) -> bool {
+        self.description.unknown.iter().any(|u| u.text.is_ascii())
+    }
+
     /// Letters of the description that may name a part of the spine.
     pub fn spine_letters(&self) -> Said {
         Said::of("Series Description", self.description.spine_letters())

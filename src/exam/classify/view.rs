@@ -16,6 +16,8 @@ pub(super) struct View<'a> {
     pub views: Said,
     /// Code and words, or view and orientation, contradict each other.
     pub clash: bool,
+    /// It is only coded as AP or PA, while the description holds a word that nobody knows: it may be a special projection.
+    pub unknown: bool,
     /// The projection was taken from Patient Orientation.
     pub inferred: bool,
 }
@@ -63,7 +65,9 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
             clash = true;
         }
     }
-    View { series, image, place, views, clash, inferred }
+    let general = families(words, &views).contains("frontal");
+    let unknown = general && series.says(Axis::View).is_empty() && series.has_unknown_words();
+    View { series, image, place, views, clash, unknown, inferred }
 }
 
 impl View<'_> {
@@ -75,7 +79,7 @@ impl View<'_> {
 
     /// Whether no word says that the image is another projection than the standard ones of a region.
     pub fn is_standard(&self, words: &Vocabulary, concept: &str) -> bool {
-        self.views.concepts.iter().all(|c| words.is_listed(c) || !words.is_special_in(c, concept))
+        !self.unknown && self.views.concepts.iter().all(|c| words.is_listed(c) || !words.is_special_in(c, concept))
     }
 
     /// Posture and place of the patient: what the image says, else its series, else the order.

@@ -349,7 +349,7 @@ impl VocabularyBuilder {
     /// Chinese terms as they are typed without an input method: 颅脑 as `lunao` and `lu nao`. Where two terms of an axis sound alike and
     /// mean different things, or a word of the vocabulary is spelt so, the sound counts for neither.
     fn add_pinyin(&mut self, rows: &[(Axis, TermRow)]) {
-        let mut sounds: BTreeMap<(Axis, Vec<char>), BTreeSet<(Vec<String>, Vec<String>)>> = BTreeMap::new();
+        let mut sounds: BTreeMap<(Axis, Vec<char>), BTreeSet<Coded>> = BTreeMap::new();
         for (axis, row) in rows {
             for term in row.any.iter().filter_map(|t| sound_of(t)) {
                 for glue in ["", " "] {
