@@ -103,6 +103,8 @@ pub struct ImageFacts {
     pub orientation: Vec<String>,
     /// Anatomic Region Sequence with its modifiers.
     pub region_codes: Vec<Code>,
+    /// Patient Orientation Code Sequence with its modifiers (PS3.16 CID 19, 20): erect, recumbent, supine …
+    pub posture_codes: Vec<Code>,
 }
 
 /// One instance with its attributes.
@@ -214,6 +216,10 @@ fn image_facts(instance: &InstanceInput<'_>) -> ImageFacts {
             .to_string(),
         orientation: instance.attributes.texts(tags::PATIENT_ORIENTATION).to_vec(),
         region_codes: codes(instance.attributes, &[tags::ANATOMIC_REGION_SEQUENCE, tags::ANATOMIC_REGION_MODIFIER_SEQUENCE]),
+        posture_codes: codes(
+            instance.attributes,
+            &[tags::PATIENT_ORIENTATION_CODE_SEQUENCE, tags::PATIENT_ORIENTATION_MODIFIER_CODE_SEQUENCE],
+        ),
     }
 }
 

@@ -138,6 +138,7 @@ fn series<'a>(cell: &dyn Fn(&str) -> &'a str, i: usize, s: &SeriesCell) -> Serie
         laterality: s.il.clone(),
         orientation: s.po.split('\\').map(str::to_string).filter(|t| !t.is_empty()).collect(),
         region_codes: vec![],
+        posture_codes: vec![],
     };
     SeriesFacts {
         uid: uid("series", 0),

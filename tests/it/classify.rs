@@ -34,6 +34,7 @@ fn series(modality: &str, n: usize, description: &str) -> SeriesFacts {
                 laterality: String::new(),
                 orientation: vec![],
                 region_codes: vec![],
+                posture_codes: vec![],
             })
             .collect(),
         count: n,
@@ -439,4 +440,19 @@ fn every_conclusion_names_its_evidence_in_both_languages() {
     assert_eq!(found.refused[0].reason.code(), "POSITION");
     assert_eq!(found.refused[0].nearest, [1, 2]);
     assert!(found.refused[0].because.iter().any(|e| e.zh == "坐位"), "{:?}", found.refused);
+}
+
+#[test]
+fn posture_comes_from_codes_and_position_where_words_are_silent() {
+    let film = |codes: Vec<hutong::exam::facts::Code>, position: &str| {
+        let mut s = series("DX", 1, "Abdomen AP");
+        s.images[0].posture_codes = codes;
+        s.patient_position = position.into();
+        items(&untold(vec![s]))
+    };
+    assert_eq!(film(vec![code("SCT", "10904000")], "HFS"), BTreeSet::from([24]));
+    assert_eq!(film(vec![code("SCT", "102538003"), code("SCT", "40199007")], ""), BTreeSet::from([25]));
+    assert_eq!(film(vec![], "HFDL"), BTreeSet::from([25]));
+    // Head first, supine is what devices fill in: it does not make a film a recumbent one.
+    assert_eq!(film(vec![], "HFS"), BTreeSet::new());
 }

@@ -54,6 +54,7 @@ impl Evidence {
             ("View Position", "投照体位"),
             ("View Code Sequence", "体位代码"),
             ("Patient Orientation", "患者方向"),
+            ("Patient Position", "患者体位"),
             ("Image Laterality", "图像侧别"),
             ("Laterality", "侧别"),
             ("Contrast/Bolus Agent", "对比剂"),

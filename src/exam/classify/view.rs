@@ -86,7 +86,18 @@ impl View<'_> {
     pub fn posture(&self, study: &Study<'_>, concept: &str) -> Said {
         let view = &self.image.view_position;
         let own = Said::default().value(study.words, Axis::Position, "View Position", view, "DX");
+        // Lying on a side (PS3.3 C.7.3.1.1.2); HFS and the like are filled in by default and say nothing of a radiograph.
+        let side_down = matches!(self.series.facts.patient_position.trim(), "HFDL" | "HFDR" | "FFDL" | "FFDR");
+        let lying = || {
+            let mut said = Said::default();
+            if side_down {
+                said.add("Patient Position", &self.series.facts.patient_position, &["decubitus".to_string()]);
+            }
+            said
+        };
         own.and(by_codes(study.words, Axis::Position, &self.image.view_codes))
+            .and(by_codes(study.words, Axis::Position, &self.image.posture_codes))
+            .and(lying())
             .or(|| self.series.says(Axis::Position))
             .or(|| study.about(Axis::Position, concept))
     }
