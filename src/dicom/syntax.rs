@@ -124,6 +124,12 @@ pub fn known(uid: &str) -> Option<&'static Known> {
     TABLE.iter().find(|row| row.uid == uid)
 }
 
+/// Whether what is stored so has lost something for certain: baseline and extended JPEG, whatever carries them, and video.
+pub fn is_lossy_only(uid: &str) -> bool {
+    const JPEG_RECOMPRESSED: &str = "1.2.840.10008.1.2.4.111";
+    is_video(uid) || matches!(uid, uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | JPEG_RECOMPRESSED)
+}
+
 /// Whether the pixels are a video stream.
 pub fn is_video(uid: &str) -> bool {
     known(uid).is_some_and(|row| row.video)

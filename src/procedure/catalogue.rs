@@ -242,6 +242,65 @@ pub struct Quality {
     pub pixels: Pixels,
     /// Of identity and dates.
     pub identity: Identity,
+    /// Of irreversible compression.
+    pub compression: Compression,
+    /// Of exposure.
+    pub exposure: Exposure,
+    /// Of matrix, spacing and bits.
+    pub resolution: Resolution,
+    /// Usual numbers of slices, by MR protocol.
+    pub slices: Vec<Slices>,
+}
+
+/// Thresholds of irreversible compression, as ratios.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
+pub struct Compression {
+    pub ratio_warn_dr: f64,
+    pub ratio_warn_ct: f64,
+    pub ratio_warn_mr: f64,
+    pub ratio_reject: f64,
+}
+
+/// Thresholds of exposure.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
+pub struct Exposure {
+    pub deviation_warn: f64,
+    pub deviation_review: f64,
+    pub index_low: f64,
+    pub index_high: f64,
+}
+
+/// Thresholds of matrix, spacing and bits.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
+pub struct Resolution {
+    pub dr_side_warn: f64,
+    pub dr_chest_side_warn: f64,
+    pub dr_side_reject: f64,
+    pub dr_pitch_warn: f64,
+    pub dr_pitch_reject: f64,
+    pub dr_bits_warn: f64,
+    pub ct_side_warn: f64,
+    pub ct_side_reject: f64,
+    pub mr_side_warn: f64,
+    pub mr_spacing_warn: f64,
+    pub both_sides_field_mm: f64,
+}
+
+/// Usual number of slices of an MR protocol.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
+pub struct Slices {
+    pub protocol: String,
+    pub least: usize,
+    #[serde(default)]
+    pub sagittal_only: bool,
 }
 
 /// Thresholds of completeness checks.
@@ -256,6 +315,8 @@ pub struct Completeness {
     pub orientation_tolerance: f64,
     pub gapped_factor: f64,
     pub coverage_reject_share: f64,
+    pub common_range_share: f64,
+    pub slices_reject_share: f64,
     pub child_coverage: Vec<ChildCoverage>,
 }
 

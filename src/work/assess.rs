@@ -6,7 +6,7 @@ use crate::dicom::{syntax, tags};
 use crate::exam::facts::{InstanceInput, SeriesInput, study_facts};
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
-use crate::exam::quality::{identity, pixels};
+use crate::exam::quality::{self, identity, pixels};
 use crate::exam::verdict::{self, Outcome, Verdict};
 use crate::exam::{classify, complete};
 use crate::index::{InstanceRow, Job, JobKind, Recognised, SeriesRow, StudyRow, Transition};
@@ -105,6 +105,20 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents) -> Result<Verd
     if let Some(region) = region {
         findings.extend(complete::check(&facts, &classification.recognised, region, &limits.completeness));
     }
+    findings.extend(quality::checks::run(&quality::Exam {
+        recognised: &classification.recognised,
+        region,
+        series: originals
+            .iter()
+            .zip(&facts.series)
+            .map(|((series, rows), facts)| quality::Series {
+                uid: &series.series,
+                facts,
+                images: rows.iter().map(header_of).collect(),
+            })
+            .collect(),
+        limits,
+    }));
     for (series, rows) in &originals {
         let carries = |row: &&InstanceRow| {
             classification
@@ -133,6 +147,10 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents) -> Result<Verd
         findings,
         accredited: &accredited,
     }))
+}
+
+fn header_of(row: &InstanceRow) -> quality::Image<'_> {
+    quality::Image { uid: &row.sop_instance, attributes: &row.attributes, transfer_syntax: &row.transfer_syntax }
 }
 
 /// G-01, G-02 and the pixel checks: every frame of an image is decoded once.

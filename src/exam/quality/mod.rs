@@ -1,6 +1,56 @@
-//! Whether the images are fit (图像清晰、质量可靠): identity and dates from headers, gross faults from pixels.
+//! Whether the images are fit (图像清晰、质量可靠): identity and dates, headers of series and images, gross faults of pixels.
 //!
-//! Only deterministic faults reject. One file per family of checks; thresholds come from `procedures/quality.toml`.
+//! Only deterministic faults reject. Thresholds come from `procedures/quality.toml`, never from here.
 
+pub mod checks;
 pub mod identity;
 pub mod pixels;
+
+use super::classify::Recognised;
+use super::facts::SeriesFacts;
+use crate::dicom::{Attributes, Uid};
+use crate::procedure::{Quality, Region};
+
+/// An examination as the checks see it.
+pub struct Exam<'a> {
+    /// What was recognised.
+    pub recognised: &'a [Recognised],
+    /// The edition it is judged by.
+    pub region: Option<&'a Region>,
+    /// All its series.
+    pub series: Vec<Series<'a>>,
+    /// The thresholds.
+    pub limits: &'a Quality,
+}
+
+/// A series with its images.
+pub struct Series<'a> {
+    /// Series Instance UID.
+    pub uid: &'a Uid,
+    /// Its facts.
+    pub facts: &'a SeriesFacts,
+    /// Its images.
+    pub images: Vec<Image<'a>>,
+}
+
+/// An image by its header.
+pub struct Image<'a> {
+    /// SOP Instance UID.
+    pub uid: &'a Uid,
+    /// Attributes of the instance.
+    pub attributes: &'a Attributes,
+    /// Transfer syntax as received.
+    pub transfer_syntax: &'a str,
+}
+
+impl<'a> Exam<'a> {
+    /// The series that carry an item; of some modalities (`DX` means every radiograph), or of all when none is named.
+    pub fn carrying(&self, modality: &[&str]) -> impl Iterator<Item = &Series<'a>> {
+        let own = |s: &&Series<'_>| {
+            let name = if matches!(s.facts.modality.as_str(), "CR" | "DR") { "DX" } else { s.facts.modality.as_str() };
+            modality.is_empty() || modality.contains(&name)
+        };
+        let all = self.series.iter().filter(|s| self.recognised.iter().any(|r| r.series.contains(s.uid)));
+        all.filter(own).collect::<Vec<_>>().into_iter()
+    }
+}

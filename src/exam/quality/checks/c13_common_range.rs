@@ -1,0 +1,39 @@
+//! C-13: plain and enhanced phase of an item cover the same range.
+
+use super::Exam;
+use crate::exam::facts::SeriesFacts;
+use crate::exam::finding::{Finding, Level};
+use crate::procedure::Contrast;
+
+pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
+    let least = exam.limits.completeness.common_range_share;
+    let mut findings = Vec::new();
+    for one in exam.recognised {
+        let item = exam.region.and_then(|r| r.item(one.item));
+        let both = item.is_some_and(|i| i.contrast == Some(Contrast::PlainAndEnhanced) && i.modality.iter().any(|m| m == "CT"));
+        let carrying: Vec<&SeriesFacts> = exam.series.iter().filter(|s| one.series.contains(s.uid)).map(|s| s.facts).collect();
+        let longest = |enhanced: bool| {
+            let phase = carrying.iter().filter(|s| s.agents.is_empty() != enhanced);
+            phase.filter_map(|s| range(s)).max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0)))
+        };
+        let (true, Some(plain), Some(contrast)) = (both, longest(false), longest(true)) else { continue };
+        let common = (plain.1.min(contrast.1) - plain.0.max(contrast.0)).max(0.0);
+        let share = common / (plain.1 - plain.0).max(contrast.1 - contrast.0).max(1.0);
+        if share < least {
+            let finding = Finding::new(
+                "C-13",
+                Level::Reject,
+                format!("平扫与增强的共同范围仅 {:.0}%，请补充缺少的范围", share * 100.0),
+                format!("plain and enhanced phase share only {:.0} % of their range; the rest is missing", share * 100.0),
+            );
+            findings.push(finding.measured(share, least, "of range"));
+        }
+    }
+    findings
+}
+
+/// First and last position along the table, mm.
+fn range(series: &SeriesFacts) -> Option<(f64, f64)> {
+    let along = &series.stack()?.along;
+    Some((*along.first()?, *along.last()?))
+}

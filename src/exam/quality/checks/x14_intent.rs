@@ -1,0 +1,18 @@
+//! an image for processing is none to look at (PS3.3 C.8.11.1.1.1).
+
+use super::{Exam, each_image};
+use crate::dicom::tags;
+use crate::exam::finding::{Finding, Level};
+
+pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
+    each_image(exam, &["DX"], |_, image| {
+        (image.attributes.text(tags::PRESENTATION_INTENT_TYPE)? == "FOR PROCESSING").then(|| {
+            Finding::new(
+                "X-14",
+                Level::Reject,
+                "图像为处理前数据（FOR PROCESSING），请发送供显示的图像（FOR PRESENTATION）",
+                "the image is FOR PROCESSING; send the one FOR PRESENTATION",
+            )
+        })
+    })
+}
