@@ -1,6 +1,7 @@
 //! `hutong demo`: the main job, shown on phantoms or on a folder of your own.
 
 use super::explain::outcome;
+use super::temporary::Temporary;
 use super::wire::{bar, describe};
 use super::{files, own_program, start_log, table};
 use anyhow::Context;
@@ -68,15 +69,15 @@ struct Shown {
 impl Demo {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
         start_log(&Log { filter: "warn".into(), ..Log::default() });
-        let place = Temporary::new()?;
-        let register = place.0.join("hospitals.toml");
+        let place = Temporary::new("demo")?;
+        let register = place.path().join("hospitals.toml");
         std::fs::write(&register, REGISTER)?;
         let mut config = Config::default();
-        config.storage.root = place.0.join("storage");
+        config.storage.root = place.path().join("storage");
         config.storage.reserve_mib = 256;
         config.study.quiet_period = Duration::try_from_secs_f64(self.quiet).context("--quiet")?;
         config.exchange.register = Some(register);
-        config.procedures.root = Some(timeless_procedures(&place.0)?);
+        config.procedures.root = Some(timeless_procedures(place.path())?);
         (config.dimse.port, config.http.port) = (0, 0);
         let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
         let node = runtime.block_on(Node::start(&config, own_program()?))?;
@@ -308,22 +309,5 @@ fn save(node: &Node, row: &InstanceRow, path: PathBuf) -> anyhow::Result<Option<
             eprintln!("{}: {e}", row.sop_instance);
             Ok(None)
         }
-    }
-}
-
-/// A folder that goes away with the demo.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new() -> anyhow::Result<Temporary> {
-        let path = std::env::temp_dir().join(format!("hutong-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
-        Ok(Temporary(path))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(Path::new(&self.0));
     }
 }

@@ -77,7 +77,8 @@ fn print_evidence(because: &[Evidence]) {
     }
 }
 
-fn print(verdict: &Verdict) {
+/// Prints a verdict for a person.
+pub fn print(verdict: &Verdict) {
     println!("检查 Study      {}", verdict.study);
     let region = verdict.region.as_ref().map_or("—".into(), |(code, edition)| format!("{code} {edition}"));
     println!("清单 List       {region}   procedures {}", verdict.procedures.get(..12).unwrap_or(""));

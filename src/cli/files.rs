@@ -36,6 +36,16 @@ pub fn write_phantoms(folder: &Path) -> anyhow::Result<std::process::ExitCode> {
     Ok(std::process::ExitCode::SUCCESS)
 }
 
+/// The study that a file claims to belong to, however damaged it is.
+pub fn study_of(path: &Path) -> Option<hutong::dicom::Uid> {
+    let mut reader = BufReader::new(File::open(path).ok()?);
+    let meta = read_meta(&mut reader).ok()?;
+    reader.seek(SeekFrom::Start(meta.data_set_at)).ok()?;
+    let limits = Limits { value: 1 << 16, stop_at_pixels: true, partial: true, total: None };
+    let parsed = parse(&mut Seeking(reader), Syntax::of(&meta.transfer_syntax), limits).ok()?;
+    hutong::dicom::Uid::parse(&parsed.data_set.text(tags::STUDY_INSTANCE_UID)?).ok()
+}
+
 /// Reads what sending needs to know of a file.
 ///
 /// # Errors

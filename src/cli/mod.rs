@@ -1,5 +1,6 @@
 //! Subcommands, one file each.
 
+mod check;
 mod demo;
 mod evaluate;
 mod explain;
@@ -7,6 +8,7 @@ mod files;
 mod maintain;
 mod serve;
 mod table;
+mod temporary;
 mod wire;
 
 use clap::{Args, Parser, Subcommand};
@@ -50,6 +52,8 @@ enum Command {
     Echo(wire::Echo),
     /// 说明结论 Print why a study got its verdict
     Explain(explain::Explain),
+    /// 离线检查 Judge files without a node: items, verdict, findings
+    Check(check::Check),
     /// 评估判定 Score the classification on a labelled table
     Evaluate(evaluate::Evaluate),
     /// 校验存储 Re-hash everything stored, and the journal's chain
@@ -82,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Send(send) => send.run(),
         Command::Echo(echo) => echo.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Check(check) => check.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Verify(verify) => verify.run(),
         Command::Rebuild(rebuild) => rebuild.run(),

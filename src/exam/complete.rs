@@ -30,10 +30,11 @@ pub fn check(study: &StudyFacts, recognised: &[Recognised], region: &Region, lim
 fn check_series(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
     let mut findings: Vec<Finding> = series.stacks.iter().flat_map(|stack| check_stack(stack, limits)).collect();
     findings.extend(too_few(series));
-    findings.extend(mixed_orientations(series));
+    findings.extend(mixed_orientations(series, limits));
     findings.extend(unplaced(series));
     findings.extend(fewer_than_expected(series));
     findings.extend(instance_numbers(series));
+    findings.extend(series.stacks.iter().filter_map(|stack| out_of_order(series, stack)));
     findings.into_iter().map(|f| f.in_series(&series.uid)).collect()
 }
 
@@ -80,7 +81,19 @@ fn check_stack(stack: &Stack, limits: &Completeness) -> Vec<Finding> {
             format!("the distance between slices is uneven in {uneven} places"),
         ));
     }
-    if let Some(thickness) = stack.thickness_mm.filter(|t| step > limits.gapped_factor * t && stack.plane == Plane::Axial) {
+    let axial = stack.plane == Plane::Axial;
+    if let Some(thickness) =
+        stack.thickness_mm.filter(|t| axial && step > t + limits.gap_mm && step <= limits.gapped_factor * t)
+    {
+        let finding = Finding::new(
+            "C-05",
+            Level::Warn,
+            format!("层距 {step:.1} mm 大于层厚 {thickness:.1} mm，层间有间隙"),
+            format!("the step of {step:.1} mm leaves gaps between slices of {thickness:.1} mm"),
+        );
+        findings.push(finding.measured(step, thickness + limits.gap_mm, "mm"));
+    }
+    if let Some(thickness) = stack.thickness_mm.filter(|t| step > limits.gapped_factor * t && axial) {
         let finding = Finding::new(
             "C-05",
             Level::Reject,
@@ -109,16 +122,33 @@ fn too_few(series: &SeriesFacts) -> Option<Finding> {
     })
 }
 
-/// C-01: a CT series that is no single stack. Angled blocks are normal in MR of the spine.
-fn mixed_orientations(series: &SeriesFacts) -> Option<Finding> {
-    let planes: BTreeSet<u8> = series.stacks.iter().map(|s| s.plane as u8).collect();
-    let all: usize = series.stacks.iter().map(|s| s.slices.len()).sum();
-    let largest = series.stack().map_or(0, |s| s.slices.len());
-    if series.modality != "CT" || planes.len() < 2 {
+/// C-01: a CT series that mixes orientations, planes or tilts. Angled blocks are normal in MR of the spine.
+fn mixed_orientations(series: &SeriesFacts, limits: &Completeness) -> Option<Finding> {
+    let mut groups: Vec<(&Stack, usize)> = Vec::new();
+    for stack in &series.stacks {
+        let same = |other: &Stack| {
+            other.orientation.iter().zip(&stack.orientation).all(|(a, b)| (a - b).abs() < limits.orientation_tolerance)
+        };
+        match groups.iter_mut().find(|(first, _)| same(first)) {
+            Some((_, slices)) => *slices += stack.slices.len(),
+            None => groups.push((stack, stack.slices.len())),
+        }
+    }
+    if series.modality != "CT" || groups.len() < 2 {
         return None;
     }
-    let level = if largest * 2 < all { Level::Reject } else { Level::Warn };
-    Some(Finding::new("C-01", level, "同一序列内混有不同方向的图像", "the series mixes images of different orientations"))
+    let all: usize = groups.iter().map(|(_, n)| n).sum();
+    let largest = groups.iter().map(|(_, n)| *n).max().unwrap_or(0);
+    #[expect(clippy::cast_precision_loss, reason = "numbers of slices are far below 2^52")]
+    let share = largest as f64 / all as f64;
+    let level = if share < limits.main_stack_share { Level::Reject } else { Level::Warn };
+    let finding = Finding::new(
+        "C-01",
+        level,
+        format!("同一序列内混有 {} 个不同方向或倾角的图像，请分开发送", groups.len()),
+        format!("the series mixes images of {} orientations or tilts; send them apart", groups.len()),
+    );
+    Some(finding.measured(share, limits.main_stack_share, "of slices"))
 }
 
 /// Slices without a position cannot be counted.
@@ -148,6 +178,27 @@ fn fewer_than_expected(series: &SeriesFacts) -> Option<Finding> {
         format!("the device announced {expected} images, {} arrived", series.count),
     );
     Some(finding.measured(numbers.0, numbers.1, "images"))
+}
+
+/// C-06: instance numbers that do not run along the stack with its positions: two positions were exchanged, or nobody numbered them.
+fn out_of_order(series: &SeriesFacts, stack: &Stack) -> Option<Finding> {
+    let known: Vec<i64> = stack.numbers.iter().flatten().copied().collect();
+    // Interleaved phases and echoes are numbered across stacks: only the direction must not change within one.
+    let turns = |up: bool| known.windows(2).filter(|w| matches!(w, [a, b] if (a < b) != up)).count();
+    let wrong = turns(true).min(turns(false));
+    let unnumbered = stack.numbers.len() - known.len();
+    if wrong == 0 && (unnumbered == 0 || stack.numbers.is_empty()) {
+        return None;
+    }
+    Some(
+        Finding::new(
+            "C-06",
+            Level::Warn,
+            format!("图像编号与空间位置顺序不一致（{wrong} 处），{unnumbered} 幅无编号，请核对"),
+            format!("instance numbers and positions run against each other in {wrong} places, {unnumbered} images have no number; check them"),
+        )
+        .in_series(&series.uid),
+    )
 }
 
 /// C-06: holes in the numbering while the geometry is clean.

@@ -15,6 +15,8 @@ pub struct Slice {
     pub group: String,
     /// Slice Thickness, mm.
     pub thickness: Option<f64>,
+    /// Instance Number.
+    pub number: Option<i64>,
 }
 
 /// Which way a slice lies.
@@ -35,8 +37,12 @@ pub struct Stack {
     pub slices: Vec<Uid>,
     /// Position of each along the normal, mm.
     pub along: Vec<f64>,
+    /// Instance Number of each, where it has one.
+    pub numbers: Vec<Option<i64>>,
     /// Which way they lie.
     pub plane: Plane,
+    /// Row and column direction cosines.
+    pub orientation: [f64; 6],
     /// Median distance of neighbours, mm; 0 for a single slice.
     pub step_mm: f64,
     /// Median slice thickness, mm.
@@ -67,7 +73,8 @@ pub fn slice(uid: &Uid, attributes: &Attributes) -> Option<Slice> {
     }
     group.push(attributes.texts(tags::IMAGE_TYPE).join("/"));
     let thickness = attributes.float(tags::SLICE_THICKNESS).filter(|t| *t > 0.0);
-    Some(Slice { uid: uid.clone(), orientation, position, group: group.join("|"), thickness })
+    let number = attributes.int(tags::INSTANCE_NUMBER);
+    Some(Slice { uid: uid.clone(), orientation, position, group: group.join("|"), thickness, number })
 }
 
 /// The normal of an orientation; none when the cosines are not two orthogonal unit vectors.
@@ -116,7 +123,9 @@ fn stack(first: &Slice, members: Vec<&Slice>) -> Option<Stack> {
     Some(Stack {
         slices: placed.iter().map(|(_, s)| s.uid.clone()).collect(),
         along,
+        numbers: placed.iter().map(|(_, s)| s.number).collect(),
         plane,
+        orientation: first.orientation,
         step_mm,
         thickness_mm,
         coverage_mm: extent + thickness_mm.unwrap_or(step_mm),
@@ -142,6 +151,7 @@ mod tests {
                 position: [0.0, 0.0, *z],
                 group: String::new(),
                 thickness: Some(5.0),
+                number: None,
             })
             .collect()
     }

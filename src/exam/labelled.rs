@@ -177,7 +177,9 @@ fn stack(s: &SeriesCell, modality: &str, n: usize, uid: &dyn Fn(&str, usize) -> 
     Some(Stack {
         slices: (0..n).map(|k| uid("slice", k)).collect(),
         along,
+        numbers: vec![],
         plane,
+        orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
         step_mm,
         thickness_mm: s.th,
         coverage_mm: s.z.unwrap_or(0.0),

@@ -101,6 +101,28 @@ impl Verdict {
         self
     }
 
+    /// The same verdict with more findings about the study as a whole.
+    #[must_use]
+    pub fn with(mut self, findings: Vec<Finding>) -> Verdict {
+        for finding in &findings {
+            let outcome = match finding.level {
+                Level::Reject => Outcome::Reject,
+                Level::Review => Outcome::Review,
+                Level::Warn | Level::Info => Outcome::Accept,
+            };
+            let ground = Ground { code: finding.check.clone(), zh: finding.zh.clone(), en: finding.en.clone() };
+            for item in self.items.iter_mut().filter(|_| finding.level >= Level::Warn) {
+                item.outcome = item.outcome.max(outcome);
+                if !item.grounds.contains(&ground) {
+                    item.grounds.push(ground.clone());
+                }
+            }
+            self.outcome = self.outcome.max(outcome);
+        }
+        self.findings.extend(findings);
+        self
+    }
+
     /// Whether an instance of a series is to be marked.
     pub fn marks(&self, series: &Uid, instance: &Uid) -> bool {
         self.accepted().any(|i| i.series.contains(series) && (i.images.is_empty() || i.images.contains(instance)))

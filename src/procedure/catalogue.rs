@@ -314,6 +314,8 @@ pub struct Completeness {
     pub duplicate_share: f64,
     pub orientation_tolerance: f64,
     pub gapped_factor: f64,
+    pub gap_mm: f64,
+    pub main_stack_share: f64,
     pub coverage_reject_share: f64,
     pub common_range_share: f64,
     pub slices_reject_share: f64,

@@ -56,7 +56,9 @@ fn stacked(mut series: SeriesFacts, plane: Plane, step_mm: f64) -> SeriesFacts {
     series.stacks = vec![Stack {
         slices: series.images.iter().map(|i| i.uid.clone()).collect(),
         along: (0..n).map(|k| k as f64 * step_mm).collect(),
+        numbers: vec![],
         plane,
+        orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
         step_mm,
         thickness_mm: Some(step_mm),
         coverage_mm: n as f64 * step_mm,

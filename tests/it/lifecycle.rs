@@ -50,7 +50,7 @@ fn an_mr_study_with_one_slice_of_each_series_is_not_marked() {
     let number = |i: &&phantom::Image| i.data_set.text(hutong::dicom::tags::INSTANCE_NUMBER).as_deref() == Some("7");
     node.send(study.images.iter().filter(number));
     let got = node.judged(study.uid.as_str());
-    assert_eq!((&got["verdict"]["outcome"], &got["marked"]), (&Json::from("review"), &Json::from(0)), "{got}");
+    assert_eq!((&got["verdict"]["outcome"], &got["marked"]), (&Json::from("reject"), &Json::from(0)), "{got}");
     assert!(got["verdict"].to_string().contains("M-04"));
 }
 

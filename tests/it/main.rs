@@ -6,6 +6,7 @@ mod association;
 mod classify;
 mod crash;
 mod exchange;
+mod faults;
 mod goldset;
 mod hostile;
 mod index;

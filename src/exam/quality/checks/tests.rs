@@ -70,9 +70,13 @@ fn a_usual_radiograph_slice_or_mr_image_has_no_finding() {
     }
 }
 
+/// Item, modality, transfer syntax, changed attributes; the check and level that must be among the findings.
+type Case = (u32, &'static str, &'static str, &'static [Change], &'static str, Level);
+type Change = (Tag, VR, &'static [&'static str]);
+
 #[test]
 fn each_fault_of_a_header_is_found_by_its_check() {
-    let cases: &[(u32, &str, &str, &[(Tag, VR, &[&str])], &str, Level)] = &[
+    let cases: &[Case] = &[
         (1, "DX", NATIVE, &[(tags::HIGH_BIT, VR::US, &["15"])], "G-03", Level::Warn),
         (
             12,

@@ -1,0 +1,259 @@
+//! `hutong check`: what a node would say of files, without a node: items, verdict and findings, study by study.
+//!
+//! The files go through the node's own door into a temporary data root, and are judged by the node's own code; nothing is kept.
+
+use super::temporary::Temporary;
+use super::wire::bar;
+use super::{Common, explain, files, own_program};
+use anyhow::Context;
+use hutong::codec::{Limits, Pool};
+use hutong::dicom::Uid;
+use hutong::exam::finding::{Finding, Level};
+use hutong::exam::verdict::{Outcome, Verdict};
+use hutong::exchange::register::Register;
+use hutong::index::{Index, Query, StudyRow, View};
+use hutong::ingest::{Ingest, IngestError, Outcome as Taken, Refused, Settings};
+use hutong::journal::Journal;
+use hutong::node::{open_data, procedures};
+use hutong::procedure::Procedures;
+use hutong::work::{Shop, assess};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Judges files offline.
+#[derive(clap::Args)]
+pub struct Check {
+    #[command(flatten)]
+    common: Common,
+    /// 文件或文件夹 Files or folders
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// 机器可读 Items, verdict and findings of each study as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Without a register the files' hospital is taken as accredited: the question is what the images are worth.
+const REGISTER: &str = r#"
+[[hospital]]
+code = "CHECK"
+name = "未核对 not checked"
+ae_titles = ["CHECK"]
+[[hospital.assessment]]
+round = "check"
+passed = true
+valid_from = "1900-01-01"
+valid_to = "2999-12-31"
+"#;
+
+/// What is found at the door, by study: a file that is refused is a finding about its study.
+type AtTheDoor = BTreeMap<Option<Uid>, Vec<(String, Finding)>>;
+
+impl Check {
+    pub fn run(&self) -> anyhow::Result<ExitCode> {
+        let mut config = self.common.load()?;
+        let paths = files::below(&self.paths)?;
+        let place = Temporary::new("check")?;
+        let register = match &config.exchange.register {
+            Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+            None => REGISTER.into(),
+        };
+        let checked = config.exchange.register.is_some();
+        config.storage.root = place.path().join("storage");
+        let data = open_data(&config)?;
+        let settings = Settings {
+            aet: "CHECK".into(),
+            reserve_bytes: 0,
+            max_object_mib: config.storage.max_object_mib,
+            quiet_period: Duration::from_secs(86_400),
+        };
+        let index: Arc<dyn Index> = data.index.clone();
+        let ingest = Arc::new(Ingest::start(data.store.clone(), index.clone(), settings)?);
+        let door = take(&ingest, &paths, !self.json);
+        let limits =
+            Limits { workers: threads(), memory_mib: config.codec.memory_mib, time: Duration::from_secs(config.codec.seconds) };
+        let shop = Shop {
+            store: data.store,
+            index,
+            ingest: ingest.clone(),
+            pool: Arc::new(Pool::new(own_program()?, limits)),
+            procedures: Arc::new(procedures(config.procedures.root.as_deref())?),
+            register: Arc::new(Register::parse(&register).map_err(anyhow::Error::msg)?),
+            journal: Arc::new(Journal::open(&place.path().join("journal.jsonl"))?),
+        };
+        let judged = judge(&shop, &door, !self.json)?;
+        ingest.stop();
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&json(&judged, &door, checked))?);
+        } else {
+            print(&judged, &door, checked);
+        }
+        let good = judged.iter().all(|j| j.verdict.outcome == Outcome::Accept) && door.is_empty();
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// A study and what it was judged to be.
+struct Judged {
+    study: StudyRow,
+    verdict: Verdict,
+    /// No list was in force on the exam date; the present one was taken.
+    edition_assumed: bool,
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get)
+}
+
+/// Takes every file in, several at a time: they share the syncs.
+fn take(ingest: &Ingest, paths: &[PathBuf], show: bool) -> AtTheDoor {
+    let bar = if show { bar(paths.len() as u64) } else { indicatif::ProgressBar::hidden() };
+    let next = AtomicUsize::new(0);
+    let found = std::sync::Mutex::new(AtTheDoor::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads() * 4 {
+            scope.spawn(|| {
+                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    bar.inc(1);
+                    let Some((study, finding)) = take_one(ingest, path) else { continue };
+                    let name = path.display().to_string();
+                    found
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .entry(study)
+                        .or_default()
+                        .push((name, finding));
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// G-01, G-04, G-05: what the door says of one file; none when it is taken.
+fn take_one(ingest: &Ingest, path: &std::path::Path) -> Option<(Option<Uid>, Finding)> {
+    let taken = std::fs::File::open(path)
+        .map_err(|e| e.to_string())
+        .and_then(|mut file| Ok(ingest.receive_file("CHECK", None, &mut file)))
+        .unwrap_or_else(|why| Err(IngestError::Failed(hutong::ingest::Failed::Stream(std::io::Error::other(why)))));
+    match taken {
+        Ok(stored) if stored.outcome == Taken::Same => {
+            let finding =
+                Finding::new("G-04", Level::Info, "同一图像重复出现，内容相同", "the same image twice, with the same content");
+            Some((Some(stored.key.study.clone()), finding.at(&stored.key.sop_instance)))
+        }
+        Ok(_) => None,
+        Err(IngestError::Refused(Refused::Conflict(key))) => {
+            let finding = Finding::new(
+                "G-05",
+                Level::Reject,
+                "两幅图像的 SOP Instance UID 相同而内容不同，请由来源改正",
+                "two images share a SOP Instance UID and differ; mend it at the source",
+            );
+            Some((Some(key.study.clone()), finding.at(&key.sop_instance)))
+        }
+        Err(why) => {
+            let finding = Finding::new(
+                "G-01",
+                Level::Reject,
+                format!("文件无法读取或已损坏：{why}"),
+                format!("the file cannot be read or is damaged: {why}"),
+            );
+            Some((files::study_of(path), finding))
+        }
+    }
+}
+
+fn judge(shop: &Shop, door: &AtTheDoor, show: bool) -> anyhow::Result<Vec<Judged>> {
+    let all = Query { view: View::House, study: None, series: None, keys: vec![], offset: 0, limit: usize::MAX };
+    let studies = shop.index.studies(&all)?.rows;
+    let bar = if show { bar(studies.len() as u64) } else { indicatif::ProgressBar::hidden() };
+    let mut judged = Vec::new();
+    let timeless = Shop { procedures: Arc::new(always_in_force(&shop.procedures)), ..shop_of(shop) };
+    for study in studies {
+        let contents = shop.index.contents(&study.study)?;
+        let mut verdict = assess(shop, &study, &contents)?;
+        let edition_assumed = verdict.region.is_none();
+        if edition_assumed {
+            verdict = assess(&timeless, &study, &contents)?;
+        }
+        let at_the_door = door.get(&Some(study.study.clone())).into_iter().flatten();
+        verdict = verdict.with(at_the_door.map(|(_, finding)| finding.clone()).collect());
+        judged.push(Judged { study, verdict, edition_assumed });
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(judged)
+}
+
+fn shop_of(shop: &Shop) -> Shop {
+    Shop {
+        store: shop.store.clone(),
+        index: shop.index.clone(),
+        ingest: shop.ingest.clone(),
+        pool: shop.pool.clone(),
+        procedures: shop.procedures.clone(),
+        register: shop.register.clone(),
+        journal: shop.journal.clone(),
+    }
+}
+
+/// The list of today, for examinations of any day: old files are asked what they would be.
+fn always_in_force(procedures: &Procedures) -> Procedures {
+    let mut timeless = procedures.clone();
+    timeless.regions.retain(|r| r.enabled && r.valid_to.is_none());
+    timeless.regions.truncate(1);
+    for region in &mut timeless.regions {
+        region.valid_from = "0001-01-01".into();
+    }
+    timeless
+}
+
+fn json(judged: &[Judged], door: &AtTheDoor, checked: bool) -> serde_json::Value {
+    let refused = door.iter().flat_map(|(study, all)| all.iter().map(move |(file, f)| (study, file, f)));
+    let refused: Vec<_> = refused
+        .filter(|(_, _, f)| f.level == Level::Reject)
+        .map(|(study, file, f)| serde_json::json!({"file": file, "study": study, "check": f.check, "zh": f.zh, "en": f.en}))
+        .collect();
+    let studies: Vec<_> = judged
+        .iter()
+        .map(|j| {
+            serde_json::json!({
+                "study": j.study.study,
+                "items": j.verdict.items.iter().map(|i| i.number).collect::<Vec<_>>(),
+                "accepted": j.verdict.accepted().map(|i| i.number).collect::<Vec<_>>(),
+                "outcome": j.verdict.outcome,
+                "edition_assumed": j.edition_assumed,
+                "findings": j.verdict.findings,
+                "verdict": j.verdict,
+            })
+        })
+        .collect();
+    serde_json::json!({"studies": studies, "refused_files": refused, "accreditation_checked": checked})
+}
+
+fn print(judged: &[Judged], door: &AtTheDoor, checked: bool) {
+    for one in judged {
+        explain::print(&one.verdict);
+        if one.edition_assumed {
+            println!(
+                "\n注意 Note: 检查日期没有生效的清单，按现行清单判定  no list was in force on the exam date; judged by the present one"
+            );
+        }
+        println!("\n{}\n", "═".repeat(60));
+    }
+    let refused = door.values().flatten().filter(|(_, f)| f.level == Level::Reject);
+    for (file, finding) in refused {
+        eprintln!("{file}: {} {}\n    {}", finding.check, finding.zh, finding.en);
+    }
+    if !checked {
+        println!(
+            "未核对医疗机构资质（未配置 exchange.register）  the hospital's accreditation was not checked (no exchange.register)"
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! Faults put into good studies, one at a time: `hutong check` must name each by its check, and find nothing in the good ones.
+
+use hutong::dicom::{DataSet, Tag, VR, tags};
+use hutong::phantom::{self, Image, Phantom};
+use serde_json::Value as Json;
+use std::path::Path;
+use std::process::Command;
+
+/// The files of a phantom study, as bytes.
+fn study(which: Phantom) -> Vec<Image> {
+    phantom::all().into_iter().find(|s| s.phantom == which).unwrap().images
+}
+
+fn check(files: &[Vec<u8>]) -> Json {
+    let place = tempfile::tempdir().unwrap();
+    for (n, bytes) in files.iter().enumerate() {
+        std::fs::write(place.path().join(format!("{n:04}.dcm")), bytes).unwrap();
+    }
+    run(place.path())
+}
+
+fn run(place: &Path) -> Json {
+    let output = Command::new(crate::support::PROGRAM).args(["check", "--json"]).arg(place).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Check numbers of the findings at a level and above, and the outcome of the one study.
+fn said(json: &Json, levels: &[&str]) -> (Vec<String>, String) {
+    let study = &json["studies"][0];
+    let findings = study["findings"].as_array().unwrap().iter();
+    let wanted = findings.filter(|f| levels.contains(&f["level"].as_str().unwrap()));
+    let mut checks: Vec<String> = wanted.map(|f| f["check"].as_str().unwrap().to_string()).collect();
+    checks.extend(study["verdict"]["refused"].as_array().unwrap().iter().map(|r| r["reason"].as_str().unwrap().to_string()));
+    (checks, study["outcome"].as_str().unwrap().to_string())
+}
+
+fn number(image: &Image) -> i64 {
+    image.data_set.text(tags::INSTANCE_NUMBER).unwrap().parse().unwrap()
+}
+
+fn put(image: &mut Image, tag: Tag, vr: VR, value: &str) {
+    image.data_set.put_text(tag, vr, value);
+}
+
+/// Exchanges an attribute of two images.
+fn swap(images: &mut [Image], a: usize, b: usize, tag: Tag, vr: VR) {
+    let of = |d: &DataSet| String::from_utf8(d.bytes(tag).unwrap().to_vec()).unwrap();
+    let (first, second) = (of(&images[a].data_set), of(&images[b].data_set));
+    put(&mut images[a], tag, vr, &second);
+    put(&mut images[b], tag, vr, &first);
+}
+
+type Fault = (&'static str, Phantom, fn(&mut Vec<Image>), &'static str, &'static [&'static str]);
+
+const REJECT: &[&str] = &["reject"];
+const HELD: &[&str] = &["review", "reject"];
+const ANY: &[&str] = &["accept", "review", "reject"];
+
+/// What is done to which study, the check or reason that must be named, and what the study may come to.
+const FAULTS: &[Fault] = &[
+    ("a middle slice dropped", Phantom::CtHead, |i| drop(i.remove(14)), "C-02", REJECT),
+    ("five slices dropped", Phantom::CtHead, |i| drop(i.drain(10..15)), "C-02", REJECT),
+    ("every second slice dropped", Phantom::CtHead, |i| i.retain(|x| number(x) % 2 == 0), "C-06", ANY),
+    ("the first slice dropped", Phantom::CtHead, |i| i.retain(|x| number(x) > 1), "C-06", ANY),
+    ("most slices dropped", Phantom::CtHead, |i| i.truncate(10), "SERIES_INCOMPLETE", HELD),
+    ("two positions swapped", Phantom::CtHead, |i| swap(i, 5, 20, tags::IMAGE_POSITION_PATIENT, VR::DS), "C-06", ANY),
+    (
+        "two slices at one place",
+        Phantom::CtHead,
+        |i| {
+            let first = String::from_utf8(i[7].data_set.bytes(tags::IMAGE_POSITION_PATIENT).unwrap().to_vec()).unwrap();
+            put(&mut i[8], tags::IMAGE_POSITION_PATIENT, VR::DS, &first);
+        },
+        "C-04",
+        ANY,
+    ),
+    (
+        "half of the slices tilted by five degrees",
+        Phantom::CtHead,
+        |i| {
+            for image in i.iter_mut().filter(|x| number(x) % 2 == 0) {
+                put(image, tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\0\\0.99619\\-0.08716");
+            }
+        },
+        "C-01",
+        HELD,
+    ),
+    ("positions missing", Phantom::CtHead, |i| put(&mut i[3], tags::IMAGE_POSITION_PATIENT, VR::DS, ""), "C-01", HELD),
+    ("numbers missing", Phantom::CtHead, |i| i.iter_mut().for_each(|x| put(x, tags::INSTANCE_NUMBER, VR::IS, "")), "C-06", ANY),
+    (
+        "rescale missing",
+        Phantom::CtHead,
+        |i| i.iter_mut().for_each(|x| put(x, tags::RESCALE_SLOPE, VR::DS, "")),
+        "C-11",
+        REJECT,
+    ),
+    (
+        "an exam of the future",
+        Phantom::CtHead,
+        |i| i.iter_mut().for_each(|x| put(x, tags::STUDY_DATE, VR::DA, "20990101")),
+        "G-12",
+        REJECT,
+    ),
+    (
+        "born after the exam",
+        Phantom::CtHead,
+        |i| {
+            i.iter_mut().for_each(|x| put(x, tags::PATIENT_BIRTH_DATE, VR::DA, "20270101"));
+        },
+        "G-12",
+        REJECT,
+    ),
+    ("another patient among them", Phantom::CtHead, |i| put(&mut i[4], tags::PATIENT_ID, VR::LO, "SOMEBODY"), "G-07", REJECT),
+    (
+        "a placeholder for a name",
+        Phantom::CtHead,
+        |i| i.iter_mut().for_each(|x| put(x, tags::PATIENT_NAME, VR::PN, "TEST")),
+        "G-09",
+        HELD,
+    ),
+    ("burnt-in text", Phantom::CtHead, |i| put(&mut i[0], tags::BURNED_IN_ANNOTATION, VR::CS, "YES"), "G-15", ANY),
+    (
+        "fewer than announced",
+        Phantom::CtHead,
+        |i| i.iter_mut().for_each(|x| put(x, tags::IMAGES_IN_ACQUISITION, VR::IS, "99")),
+        "C-07",
+        REJECT,
+    ),
+    ("a missing view", Phantom::SideConflict, |i| i.truncate(1), "LATERALITY_CONFLICT", HELD),
+    (
+        "contrast without plain",
+        Phantom::CtChest,
+        |i| {
+            i.retain(|x| x.data_set.text(tags::CONTRAST_BOLUS_AGENT).is_some());
+        },
+        "CONTRAST_ONLY",
+        HELD,
+    ),
+    ("a blank frame", Phantom::CtHead, |i| i[9].pixels = Box::new(|| vec![0; 512 * 512]), "C-18", REJECT),
+    (
+        "a radiograph for processing",
+        Phantom::Chest,
+        |i| put(&mut i[0], tags::PRESENTATION_INTENT_TYPE, VR::CS, "FOR PROCESSING"),
+        "X-14",
+        REJECT,
+    ),
+    ("a radiograph of one grey", Phantom::Chest, |i| i[0].pixels = Box::new(|| vec![900; 2500 * 3000]), "X-06", REJECT),
+    (
+        "a clipped radiograph",
+        Phantom::Chest,
+        |i| {
+            let pixels = std::mem::replace(&mut i[0].pixels, Box::new(Vec::new));
+            i[0].pixels = Box::new(move || pixels().into_iter().map(|v| if v > 1500 { 4095 } else { v }).collect());
+        },
+        "X-07",
+        REJECT,
+    ),
+    (
+        "one MR series missing",
+        Phantom::MrLumbar,
+        |i| {
+            let series = i[0].data_set.text(tags::SERIES_INSTANCE_UID);
+            i.retain(|x| x.data_set.text(tags::SERIES_INSTANCE_UID) != series);
+        },
+        "SERIES_INCOMPLETE",
+        HELD,
+    ),
+];
+
+#[test]
+fn good_studies_have_no_finding_that_holds_them() {
+    for which in [Phantom::Chest, Phantom::CtHead, Phantom::CtChest, Phantom::MrLumbar] {
+        let files: Vec<Vec<u8>> = study(which).iter().map(Image::file).collect();
+        let json = check(&files);
+        assert_eq!(said(&json, &["review", "reject"]), (vec![], "accept".to_string()), "{which:?}");
+        assert_eq!(json["refused_files"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn every_fault_is_named_by_its_check() {
+    let mut missed = Vec::new();
+    for (what, which, spoil, expected, outcomes) in FAULTS {
+        let mut images = study(*which);
+        spoil(&mut images);
+        let files: Vec<Vec<u8>> = images.iter().map(Image::file).collect();
+        let (checks, outcome) = said(&check(&files), &["warn", "review", "reject"]);
+        if !checks.iter().any(|c| c == expected) || !outcomes.contains(&outcome.as_str()) {
+            missed.push(format!("{what}: {expected} not among {checks:?}, {outcome}"));
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[test]
+fn faults_of_files_are_laid_at_their_study() {
+    let images = study(Phantom::CtHead);
+    let files: Vec<Vec<u8>> = images.iter().map(Image::file).collect();
+    // The same identifier with other pixels; the same file twice; a file that ends early.
+    let mut other = phantom::ct_head(30, None, "头颅CT平扫", "HEAD");
+    other[3].pixels = Box::new(|| vec![7; 512 * 512]);
+    let mut same_name: Vec<Vec<u8>> = files.clone();
+    same_name.push(other[3].file());
+    let twice: Vec<Vec<u8>> = files.iter().chain(&files[..1]).cloned().collect();
+    let mut short = files.clone();
+    let cut = short[12].len() - 100_001;
+    short[12].truncate(cut);
+    for (what, files, expected, level, outcome) in [
+        ("conflict", same_name, "G-05", "reject", "reject"),
+        ("twice", twice, "G-04", "info", "accept"),
+        ("short", short, "G-02", "reject", "reject"),
+    ] {
+        let json = check(&files);
+        let (checks, got) = said(&json, &[level]);
+        assert!(checks.iter().any(|c| c == expected) && got == outcome, "{what}: {checks:?} {got}");
+    }
+}
