@@ -137,10 +137,8 @@ fn take(ingest: &Ingest, paths: &[PathBuf], show: bool) -> AtTheDoor {
 
 /// G-01, G-04, G-05: what the door says of one file; none when it is taken.
 fn take_one(ingest: &Ingest, path: &std::path::Path) -> Option<(Option<Uid>, Finding)> {
-    let taken = std::fs::File::open(path)
-        .map_err(|e| e.to_string())
-        .and_then(|mut file| Ok(ingest.receive_file("CHECK", None, &mut file)))
-        .unwrap_or_else(|why| Err(IngestError::Failed(hutong::ingest::Failed::Stream(std::io::Error::other(why)))));
+    let unreadable = |e| Err(IngestError::Failed(hutong::ingest::Failed::Stream(e)));
+    let taken = std::fs::File::open(path).map_or_else(unreadable, |mut file| ingest.receive_file("CHECK", None, &mut file));
     match taken {
         Ok(stored) if stored.outcome == Taken::Same => {
             let finding =
