@@ -116,9 +116,8 @@ fn without_parts(study: &Study<'_>, mut whole: Said) -> Said {
 /// Series and study both speak: a general word in one takes the specific meaning of the other ("Head" in a sinus study).
 fn join(study: &Study<'_>, series: &Series<'_>, own: Said, whole: Said) -> Place {
     let words = study.words;
-    let related = |a: &String, b: &String| {
-        a == b || words.lies_within(a, b) || words.lies_within(b, a) || words.yields_to(a, b) || words.yields_to(b, a)
-    };
+    let yields = |a: &String, b: &String| study.modality == "DX" && (words.yields_to(a, b) || words.yields_to(b, a));
+    let related = |a: &String, b: &String| a == b || words.lies_within(a, b) || words.lies_within(b, a) || yields(a, b);
     let meets = |a: &String| whole.concepts.iter().any(|b| related(a, b));
     let contradicted = !own.concepts.iter().any(meets);
     // 胸 beside a study of the 胸椎 is that part of the spine.

@@ -8,12 +8,14 @@ use crate::procedure::{Axis, Item, Side};
 use std::collections::BTreeSet;
 
 /// The side that header and words give, or the evidence that they contradict each other. `lateral`: the header says that this is a
-/// lateral view, so that a lone L in the description may be short for that.
+/// lateral view, so that a lone L in the description may be short for that. `shows_both`: one such picture holds both sides where the order
+/// names both.
 pub(super) fn of(
     study: &Study<'_>,
     series: &Series<'_>,
     image_laterality: &str,
     lateral: bool,
+    shows_both: bool,
     concept: &str,
 ) -> Result<Option<Side>, Vec<Evidence>> {
     let mut evidence = Vec::new();
@@ -25,7 +27,13 @@ pub(super) fn of(
             sides.push(side);
         }
     }
-    for said in [series.says(Axis::Side), study.about(Axis::Side, concept)] {
+    let order = study.about(Axis::Side, concept);
+    // An order of both sides does not say which of them a picture shows that has no side of its own, unless one picture shows both.
+    let told = !sides.is_empty() || one_side(&series.says(Axis::Side)).is_some();
+    if !told && !shows_both && one_side(&order) == Some(Side::Both) {
+        return Ok(None);
+    }
+    for said in [series.says(Axis::Side), order] {
         let short = lateral && said.evidence.iter().all(|e| e.text == "l");
         if let Some(side) = one_side(&said).filter(|_| !(short && sides.contains(&Side::Right))) {
             evidence.extend(said.evidence);
@@ -78,7 +86,7 @@ pub(super) type Sided = Result<(u32, Option<Side>), (Reason, Vec<Evidence>)>;
 pub(super) fn items(study: &Study<'_>, series: &[&Series<'_>], wanted: &[&Item], concept: &str) -> Vec<Sided> {
     let mut found = BTreeSet::new();
     for s in series {
-        match of(study, s, first_image_side(s.facts), false, concept) {
+        match of(study, s, first_image_side(s.facts), false, shows_both(study, concept), concept) {
             Ok(side) => found.extend(side),
             Err(evidence) if wanted.iter().any(|i| i.side.is_some()) => {
                 return vec![Err((Reason::LateralityConflict, evidence))];
@@ -106,12 +114,18 @@ pub(super) fn items(study: &Study<'_>, series: &[&Series<'_>], wanted: &[&Item],
     answers
 }
 
+/// A CT holds both sides; an MR of a joint is made side by side, but for the hips.
+fn shows_both(study: &Study<'_>, concept: &str) -> bool {
+    let both = |i: &&Item| i.region.iter().any(|r| r == concept) && matches!(i.side, Some(Side::Both | Side::Any));
+    study.modality != "MR" || study.region.items.iter().any(|i| both(&i))
+}
+
 fn first_image_side(series: &SeriesFacts) -> &str {
     series.images.first().map_or("", |i| i.laterality.as_str())
 }
 
 /// Whether a series belongs to a side: one that says the other side does not carry this one's item.
 pub(super) fn carries(study: &Study<'_>, series: &Series<'_>, side: Option<Side>, concept: &str) -> bool {
-    let own = of(study, series, first_image_side(series.facts), false, concept);
+    let own = of(study, series, first_image_side(series.facts), false, shows_both(study, concept), concept);
     !matches!((side, own), (Some(Side::Left), Ok(Some(Side::Right))) | (Some(Side::Right), Ok(Some(Side::Left))))
 }

@@ -74,7 +74,9 @@ impl View<'_> {
     /// The side, for a region that the image shows.
     pub fn side(&self, study: &Study<'_>, concept: &str) -> Result<Option<Side>, Vec<Evidence>> {
         let lateral = families(study.words, &coded(study, self.image)).contains("lateral");
-        side::of(study, self.series, &self.image.laterality, lateral, concept)
+        // Both knees fit on one frontal film (goldset rule 2), never on a lateral one.
+        let frontal = families(study.words, &self.views).contains("frontal");
+        side::of(study, self.series, &self.image.laterality, lateral, frontal, concept)
     }
 
     /// Whether no word says that the image is another projection than the standard ones of a region.

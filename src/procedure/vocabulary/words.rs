@@ -230,7 +230,9 @@ fn set_asides(text: &Folded, hits: &mut [Hit]) {
     if all.iter().all(|at| beside(*at)) {
         return;
     }
-    for hit in hits.iter_mut().filter(|h| h.axis == Axis::Anatomy) {
+    // So is a side there, if the subject has one of its own: "右肩CT 左肩外伤史".
+    let sided = hits.iter().any(|h| h.axis == Axis::Side && !beside(h.at));
+    for hit in hits.iter_mut().filter(|h| h.axis == Axis::Anatomy || (sided && h.axis == Axis::Side)) {
         hit.aside = beside(hit.at);
     }
 }
