@@ -7,7 +7,7 @@ use super::wire::bar;
 use super::{Common, explain, files, own_program};
 use anyhow::Context;
 use hutong::codec::{Limits, Pool};
-use hutong::dicom::Uid;
+use hutong::dicom::{Uid, tags};
 use hutong::exam::finding::{Finding, Level};
 use hutong::exam::verdict::{Outcome, Verdict};
 use hutong::exchange::register::Register;
@@ -15,8 +15,7 @@ use hutong::index::{Index, Query, StudyRow, View};
 use hutong::ingest::{Ingest, IngestError, Outcome as Taken, Refused, Settings};
 use hutong::journal::Journal;
 use hutong::node::{open_data, procedures};
-use hutong::procedure::Procedures;
-use hutong::work::{Shop, assess};
+use hutong::work::{Scope, Shop, assess, today};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -172,44 +171,19 @@ fn judge(shop: &Shop, door: &AtTheDoor, show: bool) -> anyhow::Result<Vec<Judged
     let studies = shop.index.studies(&all)?.rows;
     let bar = if show { bar(studies.len() as u64) } else { indicatif::ProgressBar::hidden() };
     let mut judged = Vec::new();
-    let timeless = Shop { procedures: Arc::new(always_in_force(&shop.procedures)), ..shop_of(shop) };
+    let scope = Scope { everything: true, otherwise: Some(today()) };
     for study in studies {
         let contents = shop.index.contents(&study.study)?;
-        let mut verdict = assess(shop, &study, &contents)?;
-        let edition_assumed = verdict.region.is_none();
-        if edition_assumed {
-            verdict = assess(&timeless, &study, &contents)?;
-        }
+        let verdict = assess(shop, &study, &contents, &scope)?;
+        let date: String = study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect();
+        let edition_assumed = shop.procedures.region_for(&date).is_none();
         let at_the_door = door.get(&Some(study.study.clone())).into_iter().flatten();
-        verdict = verdict.with(at_the_door.map(|(_, finding)| finding.clone()).collect());
+        let verdict = verdict.with(at_the_door.map(|(_, finding)| finding.clone()).collect());
         judged.push(Judged { study, verdict, edition_assumed });
         bar.inc(1);
     }
     bar.finish_and_clear();
     Ok(judged)
-}
-
-fn shop_of(shop: &Shop) -> Shop {
-    Shop {
-        store: shop.store.clone(),
-        index: shop.index.clone(),
-        ingest: shop.ingest.clone(),
-        pool: shop.pool.clone(),
-        procedures: shop.procedures.clone(),
-        register: shop.register.clone(),
-        journal: shop.journal.clone(),
-    }
-}
-
-/// The list of today, for examinations of any day: old files are asked what they would be.
-fn always_in_force(procedures: &Procedures) -> Procedures {
-    let mut timeless = procedures.clone();
-    timeless.regions.retain(|r| r.enabled && r.valid_to.is_none());
-    timeless.regions.truncate(1);
-    for region in &mut timeless.regions {
-        region.valid_from = "0001-01-01".into();
-    }
-    timeless
 }
 
 fn json(judged: &[Judged], door: &AtTheDoor, checked: bool) -> serde_json::Value {

@@ -8,19 +8,21 @@ use crate::procedure::catalogue::Completeness;
 use crate::procedure::{Item, Region};
 use std::collections::BTreeSet;
 
-/// Checks the series that carry recognised items.
-pub fn check(study: &StudyFacts, recognised: &[Recognised], region: &Region, limits: &Completeness) -> Vec<Finding> {
+/// Checks every series of slices. Faults of series that carry no item only warn once there is an item: nothing of them is marked.
+pub fn check(study: &StudyFacts, recognised: &[Recognised], region: Option<&Region>, limits: &Completeness) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let carrying: BTreeSet<_> = recognised.iter().flat_map(|r| &r.series).collect();
-    for series in study.series.iter().filter(|s| carrying.contains(&s.uid)) {
-        let items = recognised.iter().filter(|r| r.series.contains(&series.uid)).filter_map(|r| region.item(r.item));
-        if matches!(series.modality.as_str(), "CT" | "MR") {
-            findings.extend(check_series(series, limits));
-            findings.extend(items.flat_map(|item| check_thickness(series, item)));
-        }
+    let localizer = |s: &&SeriesFacts| s.image_type.iter().any(|t| t.trim() == "LOCALIZER");
+    let slices = study.series.iter().filter(|s| matches!(s.modality.as_str(), "CT" | "MR"));
+    for series in slices.filter(|s| !localizer(s)) {
+        let carried: Vec<&Item> =
+            recognised.iter().filter(|r| r.series.contains(&series.uid)).filter_map(|r| region?.item(r.item)).collect();
+        let extra = carried.is_empty() && !recognised.is_empty();
+        let found = check_series(series, limits).into_iter();
+        findings.extend(found.map(|f| if extra { Finding { level: f.level.min(Level::Warn), ..f } } else { f }));
+        findings.extend(carried.iter().filter_map(|item| check_thickness(series, item)));
     }
     for one in recognised {
-        if let Some(item) = region.item(one.item) {
+        if let Some(item) = region.and_then(|r| r.item(one.item)) {
             findings.extend(check_coverage(study, one, item, limits));
         }
     }
@@ -254,8 +256,7 @@ fn check_coverage(study: &StudyFacts, one: &Recognised, item: &Item, limits: &Co
         study.age_months.and_then(|age| limits.child_coverage.iter().find(|c| age < c.under_months)).map_or(1.0, |c| c.factor);
     let wanted = wanted * child;
     let series = study.series.iter().filter(|s| one.series.contains(&s.uid));
-    let longest =
-        series.filter_map(|s| s.stack().map(|stack| (stack.coverage_mm, &s.uid))).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let longest = series.filter_map(|s| s.coverage_mm().map(|mm| (mm, &s.uid))).max_by(|a, b| a.0.total_cmp(&b.0))?;
     let level = match longest.0 {
         c if c < wanted * limits.coverage_reject_share => Level::Reject,
         c if c < wanted => Level::Warn,

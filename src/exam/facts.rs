@@ -86,6 +86,21 @@ impl SeriesFacts {
     pub fn stack(&self) -> Option<&Stack> {
         self.stacks.first()
     }
+
+    /// What the largest stack and those that continue it cover, mm: a head is often made of a thin and a thick block.
+    pub fn coverage_mm(&self) -> Option<f64> {
+        let largest = self.stack()?;
+        let alike = self.stacks.iter().skip(1).filter(|s| s.plane == largest.plane && s.is_parallel_to(largest));
+        let mut blocks: Vec<&Stack> = alike.collect();
+        let (mut covered, mut ends) = (largest.coverage_mm, largest.ends()?);
+        while let Some(at) = blocks.iter().position(|b| b.continues(ends, largest.step_mm)) {
+            let (low, high) = blocks.swap_remove(at).ends()?;
+            let joined = (ends.0.min(low), ends.1.max(high));
+            covered += (joined.1 - joined.0) - (ends.1 - ends.0);
+            ends = joined;
+        }
+        Some(covered)
+    }
 }
 
 /// A projection image.
@@ -297,9 +312,17 @@ pub fn date(text: &str) -> Option<(i64, i64, i64)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::dicom::VR;
+
+    /// A series of nothing but stacks.
+    pub(crate) fn series_of(stacks: Vec<Stack>) -> SeriesFacts {
+        let uid = Uid::derived(&["series"]);
+        let attributes = Attributes::default();
+        let input = SeriesInput { uid: &uid, attributes: &attributes, instances: vec![] };
+        SeriesFacts { stacks, ..series_facts(&input) }
+    }
 
     #[test]
     fn age_counts_completed_months_and_the_birth_date_wins() {

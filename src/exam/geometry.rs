@@ -11,8 +11,10 @@ pub struct Slice {
     pub orientation: [f64; 6],
     /// Image Position (Patient), mm.
     pub position: [f64; 3],
-    /// What must not be mixed when slices are counted: acquisition, phase, echo, kernel, tilt, image type.
+    /// What must not be mixed when slices are counted: phase, echo, kernel, agent, size, image type.
     pub group: String,
+    /// Acquisition Number. Sequential scanners count it up slice by slice, so it parts only slices that stand at one place.
+    pub acquisition: String,
     /// Slice Thickness, mm.
     pub thickness: Option<f64>,
     /// Instance Number.
@@ -51,6 +53,26 @@ pub struct Stack {
     pub coverage_mm: f64,
 }
 
+impl Stack {
+    /// First and last position along the normal, mm.
+    pub fn ends(&self) -> Option<(f64, f64)> {
+        Some((*self.along.first()?, *self.along.last()?))
+    }
+
+    /// Whether two stacks lie the same way.
+    pub fn is_parallel_to(&self, other: &Stack) -> bool {
+        self.orientation.iter().zip(&other.orientation).all(|(a, b)| (a - b).abs() < SAME_ORIENTATION)
+    }
+
+    /// Whether this one goes on where a range ends, with no more than a step and a half between.
+    pub fn continues(&self, range: (f64, f64), step_mm: f64) -> bool {
+        let reach = 1.5 * self.step_mm.max(step_mm);
+        self.ends().is_some_and(|(low, high)| low - range.1 <= reach && range.0 - high <= reach)
+    }
+}
+
+/// Slices closer than this stand at one place.
+const SAME_PLACE_MM: f64 = 1e-3;
 /// Orientations closer than this are one.
 const SAME_ORIENTATION: f64 = 1e-3;
 
@@ -59,7 +81,6 @@ pub fn slice(uid: &Uid, attributes: &Attributes) -> Option<Slice> {
     let orientation: [f64; 6] = attributes.floats(tags::IMAGE_ORIENTATION_PATIENT).try_into().ok()?;
     let position: [f64; 3] = attributes.floats(tags::IMAGE_POSITION_PATIENT).try_into().ok()?;
     let parts = [
-        tags::ACQUISITION_NUMBER,
         tags::TRIGGER_TIME,
         tags::TEMPORAL_POSITION_IDENTIFIER,
         tags::CONVOLUTION_KERNEL,
@@ -67,14 +88,11 @@ pub fn slice(uid: &Uid, attributes: &Attributes) -> Option<Slice> {
         tags::ROWS,
     ];
     let mut group: Vec<String> = parts.iter().map(|t| attributes.texts(*t).join("/")).collect();
-    // MR writes an acquisition number per slice often enough; only the value of CT and the like tells runs apart.
-    if attributes.text(tags::KVP).is_none() {
-        group.remove(0);
-    }
     group.push(attributes.texts(tags::IMAGE_TYPE).join("/"));
     let thickness = attributes.float(tags::SLICE_THICKNESS).filter(|t| *t > 0.0);
     let number = attributes.int(tags::INSTANCE_NUMBER);
-    Some(Slice { uid: uid.clone(), orientation, position, group: group.join("|"), thickness, number })
+    let acquisition = attributes.texts(tags::ACQUISITION_NUMBER).join("/");
+    Some(Slice { uid: uid.clone(), orientation, position, group: group.join("|"), acquisition, thickness, number })
 }
 
 /// The normal of an orientation; none when the cosines are not two orthogonal unit vectors.
@@ -98,13 +116,33 @@ pub fn stacks(slices: &[Slice]) -> Vec<Stack> {
             None => groups.push((slice, vec![slice])),
         }
     }
-    groups.into_iter().filter_map(|(first, members)| stack(first, members)).collect()
+    groups.into_iter().flat_map(|(first, members)| by_acquisition(first, members)).filter_map(|m| stack(&m)).collect()
 }
 
-fn stack(first: &Slice, members: Vec<&Slice>) -> Option<Stack> {
+/// Parts slices by acquisition where they stand at one place otherwise: the runs of a dynamic scan, not the steps of a sequential one.
+fn by_acquisition<'a>(first: &'a Slice, members: Vec<&'a Slice>) -> Vec<Vec<&'a Slice>> {
+    let doubled = |slices: &[&Slice]| {
+        let Some(n) = normal(&first.orientation) else { return false };
+        let mut along: Vec<f64> = slices.iter().map(|s| s.position.iter().zip(n).map(|(p, n)| p * n).sum()).collect();
+        along.sort_by(f64::total_cmp);
+        along.windows(2).any(|w| matches!(w, [a, b] if b - a < SAME_PLACE_MM))
+    };
+    let mut runs: std::collections::BTreeMap<&str, Vec<&Slice>> = std::collections::BTreeMap::new();
+    for slice in &members {
+        runs.entry(slice.acquisition.as_str()).or_default().push(slice);
+    }
+    if doubled(&members) && runs.values().all(|run| run.len() > 1 && !doubled(run)) {
+        runs.into_values().collect()
+    } else {
+        vec![members]
+    }
+}
+
+fn stack(members: &[&Slice]) -> Option<Stack> {
+    let first = members.first()?;
     let n = normal(&first.orientation)?;
     let dot = |p: &[f64; 3]| p[0] * n[0] + p[1] * n[1] + p[2] * n[2];
-    let mut placed: Vec<(f64, &Slice)> = members.into_iter().map(|s| (dot(&s.position), s)).collect();
+    let mut placed: Vec<(f64, &Slice)> = members.iter().map(|s| (dot(&s.position), *s)).collect();
     placed.sort_by(|a, b| a.0.total_cmp(&b.0));
     let along: Vec<f64> = placed.iter().map(|(at, _)| *at).collect();
     let steps: Vec<f64> = along.windows(2).map(|w| w.last().unwrap_or(&0.0) - w.first().unwrap_or(&0.0)).collect();
@@ -150,6 +188,7 @@ mod tests {
                 orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
                 position: [0.0, 0.0, *z],
                 group: String::new(),
+                acquisition: String::new(),
                 thickness: Some(5.0),
                 number: None,
             })
@@ -161,6 +200,32 @@ mod tests {
         let stack = stacks(&slices(&[10.0, 0.0, 5.0, 15.0])).remove(0);
         assert_eq!((stack.along.clone(), stack.step_mm, stack.coverage_mm), (vec![0.0, 5.0, 10.0, 15.0], 5.0, 20.0));
         assert_eq!(stack.plane, Plane::Axial);
+    }
+
+    #[test]
+    fn the_steps_of_a_sequential_scan_are_one_stack_and_the_runs_of_a_dynamic_one_are_not() {
+        let mut steps = slices(&[0.0, 5.0, 10.0, 15.0]);
+        steps.iter_mut().enumerate().for_each(|(i, s)| s.acquisition = i.to_string());
+        let counts = |slices: &[Slice]| stacks(slices).iter().map(|s| s.slices.len()).collect::<Vec<_>>();
+        assert_eq!(counts(&steps), [4]);
+        let mut runs = slices(&[0.0, 5.0, 10.0, 0.0, 5.0, 10.0]);
+        runs.iter_mut().enumerate().for_each(|(i, s)| s.acquisition = (i / 3).to_string());
+        assert_eq!(counts(&runs), [3, 3]);
+    }
+
+    #[test]
+    fn blocks_that_go_on_from_each_other_are_covered_together() {
+        let blocks = |second: &[f64]| {
+            let mut all = slices(&[0.0, 5.0, 10.0, 15.0]);
+            let mut more = slices(second);
+            more.iter_mut().for_each(|s| s.group = "thick".into());
+            all.extend(more);
+            let mut found = stacks(&all);
+            found.sort_by_key(|s| std::cmp::Reverse(s.slices.len()));
+            crate::exam::facts::tests::series_of(found).coverage_mm()
+        };
+        assert_eq!(blocks(&[20.0, 30.0]), Some(35.0));
+        assert_eq!(blocks(&[60.0, 70.0]), Some(20.0));
     }
 
     #[test]

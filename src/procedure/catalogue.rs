@@ -250,6 +250,21 @@ pub struct Quality {
     pub resolution: Resolution,
     /// Usual numbers of slices, by MR protocol.
     pub slices: Vec<Slices>,
+    /// Of CT numbers.
+    pub hounsfield: Hounsfield,
+}
+
+/// Thresholds of CT numbers, HU.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
+pub struct Hounsfield {
+    pub air_tolerance: f64,
+    pub soft_low: f64,
+    pub soft_high: f64,
+    pub noise_warn_head: f64,
+    pub noise_warn_body: f64,
+    pub rim_warn: f64,
 }
 
 /// Thresholds of irreversible compression, as ratios.

@@ -2,8 +2,10 @@
 
 use super::{JobError, Shop};
 use crate::codec::{DecodeError, samples};
+use crate::dicom::image::Layout;
 use crate::dicom::{syntax, tags};
-use crate::exam::facts::{InstanceInput, SeriesInput, study_facts};
+use crate::exam::classify::Classification;
+use crate::exam::facts::{InstanceInput, SeriesInput, StudyFacts, study_facts};
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::{self, identity, pixels};
@@ -13,6 +15,7 @@ use crate::index::{InstanceRow, Job, JobKind, Recognised, SeriesRow, StudyRow, T
 use crate::ingest::now_ms;
 use crate::journal::Event as Record;
 use crate::mark::derive;
+use crate::procedure::Region;
 use crate::retrieve::Object;
 
 type Contents = Vec<(SeriesRow, Vec<InstanceRow>)>;
@@ -29,7 +32,7 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         return Ok(());
     }
     let contents = shop.index.contents(&job.study)?;
-    let verdict = assess(shop, &study, &contents)?;
+    let verdict = assess(shop, &study, &contents, &Scope::default())?;
     let state = step(state, Event::Assessed(verdict.outcome))?;
     let next = (verdict.outcome == Outcome::Accept).then(|| Job {
         kind: JobKind::Render,
@@ -75,61 +78,43 @@ fn transition(
     })
 }
 
+/// How much of a study is looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Look at every image, not only at those that carry an item: for a person who asks what is wrong with files.
+    pub everything: bool,
+    /// Judge by the list in force on this day (`YYYYMMDD`) where none was on the exam date.
+    pub otherwise: Option<String>,
+}
+
+/// A study taken apart for judging.
+struct Case<'a> {
+    shop: &'a Shop,
+    scope: &'a Scope,
+    originals: &'a Contents,
+    region: Option<&'a Region>,
+    facts: StudyFacts,
+    classification: Classification,
+}
+
 /// Judges a study as it is stored now.
 ///
 /// # Errors
 /// Decoders cannot be run: the verdict must wait.
-pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents) -> Result<Verdict, JobError> {
+pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope) -> Result<Verdict, JobError> {
     // By instance, not by series: whatever series an original claims to belong to, it is judged.
     let own = |rows: &[InstanceRow]| rows.iter().filter(|r| !r.is_marked()).cloned().collect::<Vec<_>>();
     let originals: Contents =
         contents.iter().map(|(s, rows)| (s.clone(), own(rows))).filter(|(_, rows)| !rows.is_empty()).collect();
-    let inputs: Vec<SeriesInput<'_>> = originals
-        .iter()
-        .map(|(series, rows)| SeriesInput {
-            uid: &series.series,
-            attributes: &series.attributes,
-            instances: rows.iter().map(|r| InstanceInput { uid: &r.sop_instance, attributes: &r.attributes }).collect(),
-        })
-        .collect();
-    let date: String = study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect();
+    let exam: String = study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect();
+    let otherwise = || scope.otherwise.clone().filter(|_| shop.procedures.region_for(&exam).is_none());
+    let date = otherwise().unwrap_or(exam);
     let region = shop.procedures.region_for(&date);
-    let facts = study_facts(&study.attributes, &inputs);
+    let facts = study_facts(&study.attributes, &inputs(&originals));
     let classification = region.map(|r| classify::classify(r, &shop.procedures, &facts)).unwrap_or_default();
-    let limits = &shop.procedures.quality;
-    let today = today();
-    let mut findings = identity::check(
-        &identity::Input { study: &study.attributes, patients_differ: study.patients_differ, today: &today },
-        &limits.identity,
-    );
-    if let Some(region) = region {
-        findings.extend(complete::check(&facts, &classification.recognised, region, &limits.completeness));
-    }
-    findings.extend(quality::checks::run(&quality::Exam {
-        recognised: &classification.recognised,
-        region,
-        series: originals
-            .iter()
-            .zip(&facts.series)
-            .map(|((series, rows), facts)| quality::Series {
-                uid: &series.series,
-                facts,
-                images: rows.iter().map(header_of).collect(),
-            })
-            .collect(),
-        limits,
-    }));
-    for (series, rows) in &originals {
-        let carries = |row: &&InstanceRow| {
-            classification
-                .recognised
-                .iter()
-                .any(|r| r.series.contains(&series.series) && (r.images.is_empty() || r.images.contains(&row.sop_instance)))
-        };
-        for row in rows.iter().filter(carries) {
-            findings.extend(check_instance(shop, series, row)?);
-        }
-    }
+    let case = Case { shop, scope, originals: &originals, region, facts, classification };
+    let mut findings = case.by_headers(study);
+    findings.extend(case.by_pixels()?);
     let producer = shop.register.producer_of_all(&study.sources);
     let hospital = producer.as_ref().ok().copied();
     let accredited = |item: u32| {
@@ -143,10 +128,63 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents) -> Result<Verd
         region,
         procedures: &shop.procedures.digest,
         hospital: hospital.map(|h| h.code.clone()),
-        classification,
+        classification: case.classification,
         findings,
         accredited: &accredited,
     }))
+}
+
+fn inputs(originals: &Contents) -> Vec<SeriesInput<'_>> {
+    originals
+        .iter()
+        .map(|(series, rows)| SeriesInput {
+            uid: &series.series,
+            attributes: &series.attributes,
+            instances: rows.iter().map(|r| InstanceInput { uid: &r.sop_instance, attributes: &r.attributes }).collect(),
+        })
+        .collect()
+}
+
+impl Case<'_> {
+    /// Identity, completeness and the checks of headers.
+    fn by_headers(&self, study: &StudyRow) -> Vec<Finding> {
+        let limits = &self.shop.procedures.quality;
+        let recognised = &self.classification.recognised;
+        let today = today();
+        let patient = identity::Input { study: &study.attributes, patients_differ: study.patients_differ, today: &today };
+        let mut findings = identity::check(&patient, &limits.identity);
+        findings.extend(complete::check(&self.facts, recognised, self.region, &limits.completeness));
+        let series = self.originals.iter().zip(&self.facts.series).map(|((series, rows), facts)| quality::Series {
+            uid: &series.series,
+            facts,
+            images: rows.iter().map(header_of).collect(),
+        });
+        let exam = quality::Exam { recognised, region: self.region, series: series.collect(), limits };
+        findings.extend(quality::checks::run(&exam));
+        findings
+    }
+
+    /// The checks of pixels: of the images that carry an item, or of all.
+    fn by_pixels(&self) -> Result<Vec<Finding>, JobError> {
+        let limits = &self.shop.procedures.quality;
+        let mut findings = Vec::new();
+        for (series, rows) in self.originals {
+            let carried = self.classification.recognised.iter().filter(|r| r.series.contains(&series.series));
+            let carries = |row: &&InstanceRow| {
+                let own = carried.clone().any(|r| r.images.is_empty() || r.images.contains(&row.sop_instance));
+                own || (self.scope.everything && row.attributes.has(tags::ROWS))
+            };
+            let mut measures = Vec::new();
+            for row in rows.iter().filter(carries) {
+                findings.extend(check_instance(self.shop, series, row, &mut measures)?);
+            }
+            let head = |item: u32| self.region?.item(item).map(|i| i.region.iter().any(|c| c == "head"));
+            let head = carried.clone().any(|r| head(r.item) == Some(true));
+            let judged = quality::slices::judge(&measures, head, &limits.hounsfield);
+            findings.extend(judged.into_iter().map(|f| f.in_series(&series.series)));
+        }
+        Ok(findings)
+    }
 }
 
 fn header_of(row: &InstanceRow) -> quality::Image<'_> {
@@ -154,7 +192,12 @@ fn header_of(row: &InstanceRow) -> quality::Image<'_> {
 }
 
 /// G-01, G-02 and the pixel checks: every frame of an image is decoded once.
-fn check_instance(shop: &Shop, series: &SeriesRow, row: &InstanceRow) -> Result<Vec<Finding>, JobError> {
+fn check_instance(
+    shop: &Shop,
+    series: &SeriesRow,
+    row: &InstanceRow,
+    measures: &mut Vec<quality::slices::Measures>,
+) -> Result<Vec<Finding>, JobError> {
     let about = |finding: Finding| finding.in_series(&row.series).at(&row.sop_instance);
     let fault = |check: &str, level, zh: String, en: String| Ok(vec![about(Finding::new(check, level, zh, en))]);
     if syntax::is_video(&row.transfer_syntax) {
@@ -197,11 +240,24 @@ fn check_instance(shop: &Shop, series: &SeriesRow, row: &InstanceRow) -> Result<
         if !frame.layout.is_grey() {
             continue;
         }
-        let statistics = pixels::FrameStatistics::of(&samples::read(&frame), frame.layout.range());
+        let values = samples::read(&frame);
+        measures.extend(measure(series, row, &values, &frame.layout));
+        let statistics = pixels::FrameStatistics::of(&values, frame.layout.range());
         let found = statistics.map(|s| pixels::judge(&s, projection, &shop.procedures.quality.pixels)).unwrap_or_default();
         findings.extend(found.into_iter().map(about));
     }
     Ok(findings)
+}
+
+/// A CT slice in Hounsfield units, measured; none for other modalities and where the header has no rescale values.
+fn measure(series: &SeriesRow, row: &InstanceRow, values: &[i32], layout: &Layout) -> Option<quality::slices::Measures> {
+    if series.attributes.text(tags::MODALITY) != Some("CT") {
+        return None;
+    }
+    let slope = row.attributes.float(tags::RESCALE_SLOPE)?;
+    let intercept = row.attributes.float(tags::RESCALE_INTERCEPT)?;
+    let columns = usize::try_from(layout.columns).ok()?;
+    Some(quality::slices::Slice { samples: values, columns, slope, intercept }.measure())
 }
 
 fn fault_of_decoding(error: &DecodeError, number: u32) -> Finding {
@@ -229,7 +285,7 @@ fn fault_of_decoding(error: &DecodeError, number: u32) -> Finding {
 }
 
 /// Today in UTC plus 8 hours, China's one time zone: `YYYYMMDD`.
-fn today() -> String {
+pub fn today() -> String {
     let now = time::OffsetDateTime::now_utc() + time::Duration::hours(8);
     format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day())
 }

@@ -159,7 +159,7 @@ fn carries(study: &Study<'_>, reading: &Reading<'_>, concept: &str) -> bool {
     let counted = regions.iter().filter(|c| !regions.iter().any(|other| study.words.overlaps(c, other)));
     let together: f64 = counted.map(length).sum();
     let share = if reading.place.ambiguous { 1.0 } else { limits_of(study).coverage_reject_share };
-    reading.series.facts.stack().is_some_and(|s| s.coverage_mm >= together * share)
+    reading.series.facts.coverage_mm().is_some_and(|mm| mm >= together * share)
 }
 
 /// Whether one contiguous axial series spans a share of the item's region.
@@ -168,7 +168,8 @@ fn covers(study: &Study<'_>, series: &SeriesFacts, item: &Item, share: f64) -> b
     let limits = limits_of(study);
     let child = study.facts.age_months.and_then(|age| limits.child_coverage.iter().find(|c| age < c.under_months));
     let share = share * child.map_or(1.0, |c| c.factor);
-    let enough = item.coverage_mm.is_none_or(|mm| stack.coverage_mm >= mm * share);
+    let covered = series.coverage_mm().unwrap_or(0.0);
+    let enough = item.coverage_mm.is_none_or(|mm| covered >= mm * share);
     let contiguous = stack.thickness_mm.is_none_or(|t| stack.step_mm <= limits.gapped_factor * t + 0.01);
     enough && contiguous && stack.plane == Plane::Axial && stack.slices.len() > 1
 }

@@ -5,6 +5,7 @@
 pub mod checks;
 pub mod identity;
 pub mod pixels;
+pub mod slices;
 
 use super::classify::Recognised;
 use super::facts::SeriesFacts;

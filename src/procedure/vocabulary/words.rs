@@ -58,11 +58,6 @@ impl Words {
         self.hits.iter().filter(move |h| h.axis == axis && !h.spine_letter && !h.aside && h.means.iter().any(|m| m != NOTHING))
     }
 
-    /// Every term, left to right by where it begins.
-    pub fn all(&self) -> impl Iterator<Item = &Hit> {
-        self.hits.iter()
-    }
-
     /// The letters that may name a part of the spine ("C", "T", "L").
     pub fn spine_letters(&self) -> impl Iterator<Item = &Hit> {
         self.hits.iter().filter(|h| h.spine_letter)
@@ -77,11 +72,6 @@ impl Words {
             wrong == [false] && (told || term.len() > 2)
         })
     }
-
-    /// Whether a concept of an axis is said.
-    pub fn says(&self, axis: Axis, concept: &str) -> bool {
-        self.on(axis).any(|h| h.means.iter().any(|m| m == concept))
-    }
 }
 
 /// What a term means that only looks like another one (体检中心 is no heart).
@@ -95,8 +85,12 @@ const BESIDE_PLAIN: &str = "beside-plain";
 /// Words of this length and more are reported when nobody knows them.
 const UNKNOWN_LATIN: usize = 4;
 
+/// Letters of a text that are read: descriptions have 64 by the standard; what comes after a thousand is no description.
+const LONGEST_TEXT: usize = 1024;
+
 pub(super) fn read(vocabulary: &Vocabulary, text: &str, modality: &str) -> Words {
-    let mut folded = vocabulary.spelling.fold(text);
+    let end = text.char_indices().nth(LONGEST_TEXT).map_or(text.len(), |(at, _)| at);
+    let mut folded = vocabulary.spelling.fold(text.get(..end).unwrap_or(text));
     let mut hits = scan(vocabulary, &folded, modality);
     if repair_spelling(vocabulary, &mut folded, &hits) {
         hits = scan(vocabulary, &folded, modality);
