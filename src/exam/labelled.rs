@@ -67,6 +67,9 @@ struct SeriesCell {
     lat: Option<String>,
 }
 
+/// More images than any series has.
+const MOST_IMAGES: usize = 100_000;
+
 /// Reads a table.
 ///
 /// # Errors
@@ -91,6 +94,9 @@ pub fn read(table: &[u8]) -> Result<Vec<Case>, LabelError> {
             what,
         };
         let list: Vec<SeriesCell> = serde_json::from_str(cell("series_json")).map_err(|e| fail(format!("series_json: {e}")))?;
+        if let Some(n) = list.iter().filter_map(|s| s.n).find(|n| *n > MOST_IMAGES) {
+            return Err(fail(format!("series_json: a series of {n} images; {MOST_IMAGES} are the most")));
+        }
         let items = |name: &str| items(cell(name)).map_err(|e| fail(format!("{name}: {e}")));
         cases.push(Case {
             id: cell("case_id").to_string(),

@@ -458,3 +458,36 @@ fn posture_comes_from_codes_and_position_where_words_are_silent() {
     // Head first, supine is what devices fill in: it does not make a film a recumbent one.
     assert_eq!(film(vec![], "HFS"), BTreeSet::new());
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_the_classification_panic(
+        texts in proptest::collection::vec("\\PC{0,40}|([a-zA-Z0-9+/&().,?#_-]|[胸头腰左右双膝平增正侧斜位含、，（）]){0,40}", 6),
+        modality in prop::sample::select(vec!["DX", "CR", "CT", "MR", "SR", "", "?"]),
+        n in 0usize..4,
+    ) {
+        let mut s = stacked(series(modality, n, &texts[0]), Plane::Axial, 5.0);
+        s.protocol = texts[1].clone();
+        s.body_part = texts[2].clone();
+        s.laterality = texts[3].clone();
+        s.agents = vec![texts[4].clone()];
+        s.routes = vec![texts[5].clone()];
+        s.images.iter_mut().for_each(|i| i.view_position = texts[3].clone());
+        let texts = texts.iter().map(|t| StudyText { from: "Study Description", text: t.clone() }).collect();
+        let study = StudyFacts { texts, codes: vec![code("SCT", "816094009")], ..untold(vec![s]) };
+        let found = classify(procedures().region_for("20260310").unwrap(), procedures(), &study);
+        prop_assert!(!found.recognised.is_empty() || !found.refused.is_empty());
+    }
+}
+
+#[test]
+fn a_table_that_cannot_be_read_names_line_and_cell() {
+    let head = "case_id,Modality,StudyDescription,series_json,expected_items\n";
+    let said = |rows: &str| labelled::read(format!("{head}{rows}").as_bytes()).unwrap_err().to_string();
+    assert!(said("X1,CT,a,{,1\n").starts_with("line 2, X1: series_json"), "{}", said("X1,CT,a,{,1\n"));
+    assert!(said("X1,CT,a,[],1|b\n").contains("`b` is no item number"));
+    assert!(said("X1,CT,a,\"[{\"\"n\"\":900000000}]\",none\n").contains("900000000 images"));
+    assert!(labelled::read(b"a,b\n1,2\n").unwrap_err().to_string().contains("case_id"));
+}
