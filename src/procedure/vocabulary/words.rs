@@ -55,7 +55,9 @@ pub struct Words {
 impl Words {
     /// The terms of an axis, left to right.
     pub fn on(&self, axis: Axis) -> impl Iterator<Item = &Hit> {
-        self.hits.iter().filter(move |h| h.axis == axis && !h.spine_letter && !h.aside && h.means.iter().any(|m| m != NOTHING))
+        self.hits.iter().filter(move |h| {
+            h.axis == axis && !h.spine_letter && !h.aside && h.means.iter().any(|m| !matches!(m.as_str(), NOTHING | NEGATES))
+        })
     }
 
     /// The letters that may name a part of the spine ("C", "T", "L").
