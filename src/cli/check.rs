@@ -2,12 +2,11 @@
 //!
 //! The files go through the node's own door into a temporary data root, and are judged by the node's own code; nothing is kept.
 
-use super::temporary::Temporary;
 use super::wire::bar;
-use super::{Common, explain, files, own_program};
+use super::{Common, explain, files, own_folder, own_program, register_of_one};
 use anyhow::Context;
 use hutong::codec::{Limits, Pool};
-use hutong::dicom::{Uid, tags};
+use hutong::dicom::Uid;
 use hutong::exam::finding::{Finding, Level};
 use hutong::exam::verdict::{Outcome, Verdict};
 use hutong::exchange::register::Register;
@@ -15,7 +14,7 @@ use hutong::index::{Index, Query, StudyRow, View};
 use hutong::ingest::{Ingest, IngestError, Outcome as Taken, Refused, Settings};
 use hutong::journal::Journal;
 use hutong::node::{open_data, procedures};
-use hutong::work::{Scope, Shop, assess, today};
+use hutong::work::{Scope, Shop, assess, exam_date, today};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,19 +35,6 @@ pub struct Check {
     json: bool,
 }
 
-/// Without a register the files' hospital is taken as accredited: the question is what the images are worth.
-const REGISTER: &str = r#"
-[[hospital]]
-code = "CHECK"
-name = "未核对 not checked"
-ae_titles = ["CHECK"]
-[[hospital.assessment]]
-round = "check"
-passed = true
-valid_from = "1900-01-01"
-valid_to = "2999-12-31"
-"#;
-
 /// What is found at the door, by study: a file that is refused is a finding about its study.
 type AtTheDoor = BTreeMap<Option<Uid>, Vec<(String, Finding)>>;
 
@@ -56,10 +42,11 @@ impl Check {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
         let mut config = self.common.load()?;
         let paths = files::below(&self.paths)?;
-        let place = Temporary::new("check")?;
+        let place = own_folder()?;
         let register = match &config.exchange.register {
             Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
-            None => REGISTER.into(),
+            // The files' hospital is taken as accredited: the question is what the images are worth.
+            None => register_of_one("CHECK", "未核对 not checked"),
         };
         let checked = config.exchange.register.is_some();
         config.storage.root = place.path().join("storage");
@@ -175,8 +162,7 @@ fn judge(shop: &Shop, door: &AtTheDoor, show: bool) -> anyhow::Result<Vec<Judged
     for study in studies {
         let contents = shop.index.contents(&study.study)?;
         let verdict = assess(shop, &study, &contents, &scope)?;
-        let date: String = study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect();
-        let edition_assumed = shop.procedures.region_for(&date).is_none();
+        let edition_assumed = shop.procedures.region_for(&exam_date(&study)).is_none();
         let at_the_door = door.get(&Some(study.study.clone())).into_iter().flatten();
         let verdict = verdict.with(at_the_door.map(|(_, finding)| finding.clone()).collect());
         judged.push(Judged { study, verdict, edition_assumed });

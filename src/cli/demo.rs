@@ -1,9 +1,8 @@
 //! `hutong demo`: the main job, shown on phantoms or on a folder of your own.
 
 use super::explain::outcome;
-use super::temporary::Temporary;
 use super::wire::{bar, describe};
-use super::{files, own_program, start_log, table};
+use super::{files, own_folder, own_program, register_of_one, start_log, table};
 use anyhow::Context;
 use hutong::config::{Config, Log};
 use hutong::dicom::tags;
@@ -45,19 +44,6 @@ pub struct Demo {
 /// Longest wait for all verdicts.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// The sender is entered in the register as a hospital that passed: a demo of marking needs one.
-const REGISTER: &str = r#"
-[[hospital]]
-code = "DEMO"
-name = "互通示范医院"
-ae_titles = ["DEMO"]
-[[hospital.assessment]]
-round = "demo"
-passed = true
-valid_from = "1900-01-01"
-valid_to = "2999-12-31"
-"#;
-
 /// What is shown of one study.
 struct Shown {
     study: StudyRow,
@@ -69,9 +55,9 @@ struct Shown {
 impl Demo {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
         start_log(&Log { filter: "warn".into(), ..Log::default() });
-        let place = Temporary::new("demo")?;
+        let place = own_folder()?;
         let register = place.path().join("hospitals.toml");
-        std::fs::write(&register, REGISTER)?;
+        std::fs::write(&register, register_of_one("DEMO", "互通示范医院"))?;
         let mut config = Config::default();
         config.storage.root = place.path().join("storage");
         config.storage.reserve_mib = 256;

@@ -8,9 +8,9 @@ mod files;
 mod maintain;
 mod serve;
 mod table;
-mod temporary;
 mod wire;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use hutong::config::{Config, Log, LogFormat};
 use std::path::PathBuf;
@@ -38,6 +38,28 @@ impl Common {
         let file = self.config.clone().or_else(|| default.is_file().then_some(default));
         Ok(Config::load(file.as_deref(), std::env::vars())?)
     }
+}
+
+/// A folder of the command's own that nobody else can read and that goes away with it.
+fn own_folder() -> anyhow::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("hutong-").tempdir().context("no temporary folder can be made")
+}
+
+/// A register of one hospital that passed its assessments, for the AE title that is its code: marking needs one.
+fn register_of_one(code: &str, name: &str) -> String {
+    format!(
+        r#"
+[[hospital]]
+code = "{code}"
+name = "{name}"
+ae_titles = ["{code}"]
+[[hospital.assessment]]
+round = "{code}"
+passed = true
+valid_from = "1900-01-01"
+valid_to = "2999-12-31"
+"#
+    )
 }
 
 #[derive(Subcommand)]

@@ -3,6 +3,14 @@
 use super::geometry::{self, Stack};
 use crate::dicom::{Attributes, Uid, tags};
 
+/// The modality that rules are written for: CR and the legacy value DR are read as DX (N-24).
+pub fn rule_modality(modality: &str) -> &str {
+    match modality.trim() {
+        "CR" | "DR" => "DX",
+        other => other,
+    }
+}
+
 /// A code with its meaning (PS3.3 8.8).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Code {

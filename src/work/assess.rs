@@ -5,7 +5,7 @@ use crate::codec::{DecodeError, samples};
 use crate::dicom::image::Layout;
 use crate::dicom::{syntax, tags};
 use crate::exam::classify::Classification;
-use crate::exam::facts::{InstanceInput, SeriesInput, StudyFacts, study_facts};
+use crate::exam::facts::{InstanceInput, SeriesInput, StudyFacts, rule_modality, study_facts};
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::{self, identity, pixels};
@@ -106,7 +106,7 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let own = |rows: &[InstanceRow]| rows.iter().filter(|r| !r.is_marked()).cloned().collect::<Vec<_>>();
     let originals: Contents =
         contents.iter().map(|(s, rows)| (s.clone(), own(rows))).filter(|(_, rows)| !rows.is_empty()).collect();
-    let exam: String = study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect();
+    let exam = exam_date(study);
     let otherwise = || scope.otherwise.clone().filter(|_| shop.procedures.region_for(&exam).is_none());
     let date = otherwise().unwrap_or(exam);
     let region = shop.procedures.region_for(&date);
@@ -227,7 +227,7 @@ fn check_instance(
         Err(e) => return fault("G-01", Level::Reject, format!("像素描述无效：{e}"), e.to_string()),
     };
     let mut findings = Vec::new();
-    let projection = matches!(series.attributes.text(tags::MODALITY), Some("DX" | "CR" | "DR"));
+    let projection = series.attributes.text(tags::MODALITY).is_some_and(|m| rule_modality(m) == "DX");
     for number in 0..layout.frames {
         let frame = match object.frame(number, &layout, &shop.pool) {
             Ok(frame) => frame,
@@ -282,6 +282,11 @@ fn fault_of_decoding(error: &DecodeError, number: u32) -> Finding {
             format!("frame {frame} does not decode ({other}); send it again"),
         ),
     }
+}
+
+/// The exam date, which picks the edition: `YYYYMMDD` however it was written; empty where there is none.
+pub fn exam_date(study: &StudyRow) -> String {
+    study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect()
 }
 
 /// Today in UTC plus 8 hours, China's one time zone: `YYYYMMDD`.

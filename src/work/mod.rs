@@ -4,7 +4,7 @@ mod assess;
 mod render;
 mod runner;
 
-pub use assess::{Scope, assess, today};
+pub use assess::{Scope, assess, exam_date, today};
 pub use runner::{Runner, Shop};
 
 /// Why a job could not be done now; it is tried again later.

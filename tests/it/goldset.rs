@@ -26,11 +26,15 @@ fn the_development_set_is_classified_without_a_false_mark() {
     assert!(score.exact * 100 >= score.rows * 97, "{} of {}", score.exact, score.rows);
 }
 
-/// Our own sets, written by authors who had not seen the vocabulary; rows that are still missed are held at what they are.
+/// Rows of our own sets that are still missed, all of them for a person to look at; one that joins them is a fault.
+const MISSED: &[&str] = &["H175", "H286", "B031", "C251", "E079"];
+
+/// Our own sets, most of them by authors who had not seen the vocabulary.
 #[test]
 fn our_own_sets_of_other_wording_are_classified_without_a_false_mark() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/labelled");
     let (mut rows, mut exact) = (0, 0);
+    let mut missed = BTreeSet::new();
     let mut positive = BTreeMap::<u32, usize>::new();
     let mut near = BTreeMap::<u32, usize>::new();
     for file in std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()) {
@@ -39,6 +43,7 @@ fn our_own_sets_of_other_wording_are_classified_without_a_false_mark() {
         }
         let score = score_of(&file);
         assert_eq!(score.false_marks, 0, "{}", file.display());
+        missed.extend(score.misses.into_iter().map(|m| m.case_id));
         (rows, exact) = (rows + score.rows, exact + score.exact);
         for case in labelled::read(&std::fs::read(&file).unwrap()).unwrap() {
             case.expected.iter().for_each(|n| *positive.entry(*n).or_default() += 1);
@@ -50,6 +55,8 @@ fn our_own_sets_of_other_wording_are_classified_without_a_false_mark() {
     }
     println!("{exact} of {rows} exact");
     assert!(exact * 100 >= rows * 98, "{exact} of {rows}");
+    let joined: Vec<&String> = missed.iter().filter(|id| !MISSED.contains(&id.as_str())).collect();
+    assert!(joined.is_empty(), "{joined:?}");
     for number in 1..=67 {
         let count = |of: &BTreeMap<u32, usize>| of.get(&number).copied().unwrap_or(0);
         assert!(count(&positive) >= 2 && count(&near) >= 2, "item {number}: {} and {}", count(&positive), count(&near));

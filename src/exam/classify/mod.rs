@@ -9,12 +9,13 @@ mod projection;
 mod reason;
 mod resonance;
 mod said;
+mod sectional;
 mod side;
 mod study;
 mod tomography;
 mod view;
 
-use super::facts::{SeriesFacts, StudyFacts};
+use super::facts::{SeriesFacts, StudyFacts, rule_modality};
 use crate::dicom::Uid;
 use crate::procedure::{Item, Procedures, Region, Side, Vocabulary};
 pub use reason::{Reason, assumption};
@@ -182,14 +183,6 @@ const WITHOUT_IMAGES: &[&str] = &["SR", "KO", "PR", "DOC", "SEG", "RTSTRUCT", "R
 /// SOP classes that are no acquisition, whatever modality they claim: secondary captures (PS3.4 B.5).
 const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
 
-/// The modality that rules are written for: CR and the legacy value DR are read as DX (N-24).
-fn rule_modality(series: &SeriesFacts) -> &str {
-    match series.modality.trim() {
-        "CR" | "DR" => "DX",
-        other => other,
-    }
-}
-
 /// Whether a series may hold images of an examination.
 fn holds_images(series: &SeriesFacts) -> bool {
     let captured = !series.sop_classes.is_empty() && series.sop_classes.iter().all(|c| c.starts_with(SECONDARY_CAPTURE));
@@ -213,7 +206,7 @@ pub fn classify(region: &Region, procedures: &Procedures, facts: &StudyFacts) ->
     let hybrid = facts.series.iter().any(|s| matches!(s.modality.as_str(), "PT" | "NM"));
     let listed: BTreeSet<&str> = images
         .iter()
-        .map(|s| rule_modality(s))
+        .map(|s| rule_modality(&s.modality))
         .filter(|m| !hybrid && region.items.iter().any(|i| i.modality.iter().any(|own| own == m)))
         .collect();
     for modality in &listed {
@@ -238,6 +231,24 @@ pub fn classify(region: &Region, procedures: &Procedures, facts: &StudyFacts) ->
 fn items_for<'a>(region: &'a Region, modality: &str, concept: &str) -> Vec<&'a Item> {
     let fits = |item: &&Item| item.modality.iter().any(|m| m == modality) && item.region.iter().any(|r| r == concept);
     region.items.iter().filter(fits).collect()
+}
+
+/// Why a region without items is none: a part of a listed one is for a person.
+fn unlisted(words: &Vocabulary, concept: &str) -> Reason {
+    match (words.is_partial(concept), words.is_umbrella(concept)) {
+        (true, _) => Reason::ReviewPartial,
+        (_, true) => Reason::BodypartUnknown,
+        _ => Reason::NotOnList,
+    }
+}
+
+/// Why a special protocol is none.
+fn reason_of_special(kind: &str) -> Reason {
+    match kind {
+        "disc-only" => Reason::SeriesIncomplete,
+        "imported" => Reason::ReviewConflict,
+        _ => Reason::NotOnList,
+    }
 }
 
 fn numbers(items: &[&Item]) -> Vec<u32> {

@@ -32,17 +32,17 @@ pub(super) fn of(study: &Study<'_>, series: &Series<'_>, codes: &[Code]) -> Plac
     let words = study.words;
     let whole = study.regions();
     let own = series.says(Axis::Anatomy).most_specific(words).winners(words, study.modality);
-    let coded = || coded(study, series, codes).most_specific(words);
+    let coded = coded(study, series, codes).most_specific(words);
     let mut place = match (own.is_empty(), whole.is_empty()) {
         (true, true) => {
-            let regions = coded();
+            let regions = coded.clone();
             let believed = regions.concepts.iter().any(|c| study.almost_says(c) || series.almost_says(study.words, c));
             let doubtful = if regions.is_empty() || believed { vec![] } else { study.unknown(false) };
             // A table's Body Part Examined of several series at once does not say which is which.
             let ambiguous = series.facts.body_part.contains('\\') && regions.concepts.len() > 1;
             Place { regions, doubtful, ambiguous, ..Place::default() }
         }
-        (true, false) => one_of(study, series, whole, coded()),
+        (true, false) => one_of(study, series, whole, &coded),
         // One radiograph of several regions ("HIP-KNEE-ANKLE") is an examination of none of them.
         (false, _) if study.modality == "DX" && own.concepts.len() > 1 && series.facts.images.len() == 1 => {
             Place { regions: own, ambiguous: true, ..Place::default() }
@@ -50,7 +50,7 @@ pub(super) fn of(study: &Study<'_>, series: &Series<'_>, codes: &[Code]) -> Plac
         (false, true) => Place { regions: own, ..Place::default() },
         (false, false) => join(study, series, own, whole),
     };
-    narrow(study, &mut place.regions, &coded());
+    narrow(study, &mut place.regions, &coded);
     place
 }
 
@@ -79,7 +79,7 @@ fn coded(study: &Study<'_>, series: &Series<'_>, codes: &[Code]) -> Said {
 }
 
 /// The series says nothing itself: the study's region, or the one of several that letters or codes point at.
-fn one_of(study: &Study<'_>, series: &Series<'_>, whole: Said, coded: Said) -> Place {
+fn one_of(study: &Study<'_>, series: &Series<'_>, whole: Said, coded: &Said) -> Place {
     let whole = without_parts(study, whole.winners(study.words, study.modality));
     if whole.concepts.len() < 2 {
         return Place { regions: whole, ..Place::default() };
@@ -94,7 +94,7 @@ fn one_of(study: &Study<'_>, series: &Series<'_>, whole: Said, coded: Said) -> P
     let differs = study.series.iter().any(|s| s.facts.body_part != series.facts.body_part);
     let among: BTreeSet<String> = coded.concepts.iter().filter(|c| whole.has(c)).cloned().collect();
     if differs && among.len() == 1 {
-        return Place { regions: Said { concepts: among, evidence: coded.evidence }, ..Place::default() };
+        return Place { regions: Said { concepts: among, evidence: coded.evidence.clone() }, ..Place::default() };
     }
     // One word for several regions ("全腹") names them all; several words do not.
     let one_word = whole

@@ -3,7 +3,7 @@
 use super::said::Said;
 use super::study::Study;
 use super::view::{self, View};
-use super::{Classification, Confidence, Evidence, Reason, Recognised, items_for, numbers};
+use super::{Classification, Confidence, Evidence, Reason, Recognised, items_for, numbers, reason_of_special, unlisted};
 use crate::procedure::{Axis, Item, Posture, Side};
 use std::collections::BTreeSet;
 
@@ -19,11 +19,11 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
         let because: Vec<Evidence> =
             views.iter().filter(|v| v.place.regions.has(concept)).flat_map(|v| v.place.regions.evidence.clone()).collect();
         let items = items_for(study.region, study.modality, concept);
-        let unknown = if study.almost_says(concept) { vec![] } else { study.unknown(true) };
+        let unknown = study.doubts(concept);
         let special = study.about(Axis::Special, concept);
         let with = |more: &[Evidence]| because.iter().chain(more).cloned().collect::<Vec<_>>();
         if items.is_empty() {
-            result.refuse(unlisted(study, concept), vec![], because);
+            result.refuse(unlisted(study.words, concept), vec![], because);
         } else if let Some(kind) = special.concepts.iter().find(|k| study.words.is_special_in(k, concept)) {
             result.refuse(reason_of_special(kind), numbers(&items), with(&special.evidence));
         } else if here.iter().any(|v| v.place.contradicted || v.clash) {
@@ -36,24 +36,6 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
         } else {
             judge_region(study, concept, &items, &here, result);
         }
-    }
-}
-
-/// Why a region without items is none: a part of a listed one is for a person.
-pub(super) fn unlisted(study: &Study<'_>, concept: &str) -> Reason {
-    match (study.words.is_partial(concept), study.words.is_umbrella(concept)) {
-        (true, _) => Reason::ReviewPartial,
-        (_, true) => Reason::BodypartUnknown,
-        _ => Reason::NotOnList,
-    }
-}
-
-/// Why a special protocol is none.
-pub(super) fn reason_of_special(kind: &str) -> Reason {
-    match kind {
-        "disc-only" => Reason::SeriesIncomplete,
-        "imported" => Reason::ReviewConflict,
-        _ => Reason::NotOnList,
     }
 }
 

@@ -1,11 +1,10 @@
 //! MR: the weightings and planes an examination needs, plain, or plain and with post-contrast T1.
 
 use super::place::{self, Place};
-use super::projection::{reason_of_special, unlisted};
 use super::said::Said;
+use super::sectional::{by_contrast, recognise};
 use super::study::{Series, Study};
-use super::tomography::{by_contrast, recognise};
-use super::{Classification, Evidence, Reason, contrast, items_for, numbers};
+use super::{Classification, Evidence, Reason, contrast, items_for, numbers, reason_of_special, unlisted};
 use crate::exam::facts::SeriesFacts;
 use crate::exam::geometry::Plane;
 use crate::procedure::{Axis, Item, Protocol};
@@ -31,13 +30,13 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
     }
     for concept in concepts {
         let items = items_for(study.region, study.modality, concept);
-        let unknown = if study.almost_says(concept) { vec![] } else { study.unknown(true) };
+        let unknown = study.doubts(concept);
         let here: Vec<&Reading> = readings.iter().filter(|r| r.place.regions.has(concept)).collect();
         let because: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
         let with = |more: &[Evidence]| because.iter().chain(more).cloned().collect::<Vec<_>>();
         let doubt = here.iter().map(|r| &r.place.doubtful).chain([&unknown]).find(|d| !d.is_empty());
         if items.is_empty() {
-            result.refuse(unlisted(study, concept), vec![], because);
+            result.refuse(unlisted(study.words, concept), vec![], because);
         } else if here.iter().any(|r| r.place.contradicted) {
             result.refuse(Reason::ReviewConflict, numbers(&items), because);
         } else if let Some(doubt) = doubt {

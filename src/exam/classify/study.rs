@@ -1,9 +1,9 @@
 //! A study with its texts read once: what they say on each axis, and what they say about one region of several.
 
+use super::Evidence;
 use super::said::Said;
-use super::{Evidence, rule_modality};
 use crate::dicom::charset::repair_mojibake;
-use crate::exam::facts::{Code, SeriesFacts, StudyFacts};
+use crate::exam::facts::{Code, SeriesFacts, StudyFacts, rule_modality};
 use crate::procedure::vocabulary::{Hit, Words, code_name};
 use crate::procedure::{Axis, Contrast, Procedures, Region, Side, Vocabulary};
 use std::collections::BTreeSet;
@@ -56,7 +56,7 @@ impl<'a> Study<'a> {
         modality: &'a str,
     ) -> Study<'a> {
         let words = &procedures.vocabulary;
-        let own = images.iter().copied().filter(|s| rule_modality(s) == modality);
+        let own = images.iter().copied().filter(|s| rule_modality(&s.modality) == modality);
         let series = own.map(|facts| Series {
             facts,
             description: read_text(words, &facts.description, modality),
@@ -142,6 +142,12 @@ impl<'a> Study<'a> {
     /// Whether a text of the study names a region but for one misspelt character.
     pub fn almost_says(&self, concept: &str) -> bool {
         self.texts.iter().any(|(_, text)| self.words.almost_says(text, concept))
+    }
+
+    /// Unknown words that may name another part of the body than a region, so that it cannot be trusted; none where they are the
+    /// region's own name, misspelt.
+    pub fn doubts(&self, concept: &str) -> Vec<Evidence> {
+        if self.almost_says(concept) { vec![] } else { self.unknown(true) }
     }
 
     /// Words in the study's texts that nobody knows; `anatomical` keeps those that name a part of the body.

@@ -1,13 +1,13 @@
 //! CT: contiguous axial series over the region, plain, or plain and enhanced.
 
 use super::place::{self, Place};
-use super::projection::{reason_of_special, unlisted};
+use super::sectional::{by_contrast, recognise};
 use super::study::{Series, Study};
-use super::{Classification, Confidence, Evidence, Reason, Recognised, contrast, items_for, numbers, side};
+use super::{Classification, Evidence, Reason, contrast, items_for, numbers, reason_of_special, unlisted};
 use crate::exam::facts::SeriesFacts;
 use crate::exam::geometry::Plane;
 use crate::procedure::catalogue::Completeness;
-use crate::procedure::{Axis, Contrast, Item};
+use crate::procedure::{Axis, Item};
 use std::collections::BTreeSet;
 
 /// One series as read.
@@ -33,14 +33,14 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
     }
     for concept in concepts {
         let items = items_for(study.region, study.modality, concept);
-        let unknown = if study.almost_says(concept) { vec![] } else { study.unknown(true) };
+        let unknown = study.doubts(concept);
         let here: Vec<&Reading> = readings.iter().filter(|r| r.place.regions.has(concept)).collect();
         let because: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
         let special = study.about(Axis::Special, concept);
         let with = |more: &[Evidence]| because.iter().chain(more).cloned().collect::<Vec<_>>();
         let doubt = here.iter().map(|r| &r.place.doubtful).chain([&unknown]).find(|d| !d.is_empty());
         if items.is_empty() {
-            result.refuse(unlisted(study, concept), vec![], because);
+            result.refuse(unlisted(study.words, concept), vec![], because);
         } else if let Some(kind) = special.concepts.iter().find(|k| *k != DISC_ONLY && study.words.is_special_in(k, concept)) {
             result.refuse(reason_of_special(kind), numbers(&items), with(&special.evidence));
         } else if here.iter().any(|r| r.place.contradicted) {
@@ -58,12 +58,6 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
 
 /// A disc examination (椎间盘) is one of the spine only when it covers all of it (N-26).
 const DISC_ONLY: &str = "disc-only";
-
-/// The plain and the plain-and-enhanced items.
-pub(super) fn by_contrast<'a>(items: &[&'a Item]) -> (Vec<&'a Item>, Vec<&'a Item>) {
-    let of = |contrast| items.iter().copied().filter(|i| i.contrast == Some(contrast)).collect();
-    (of(Contrast::Plain), of(Contrast::PlainAndEnhanced))
-}
 
 fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>], result: &mut Classification) {
     let (plain_items, both_items) = by_contrast(items);
@@ -107,37 +101,6 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
     };
     let carrying: Vec<&Series> = plain.iter().chain(&contrast).copied().collect();
     recognise(study, concept, &wanted, &carrying, (regions, because), result);
-}
-
-/// Adds the items of the sides that were found, each with the series that carry it.
-pub(super) fn recognise(
-    study: &Study<'_>,
-    concept: &str,
-    wanted: &[&Item],
-    carrying: &[&Series<'_>],
-    (regions, because): (Vec<Evidence>, Vec<Evidence>),
-    result: &mut Classification,
-) {
-    for answer in side::items(study, carrying, wanted, concept) {
-        match answer {
-            Ok((item, side)) => {
-                let own = carrying.iter().filter(|s| side::carries(study, s, side, concept));
-                let one = Recognised {
-                    item,
-                    side,
-                    series: own.map(|s| s.facts.uid.clone()).collect(),
-                    images: BTreeSet::new(),
-                    because: because.clone(),
-                    assumed: vec![],
-                    confidence: Confidence::Stated,
-                };
-                result.recognise(one, &regions);
-            }
-            Err((reason, evidence)) => {
-                result.refuse(reason, numbers(wanted), regions.iter().cloned().chain(evidence).collect());
-            }
-        }
-    }
 }
 
 fn limits_of<'a>(study: &Study<'a>) -> &'a Completeness {

@@ -40,20 +40,15 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
     let confirmed = families(words, &coded) == families(words, &text);
     let (mut views, mut clash) = combine(words, coded, text, series.facts.images.len() > 1);
     let concept = place.regions.concepts.first().map_or("", String::as_str);
-    let about = || study.about(Axis::View, concept);
-    if !views.concepts.iter().any(|c| words.is_listed(c)) && views.is_empty() {
-        let whole = about();
-        // The order's own words speak for an image only if they name one projection, or the image is the only one.
-        if families(words, &whole).len() == 1 || (single && families(words, &whole).len() < 2) {
-            views = whole;
-        }
+    let order = study.about(Axis::View, concept);
+    // The order's own words speak for an image only if they name one projection, or the image is the only one.
+    let named = families(words, &order).len();
+    if views.is_empty() && (named == 1 || (single && named == 0)) {
+        views = order.clone();
     }
     // An order of special projections alone ("骨盆出入口位") speaks for images that are coded AP and say nothing themselves.
-    if series.says(Axis::View).is_empty() {
-        let whole = about();
-        if whole.concepts.iter().all(|c| !words.is_listed(c)) {
-            views = views.and(whole);
-        }
+    if series.says(Axis::View).is_empty() && order.concepts.iter().all(|c| !words.is_listed(c)) {
+        views = views.and(order);
     }
     let mut inferred = false;
     if let Some(seen) = orientation(&image.orientation) {

@@ -8,9 +8,9 @@ pub mod pixels;
 pub mod slices;
 
 use super::classify::Recognised;
-use super::facts::SeriesFacts;
+use super::facts::{SeriesFacts, rule_modality};
 use crate::dicom::{Attributes, Uid};
-use crate::procedure::{Quality, Region};
+use crate::procedure::{Item, Quality, Region};
 
 /// An examination as the checks see it.
 pub struct Exam<'a> {
@@ -47,11 +47,14 @@ pub struct Image<'a> {
 impl<'a> Exam<'a> {
     /// The series that carry an item; of some modalities (`DX` means every radiograph), or of all when none is named.
     pub fn carrying(&self, modality: &[&str]) -> impl Iterator<Item = &Series<'a>> {
-        let own = |s: &&Series<'_>| {
-            let name = if matches!(s.facts.modality.as_str(), "CR" | "DR") { "DX" } else { s.facts.modality.as_str() };
-            modality.is_empty() || modality.contains(&name)
-        };
+        let own = |s: &&Series<'_>| modality.is_empty() || modality.contains(&rule_modality(&s.facts.modality));
         let all = self.series.iter().filter(|s| self.recognised.iter().any(|r| r.series.contains(s.uid)));
         all.filter(own).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The recognised items, each with the series that carry it.
+    fn items(&self) -> Vec<(&'a Item, Vec<&Series<'a>>)> {
+        let found = self.recognised.iter().filter_map(|one| Some((one, self.region?.item(one.item)?)));
+        found.map(|(one, item)| (item, self.series.iter().filter(|s| one.series.contains(s.uid)).collect())).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Words to concepts: what a description says about region, view, side, posture, contrast, sequence and purpose.
 //!
-//! The longest term wins and uses its letters up, so that 胸椎 is never also 胸 and "L-SPINE" is never "left". What no term
+//! From left to right, the longest term that begins at a letter wins and uses its letters up, so that 胸椎 is never also 胸 and "L-SPINE" is never "left". What no term
 //! accounts for is reported, never skipped: a word that nobody knows may be the one that matters.
 
 pub mod file;
@@ -68,9 +68,6 @@ struct Term {
     modality: Vec<String>,
 }
 
-/// A code: scheme and value, such as `SCT 816094009` (PS3.16 chapter 8).
-pub type CodeKey = (String, String);
-
 /// What a coded value means, and for which modalities alone.
 type Coded = (Vec<String>, Vec<String>);
 
@@ -93,7 +90,8 @@ pub struct Vocabulary {
     terms: BTreeMap<char, Vec<Term>>,
     /// Coded values by axis.
     values: BTreeMap<(Axis, String), Vec<Coded>>,
-    codes: BTreeMap<CodeKey, Vec<(Axis, String)>>,
+    /// By `code_name`.
+    codes: BTreeMap<String, Vec<(Axis, String)>>,
     known: BTreeSet<(Axis, String)>,
     concepts: BTreeMap<String, Nature>,
     agent: Agent,
@@ -194,8 +192,7 @@ impl Vocabulary {
 
     /// What a code means (PS3.16 context groups, LOINC, RadLex): the concepts, axis by axis.
     pub fn code(&self, scheme: &str, value: &str) -> &[(Axis, String)] {
-        let key = (scheme_name(scheme).to_string(), value.trim().to_uppercase());
-        self.codes.get(&key).map(Vec::as_slice).unwrap_or_default()
+        self.codes.get(&code_name(scheme, value)).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// What a value of Contrast/Bolus Agent means.
@@ -399,7 +396,7 @@ impl VocabularyBuilder {
         }
         for code in &row.code {
             if let Some((scheme, value)) = code.split_once(' ') {
-                let key = (scheme_name(scheme).to_string(), value.trim().to_uppercase());
+                let key = code_name(scheme, value);
                 let meanings = row.means.iter().map(|m| (axis, m.clone()));
                 self.words.codes.entry(key).or_default().extend(meanings);
             }

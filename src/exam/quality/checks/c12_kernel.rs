@@ -7,13 +7,12 @@ use std::collections::BTreeSet;
 
 pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for one in exam.recognised {
-        let item = exam.region.and_then(|r| r.item(one.item));
-        if !item.is_some_and(|i| i.modality.iter().any(|m| m == "CT") && i.region.iter().any(|r| r == "chest")) {
+    for (item, carrying) in exam.items() {
+        if !(item.modality.iter().any(|m| m == "CT") && item.region.iter().any(|r| r == "chest")) {
             continue;
         }
-        let carrying = exam.series.iter().filter(|s| one.series.contains(s.uid));
         let kernels: BTreeSet<&str> = carrying
+            .into_iter()
             .flat_map(|s| &s.images)
             .flat_map(|i| i.attributes.texts(tags::CONVOLUTION_KERNEL))
             .map(String::as_str)

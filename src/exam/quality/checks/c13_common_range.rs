@@ -8,13 +8,11 @@ use crate::procedure::Contrast;
 pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
     let least = exam.limits.completeness.common_range_share;
     let mut findings = Vec::new();
-    for one in exam.recognised {
-        let item = exam.region.and_then(|r| r.item(one.item));
-        let both = item.is_some_and(|i| i.contrast == Some(Contrast::PlainAndEnhanced) && i.modality.iter().any(|m| m == "CT"));
-        let carrying: Vec<&SeriesFacts> = exam.series.iter().filter(|s| one.series.contains(s.uid)).map(|s| s.facts).collect();
+    for (item, carrying) in exam.items() {
+        let both = item.contrast == Some(Contrast::PlainAndEnhanced) && item.modality.iter().any(|m| m == "CT");
         let longest = |enhanced: bool| {
-            let phase = carrying.iter().filter(|s| s.agents.is_empty() != enhanced);
-            phase.filter_map(|s| range(s)).max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0)))
+            let phase = carrying.iter().map(|s| s.facts).filter(|s| s.agents.is_empty() != enhanced);
+            phase.filter_map(range).max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0)))
         };
         let (true, Some(plain), Some(contrast)) = (both, longest(false), longest(true)) else { continue };
         let common = (plain.1.min(contrast.1) - plain.0.max(contrast.0)).max(0.0);

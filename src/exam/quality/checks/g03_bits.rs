@@ -8,8 +8,9 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
     each_image(exam, &[], |_, image| {
         let bits = |tag| image.attributes.int(tag);
         let (allocated, stored) = (bits(tags::BITS_ALLOCATED)?, bits(tags::BITS_STORED)?);
-        let high = bits(tags::HIGH_BIT).unwrap_or(stored - 1);
-        (stored > allocated || high != stored - 1).then(|| {
+        let last = stored.saturating_sub(1);
+        let high = bits(tags::HIGH_BIT).unwrap_or(last);
+        (stored > allocated || high != last).then(|| {
             Finding::new(
                 "G-03",
                 Level::Warn,

@@ -6,10 +6,10 @@ use crate::exam::geometry::Plane;
 
 pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for one in exam.recognised {
-        let protocol = exam.region.and_then(|r| r.item(one.item)).and_then(|i| i.protocol.as_deref());
+    for (item, carrying) in exam.items() {
+        let protocol = item.protocol.as_deref();
         let Some(usual) = exam.limits.slices.iter().find(|s| Some(s.protocol.as_str()) == protocol) else { continue };
-        for series in exam.series.iter().filter(|s| one.series.contains(s.uid)) {
+        for series in carrying {
             let Some(stack) = series.facts.stack() else { continue };
             if usual.sagittal_only && stack.plane != Plane::Sagittal {
                 continue;

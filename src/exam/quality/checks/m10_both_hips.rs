@@ -9,11 +9,10 @@ use std::collections::BTreeSet;
 pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
     let least = exam.limits.resolution.both_sides_field_mm;
     let mut findings = Vec::new();
-    for one in exam.recognised {
-        if exam.region.and_then(|r| r.item(one.item)).and_then(|i| i.side) != Some(Side::Both) {
+    for (item, carrying) in exam.items() {
+        if item.side != Some(Side::Both) {
             continue;
         }
-        let carrying: Vec<_> = exam.series.iter().filter(|s| one.series.contains(s.uid)).collect();
         let sides: BTreeSet<&str> =
             carrying.iter().map(|s| s.facts.laterality.trim()).filter(|l| matches!(*l, "L" | "R")).collect();
         let field = |s: &&super::Series<'_>| {
