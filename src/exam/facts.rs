@@ -202,7 +202,7 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
             .instances
             .iter()
             .map(|i| i.attributes.int(tags::NUMBER_OF_FRAMES).and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1))
-            .sum(),
+            .fold(0, usize::saturating_add),
         image_type: all(tags::IMAGE_TYPE),
         agents: distinct(all(tags::CONTRAST_BOLUS_AGENT).into_iter().chain(routes.into_iter().map(|c| c.meaning))),
         routes: distinct(

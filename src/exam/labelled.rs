@@ -97,6 +97,10 @@ pub fn read(table: &[u8]) -> Result<Vec<Case>, LabelError> {
         if let Some(n) = list.iter().filter_map(|s| s.n).find(|n| *n > MOST_IMAGES) {
             return Err(fail(format!("series_json: a series of {n} images; {MOST_IMAGES} are the most")));
         }
+        let sane = |v: Option<f64>| v.is_none_or(|v| (0.0..=100_000.0).contains(&v));
+        if list.iter().any(|s| !(sane(s.th) && sane(s.z) && sane(s.sp))) {
+            return Err(fail("series_json: th, z and sp are millimetres, from 0 to 100000".into()));
+        }
         let items = |name: &str| items(cell(name)).map_err(|e| fail(format!("{name}: {e}")));
         cases.push(Case {
             id: cell("case_id").to_string(),

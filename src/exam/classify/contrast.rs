@@ -33,6 +33,13 @@ pub(super) fn is_diagnostic(series: &Series<'_>) -> bool {
     !coded("LOCALIZER") && !reformat && said.concepts.iter().all(|c| c == "thin")
 }
 
+/// Whether the description does not say that the series lies another way than across the body: a coronal reformat may keep the image
+/// type and the geometry that its software gave it.
+pub(super) fn is_axial(series: &Series<'_>) -> bool {
+    let said = series.description(Axis::Sequence);
+    said.has("axial-plane") || !(said.has("coronal") || said.has("sagittal"))
+}
+
 /// Whether the description names no protocol of its own for a region: angiography, perfusion, high resolution …
 pub(super) fn is_usual(study: &Study<'_>, series: &Series<'_>, concept: &str) -> bool {
     !series.description(Axis::Special).concepts.iter().any(|s| study.words.is_special_in(s, concept))

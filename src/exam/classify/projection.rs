@@ -20,7 +20,7 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
             views.iter().filter(|v| v.place.regions.has(concept)).flat_map(|v| v.place.regions.evidence.clone()).collect();
         let items = items_for(study.region, study.modality, concept);
         let unknown = study.doubts(concept);
-        let special = study.about(Axis::Special, concept);
+        let special = study.special(concept);
         let with = |more: &[Evidence]| because.iter().chain(more).cloned().collect::<Vec<_>>();
         if items.is_empty() {
             result.refuse(unlisted(study.words, concept), vec![], because);

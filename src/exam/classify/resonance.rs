@@ -53,7 +53,7 @@ const EXTRA: &str = "extra-sequence";
 fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>], result: &mut Classification) {
     let (plain_items, both_items) = by_contrast(items);
     let every = numbers(items);
-    let said = study.about(Axis::Contrast, concept);
+    let said = study.contrast(concept);
     let special = study.about(Axis::Special, concept);
     let regions: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
     let because: Vec<Evidence> = said.evidence.iter().chain(&special.evidence).cloned().collect();
@@ -94,7 +94,12 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
         Err((reason, nearest)) => return result.refuse(reason, nearest, all()),
     };
     let carrying: Vec<&Series> = plain.iter().chain(&contrast).map(|r| r.series).collect();
-    recognise(study, concept, &wanted, &carrying, (regions, because), result);
+    let whole = |own: &[&Series]| {
+        let of = |r: &&Reading| own.iter().any(|s| std::ptr::eq(*s, r.series));
+        let own: Vec<&Reading> = plain.iter().copied().filter(of).collect();
+        protocol.is_some_and(|p| is_complete(p, &own)) && (contrast.is_empty() || contrast.iter().any(of))
+    };
+    recognise(study, concept, &wanted, &carrying, &whole, (regions, because), result);
 }
 
 /// Whether the series make the examination that a protocol of `procedures/protocols.toml` describes.

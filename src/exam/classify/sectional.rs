@@ -1,7 +1,7 @@
 //! What CT and MR share: items by contrast, and the sides of an examination that is complete. It never judges completeness.
 
 use super::study::{Series, Study};
-use super::{Classification, Confidence, Evidence, Recognised, numbers, side};
+use super::{Classification, Confidence, Evidence, Reason, Recognised, numbers, side};
 use crate::procedure::{Contrast, Item};
 use std::collections::BTreeSet;
 
@@ -11,23 +11,28 @@ pub(super) fn by_contrast<'a>(items: &[&'a Item]) -> (Vec<&'a Item>, Vec<&'a Ite
     (of(Contrast::Plain), of(Contrast::PlainAndEnhanced))
 }
 
-/// Adds the items of the sides that were found, each with the series that carry it.
+/// Adds the items of the sides that were found, each with the series that carry it; `whole` tells whether those are enough for the side.
 pub(super) fn recognise(
     study: &Study<'_>,
     concept: &str,
     wanted: &[&Item],
     carrying: &[&Series<'_>],
+    whole: &dyn Fn(&[&Series<'_>]) -> bool,
     (regions, because): (Vec<Evidence>, Vec<Evidence>),
     result: &mut Classification,
 ) {
     for answer in side::items(study, carrying, wanted, concept) {
         match answer {
             Ok((item, side)) => {
-                let own = carrying.iter().filter(|s| side::carries(study, s, side, concept));
+                let own: Vec<&Series> = carrying.iter().copied().filter(|s| side::carries(study, s, side, concept)).collect();
+                if !whole(&own) {
+                    result.refuse(Reason::SeriesIncomplete, vec![item], regions.clone());
+                    continue;
+                }
                 let one = Recognised {
                     item,
                     side,
-                    series: own.map(|s| s.facts.uid.clone()).collect(),
+                    series: own.iter().map(|s| s.facts.uid.clone()).collect(),
                     images: BTreeSet::new(),
                     because: because.clone(),
                     assumed: vec![],

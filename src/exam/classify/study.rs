@@ -139,6 +139,23 @@ impl<'a> Study<'a> {
         all.into_iter().filter(|h| Some(h.clause) == clause).collect()
     }
 
+    /// What the protocols of the series say: technologists choose them by examination, so they count where the order is silent.
+    fn protocols(&self, axis: Axis) -> Said {
+        self.series.iter().map(|s| Said::of("Protocol Name", s.protocol.on(axis))).fold(Said::default(), Said::and)
+    }
+
+    /// What the order, else the protocols, say about contrast for one region.
+    pub fn contrast(&self, concept: &str) -> Said {
+        self.about(Axis::Contrast, concept).or(|| self.protocols(Axis::Contrast))
+    }
+
+    /// The special protocols of one region: in the order, or in the series' protocols where the order says nothing of plain or
+    /// enhanced.
+    pub fn special(&self, concept: &str) -> Said {
+        let silent = self.about(Axis::Contrast, concept).is_empty();
+        self.about(Axis::Special, concept).or(|| if silent { self.protocols(Axis::Special) } else { Said::default() })
+    }
+
     /// Whether a text of the study names a region but for one misspelt character.
     pub fn almost_says(&self, concept: &str) -> bool {
         self.texts.iter().any(|(_, text)| self.words.almost_says(text, concept))

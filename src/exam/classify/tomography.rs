@@ -24,7 +24,7 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
         series,
         place: place::of(study, series, &[]),
         enhanced: contrast::enhanced(study, series),
-        usable: contrast::is_diagnostic(series),
+        usable: contrast::is_diagnostic(series) && contrast::is_axial(series),
     };
     let readings: Vec<Reading> = study.series.iter().map(read).collect();
     let concepts: BTreeSet<&String> = readings.iter().flat_map(|r| &r.place.regions.concepts).collect();
@@ -36,7 +36,7 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
         let unknown = study.doubts(concept);
         let here: Vec<&Reading> = readings.iter().filter(|r| r.place.regions.has(concept)).collect();
         let because: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
-        let special = study.about(Axis::Special, concept);
+        let special = study.special(concept);
         let with = |more: &[Evidence]| because.iter().chain(more).cloned().collect::<Vec<_>>();
         let doubt = here.iter().map(|r| &r.place.doubtful).chain([&unknown]).find(|d| !d.is_empty());
         if items.is_empty() {
@@ -65,7 +65,7 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
     if let Some(evidence) = here.iter().find_map(|r| r.enhanced.as_ref().err()) {
         return result.refuse(Reason::ReviewConflict, every, evidence.clone());
     }
-    let said = study.about(Axis::Contrast, concept);
+    let said = study.contrast(concept);
     let because: Vec<Evidence> = said.evidence.clone();
     let regions: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
     let usable: Vec<&&Reading> = here
@@ -100,7 +100,12 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
         }
     };
     let carrying: Vec<&Series> = plain.iter().chain(&contrast).copied().collect();
-    recognise(study, concept, &wanted, &carrying, (regions, because), result);
+    let whole = |own: &[&Series]| {
+        let of =
+            |phase: &[&Series]| own.iter().copied().filter(|s| phase.iter().any(|p| std::ptr::eq(*p, *s))).collect::<Vec<_>>();
+        complete(&of(&plain)) && (contrast.is_empty() || complete(&of(&contrast)))
+    };
+    recognise(study, concept, &wanted, &carrying, &whole, (regions, because), result);
 }
 
 fn limits_of<'a>(study: &Study<'a>) -> &'a Completeness {
