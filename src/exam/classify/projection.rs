@@ -26,7 +26,7 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
             result.refuse(unlisted(study.words, concept), vec![], because);
         } else if let Some(kind) = special.concepts.iter().find(|k| study.words.is_special_in(k, concept)) {
             result.refuse(reason_of_special(kind), numbers(&items), with(&special.evidence));
-        } else if here.iter().any(|v| v.place.contradicted || v.clash) {
+        } else if here.iter().any(|v| v.place.contradicted || v.clash || (v.reversed && asks_pa(&items))) {
             let clashing = here.iter().flat_map(|v| v.views.evidence.clone()).collect::<Vec<_>>();
             result.refuse(Reason::ReviewConflict, numbers(&items), with(&clashing));
         } else if here.is_empty() {
@@ -37,6 +37,11 @@ pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
             judge_region(study, concept, &items, &here, result);
         }
     }
+}
+
+/// Whether an item is of the direction of the beam, not of any frontal view.
+fn asks_pa(items: &[&Item]) -> bool {
+    items.iter().flat_map(|i| &i.views).flatten().any(|view| view == "pa")
 }
 
 fn judge_region(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&View<'_>], result: &mut Classification) {

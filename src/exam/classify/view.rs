@@ -16,6 +16,8 @@ pub(super) struct View<'a> {
     pub views: Said,
     /// Code and words, or view and orientation, contradict each other.
     pub clash: bool,
+    /// Code, series and order say AP and PA of it: for a region where that matters, somebody must say which it is.
+    pub reversed: bool,
     /// It is only coded as AP or PA, while the description holds a word that nobody knows: it may be a special projection.
     pub unknown: bool,
     /// The projection was taken from Patient Orientation.
@@ -38,9 +40,10 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
     let coded = coded(study, image);
     let text = distinguishing(words, series.says(Axis::View), coded.is_empty(), series.facts.images.len());
     let confirmed = families(words, &coded) == families(words, &text);
-    let (mut views, mut clash) = combine(words, coded, text, series.facts.images.len() > 1);
     let concept = place.regions.concepts.first().map_or("", String::as_str);
     let order = study.about(Axis::View, concept);
+    let reversed = is_reversed(&[&coded, &text, &order]);
+    let (mut views, mut clash) = combine(words, coded, text, series.facts.images.len() > 1);
     // The order's own words speak for an image only if they name one projection, or the image is the only one.
     let named = families(words, &order).len();
     if views.is_empty() && (named == 1 || (single && named == 0)) {
@@ -62,7 +65,7 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
     }
     let general = families(words, &views).contains("frontal");
     let unknown = general && series.says(Axis::View).is_empty() && series.has_unknown_words();
-    View { series, image, place, views, clash, unknown, inferred }
+    View { series, image, place, views, clash, reversed, unknown, inferred }
 }
 
 impl View<'_> {
@@ -152,6 +155,12 @@ fn combine(words: &Vocabulary, coded: Said, text: Said, several: bool) -> (Said,
     views.concepts.extend(added);
     views.evidence.extend(text.evidence);
     (views, clash)
+}
+
+/// Whether one source says AP alone, and another one PA alone.
+fn is_reversed(sources: &[&Said]) -> bool {
+    let only = |one: &str, other: &str| sources.iter().any(|s| s.has(one) && !s.has(other));
+    only("ap", "pa") && only("pa", "ap")
 }
 
 /// The projection that rows along a body axis make (PS3.3 C.7.6.1.1.1): from left to right is frontal, from front to back lateral.
