@@ -18,7 +18,8 @@ pub(super) struct View<'a> {
     pub clash: bool,
     /// Code, series and order say AP and PA of it: for a region where that matters, somebody must say which it is.
     pub reversed: bool,
-    /// It is only coded as AP or PA, while the description holds a word that nobody knows: it may be a special projection.
+    /// It is only coded as AP or PA, while the description holds a word that nobody knows, or the order is of a
+    /// special projection that no image claims to be: it may be that one.
     pub unknown: bool,
     /// The projection was taken from Patient Orientation.
     pub inferred: bool,
@@ -49,7 +50,11 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
     if views.is_empty() && (named == 1 || (single && named == 0)) {
         views = order.clone();
     }
-    // An order of special projections alone ("骨盆出入口位") speaks for images that are coded AP and say nothing themselves.
+    // An order of special projections alone ("骨盆出入口位") speaks for images that are coded AP and say nothing themselves; where no
+    // image claims to be what was ordered, a plain name may hide it.
+    let special_order = order.concepts.iter().all(|c| !words.is_listed(c) && words.is_special_in(c, concept));
+    let claimed = study.series.iter().any(|s| order.concepts.iter().any(|c| s.says(Axis::View).has(c)));
+    let hidden = special_order && !order.is_empty() && !claimed && !series.says(Axis::View).is_empty();
     if series.says(Axis::View).is_empty() && order.concepts.iter().all(|c| !words.is_listed(c)) {
         views = views.and(order);
     }
@@ -64,7 +69,7 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
         }
     }
     let general = families(words, &views).contains("frontal");
-    let unknown = general && series.says(Axis::View).is_empty() && series.has_unknown_words();
+    let unknown = hidden || (general && series.says(Axis::View).is_empty() && series.has_unknown_words());
     View { series, image, place, views, clash, reversed, unknown, inferred }
 }
 
