@@ -40,7 +40,13 @@ pub(super) fn is_axial(series: &Series<'_>) -> bool {
     said.has("axial-plane") || !(said.has("coronal") || said.has("sagittal"))
 }
 
+/// Whether the series belongs to another examination that is done with contrast.
+pub(super) fn is_another_with_contrast(series: &Series<'_>) -> bool {
+    let said = series.itself(Axis::Special);
+    ["angiography", "perfusion", "lung-embolism", "cardiac"].iter().any(|s| said.has(s))
+}
+
 /// Whether the description names no protocol of its own for a region: angiography, perfusion, high resolution …
 pub(super) fn is_usual(study: &Study<'_>, series: &Series<'_>, concept: &str) -> bool {
-    !series.description(Axis::Special).concepts.iter().any(|s| study.words.is_special_in(s, concept))
+    !series.itself(Axis::Special).concepts.iter().any(|s| study.words.is_special_in(s, concept))
 }

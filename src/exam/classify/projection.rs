@@ -3,13 +3,21 @@
 use super::said::Said;
 use super::study::Study;
 use super::view::{self, View};
-use super::{Classification, Confidence, Evidence, Reason, Recognised, items_for, numbers, reason_of_special, unlisted};
+use super::{
+    Classification, Confidence, Evidence, Reason, Recognised, contrast, items_for, numbers, reason_of_special, unlisted,
+};
 use crate::procedure::{Axis, Item, Posture, Side};
 use std::collections::BTreeSet;
 
 /// Adds the items of the study's radiographs.
 pub(super) fn classify(study: &Study<'_>, result: &mut Classification) {
-    let views = view::all(study);
+    let mut views = view::all(study);
+    // A screen copy, a stitched or subtracted picture is no film of its own; where there is nothing else, somebody must look.
+    if views.iter().any(|v| contrast::is_diagnostic(v.series)) {
+        views.retain(|v| contrast::is_diagnostic(v.series));
+    } else {
+        return result.refuse(Reason::ViewUnknown, vec![], study.whole(Axis::Anatomy).evidence);
+    }
     let concepts: BTreeSet<&String> = views.iter().flat_map(|v| &v.place.regions.concepts).collect();
     if concepts.is_empty() {
         return result.refuse(Reason::BodypartUnknown, vec![], study.unknown(false));
@@ -179,7 +187,7 @@ fn recognised(item: &Item, sided: &[&Shown<'_>], carrying: &[Vec<&Shown<'_>>]) -
                 assumed.insert("ERECT_ASSUMED".to_string());
             }
             let by_word = alternatives.iter().any(|a| a.starts_with('=')) && !shown.view.views.has("pa");
-            if shown.view.inferred || by_word {
+            if shown.view.inferred || shown.view.counted || by_word {
                 assumed.insert("INFERRED_VIEW".to_string());
             }
         }

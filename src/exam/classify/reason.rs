@@ -90,9 +90,10 @@ impl Reason {
 pub fn assumption(code: &str) -> (&str, &str) {
     match code {
         "ERECT_ASSUMED" => ("未注明立位，按站立位推定", "standing is assumed, for no posture is stated"),
-        "INFERRED_VIEW" => {
-            ("未注明后前位或由患者方向推定投照体位", "the view is inferred: no PA is stated, or only the orientation tells it")
-        }
+        "INFERRED_VIEW" => (
+            "投照体位为推定：未注明后前位，或仅由患者方向、图像数量得出",
+            "the view is inferred: no PA is stated, or only the orientation or the number of images tells it",
+        ),
         other => (other, other),
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn of(
     for said in [series.says(Axis::Side), order] {
         let short = lateral && said.evidence.iter().all(|e| e.text == "l");
         if let Some(side) = one_side(&said).filter(|_| !(short && sides.contains(&Side::Right))) {
+            sides.extend(stray_letter(&said, side));
             evidence.extend(said.evidence);
             sides.push(side);
         }
@@ -77,6 +78,11 @@ fn one_side(said: &Said) -> Option<Side> {
         (false, true, _) => Some(Side::Right),
         _ => None,
     }
+}
+
+/// R beside "left" is no view and contradicts it; L beside "right" may be short for the lateral view.
+fn stray_letter(said: &Said, side: Side) -> Option<Side> {
+    (side == Side::Left && said.evidence.iter().any(|e| e.text == "r")).then_some(Side::Right)
 }
 
 /// An item with its side, or why there is none.

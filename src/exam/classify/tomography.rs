@@ -72,6 +72,7 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
         .iter()
         .filter(|r| r.usable && contrast::is_usual(study, r.series, concept) && carries(study, r, concept))
         .collect();
+    let angiography = here.iter().any(|r| contrast::is_another_with_contrast(r.series));
     let phase = |enhanced: bool| usable.iter().filter(|r| r.enhanced == Ok(enhanced)).map(|r| r.series).collect::<Vec<_>>();
     let (plain, contrast) = (phase(false), phase(true));
     let limits = items.first().copied();
@@ -83,6 +84,8 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
         (_, true) if said.has("plain") && !said.has("enhanced") => Err(refuse(Reason::ReviewConflict, every)),
         (true, true) if both_items.is_empty() => Err(refuse(Reason::ContrastMismatch, numbers(&plain_items))),
         (true, true) => Ok(both_items),
+        // A plain scan beside an angiography that nobody ordered plain may be no more than its preparation.
+        (true, false) if angiography && !said.has("plain") => Err(refuse(Reason::ReviewConflict, every)),
         (true, false) if !contrast.is_empty() => Err(refuse(Reason::SeriesIncomplete, every)),
         (true, false) if said.has("enhanced") && !said.has("no-plain") => Err(refuse(Reason::ReviewConflict, every)),
         (true, false) if said.has("enhanced-refused") => Err(refuse(Reason::ReviewConflict, every)),

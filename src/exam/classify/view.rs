@@ -23,6 +23,8 @@ pub(super) struct View<'a> {
     pub unknown: bool,
     /// The projection was taken from Patient Orientation.
     pub inferred: bool,
+    /// The words name several projections, and the series holds as many images: it is taken for one of each.
+    pub counted: bool,
 }
 
 /// The projections that exclude each other.
@@ -40,6 +42,7 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
     let place = place::of(study, series, &image.region_codes);
     let coded = coded(study, image);
     let text = distinguishing(words, series.says(Axis::View), coded.is_empty(), series.facts.images.len());
+    let counted = families(words, &text).len() > 1;
     let confirmed = families(words, &coded) == families(words, &text);
     let concept = place.regions.concepts.first().map_or("", String::as_str);
     let order = study.about(Axis::View, concept);
@@ -70,7 +73,7 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
     }
     let general = families(words, &views).contains("frontal");
     let unknown = hidden || (general && series.says(Axis::View).is_empty() && series.has_unknown_words());
-    View { series, image, place, views, clash, reversed, unknown, inferred }
+    View { series, image, place, views, clash, reversed, unknown, inferred, counted }
 }
 
 impl View<'_> {
