@@ -332,6 +332,7 @@ pub struct Completeness {
     pub gap_mm: f64,
     pub main_stack_share: f64,
     pub coverage_reject_share: f64,
+    pub coverage_item_share: f64,
     pub common_range_share: f64,
     pub slices_reject_share: f64,
     pub child_coverage: Vec<ChildCoverage>,

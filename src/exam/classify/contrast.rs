@@ -45,8 +45,3 @@ pub(super) fn is_another_with_contrast(series: &Series<'_>) -> bool {
     let said = series.itself(Axis::Special);
     ["angiography", "perfusion", "lung-embolism", "cardiac"].iter().any(|s| said.has(s))
 }
-
-/// Whether the description names no protocol of its own for a region: angiography, perfusion, high resolution …
-pub(super) fn is_usual(study: &Study<'_>, series: &Series<'_>, concept: &str) -> bool {
-    !series.itself(Axis::Special).concepts.iter().any(|s| study.words.is_special_in(s, concept))
-}

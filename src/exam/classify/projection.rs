@@ -66,7 +66,7 @@ fn judge_region(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&View
             view,
             side: side.ok().flatten(),
             posture: view.posture(study, concept),
-            standard: view.is_standard(study.words, concept),
+            standard: view.is_standard(study, concept),
         })
         .collect();
     // Ordered erect and taken supine, or the other way round: somebody must say which it is.

@@ -54,7 +54,7 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
     let (plain_items, both_items) = by_contrast(items);
     let every = numbers(items);
     let said = study.contrast(concept);
-    let special = study.about(Axis::Special, concept);
+    let special = study.special(concept);
     let regions: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
     let because: Vec<Evidence> = said.evidence.iter().chain(&special.evidence).cloned().collect();
     let all = || regions.iter().chain(&because).cloned().collect::<Vec<_>>();
@@ -64,11 +64,8 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
     if let Some(kind) = special.concepts.iter().find(|k| *k != EXTRA && study.words.is_special_in(k, concept)) {
         return result.refuse(reason_of_special(kind), every, all());
     }
-    let usable: Vec<&Reading> = here
-        .iter()
-        .copied()
-        .filter(|r| r.usable && contrast::is_usual(study, r.series, concept) && r.place.shows(concept))
-        .collect();
+    let usable: Vec<&Reading> =
+        here.iter().copied().filter(|r| r.usable && !study.is_special(r.series, concept) && r.place.shows(concept)).collect();
     let plain: Vec<&Reading> = usable.iter().copied().filter(|r| r.enhanced == Ok(false)).collect();
     let contrast: Vec<&Reading> = usable.iter().copied().filter(|r| r.enhanced == Ok(true)).collect();
     let protocol = items.iter().find_map(|i| i.protocol.as_deref()).and_then(|id| study.procedures.protocol(id));

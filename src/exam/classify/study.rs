@@ -135,13 +135,23 @@ impl<'a> Study<'a> {
         let shared = |c: &usize| axis == Axis::Contrast || regions.by_clause.get(*c).is_none_or(BTreeSet::is_empty);
         let after = all.iter().map(|h| h.clause).filter(|c| *c > last).min().filter(shared);
         let before = all.iter().map(|h| h.clause).filter(|c| regions.first().is_some_and(|first| *c < first)).max();
-        let clause = after.or(before);
-        all.into_iter().filter(|h| Some(h.clause) == clause).collect()
+        let Some(from) = after.or(before) else { return Vec::new() };
+        // "普扫及增强" at the end is two clauses of one kind.
+        let homeless = |c: usize| regions.by_clause.get(c).is_none_or(BTreeSet::is_empty);
+        let runs_on = |c: usize| axis == Axis::Contrast && after.is_some() && (from..=c).all(homeless);
+        all.into_iter().filter(|h| h.clause == from || (h.clause > from && runs_on(h.clause))).collect()
     }
 
     /// What the protocols of the series say: technologists choose them by examination, so they count where the order is silent.
     fn protocols(&self, axis: Axis) -> Said {
-        self.series.iter().map(|s| Said::of("Protocol Name", s.protocol.on(axis))).fold(Said::default(), Said::and)
+        self.series.iter().map(|s| s.protocol(axis)).fold(Said::default(), Said::and)
+    }
+
+    /// What every single protocol says.
+    fn all_protocols(&self, axis: Axis) -> Said {
+        let mut said = self.protocols(axis);
+        said.concepts.retain(|c| self.series.iter().all(|s| s.protocol(axis).has(c)));
+        said
     }
 
     /// What the order, else the protocols, say about contrast for one region.
@@ -149,11 +159,24 @@ impl<'a> Study<'a> {
         self.about(Axis::Contrast, concept).or(|| self.protocols(Axis::Contrast))
     }
 
-    /// The special protocols of one region: in the order, or in the series' protocols where the order says nothing of plain or
-    /// enhanced.
+    /// The special protocols of one region: in the order, or in all of the series' protocols where those count.
     pub fn special(&self, concept: &str) -> Said {
-        let silent = self.about(Axis::Contrast, concept).is_empty();
-        self.about(Axis::Special, concept).or(|| if silent { self.protocols(Axis::Special) } else { Said::default() })
+        let by_protocol = || if self.trusts_protocols(concept) { self.all_protocols(Axis::Special) } else { Said::default() };
+        self.about(Axis::Special, concept).or(by_protocol)
+    }
+
+    /// Whether a series is said to be made by a special protocol of a region: angiography, perfusion, high resolution …
+    pub fn is_special(&self, series: &Series<'_>, concept: &str) -> bool {
+        let mut said = series.description(Axis::Special);
+        if said.is_empty() && self.trusts_protocols(concept) {
+            said = series.protocol(Axis::Special);
+        }
+        said.concepts.iter().any(|s| self.words.is_special_in(s, concept))
+    }
+
+    /// Whether protocol names count: an order that says plain or enhanced has named the examination itself.
+    fn trusts_protocols(&self, concept: &str) -> bool {
+        self.about(Axis::Contrast, concept).is_empty()
     }
 
     /// Whether a text of the study names a region but for one misspelt character.
@@ -184,6 +207,11 @@ impl Series<'_> {
     pub fn itself(&self, axis: Axis) -> Said {
         let said = Said::of("Series Description", self.description.on(axis));
         if self.facts.description.trim().is_empty() { Said::of("Protocol Name", self.protocol.on(axis)) } else { said }
+    }
+
+    /// What the protocol alone says.
+    pub fn protocol(&self, axis: Axis) -> Said {
+        Said::of("Protocol Name", self.protocol.on(axis))
     }
 
     /// What the description alone says.

@@ -68,15 +68,13 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
     let said = study.contrast(concept);
     let because: Vec<Evidence> = said.evidence.clone();
     let regions: Vec<Evidence> = here.iter().flat_map(|r| r.place.regions.evidence.clone()).collect();
-    let usable: Vec<&&Reading> = here
-        .iter()
-        .filter(|r| r.usable && contrast::is_usual(study, r.series, concept) && carries(study, r, concept))
-        .collect();
+    let usable: Vec<&&Reading> =
+        here.iter().filter(|r| r.usable && !study.is_special(r.series, concept) && carries(study, r, concept)).collect();
     let angiography = here.iter().any(|r| contrast::is_another_with_contrast(r.series));
     let phase = |enhanced: bool| usable.iter().filter(|r| r.enhanced == Ok(enhanced)).map(|r| r.series).collect::<Vec<_>>();
     let (plain, contrast) = (phase(false), phase(true));
     let limits = items.first().copied();
-    let share = if study.about(Axis::Special, concept).has(DISC_ONLY) { 1.0 } else { limits_of(study).coverage_reject_share };
+    let share = if study.about(Axis::Special, concept).has(DISC_ONLY) { 1.0 } else { limits_of(study).coverage_item_share };
     let complete = |series: &[&Series]| series.iter().any(|s| limits.is_some_and(|item| covers(study, s.facts, item, share)));
     let refuse = |reason, nearest: Vec<u32>| (reason, nearest);
     let wanted = match (complete(&plain), complete(&contrast)) {
@@ -129,7 +127,7 @@ fn carries(study: &Study<'_>, reading: &Reading<'_>, concept: &str) -> bool {
         |c: &String| items_for(study.region, study.modality, c).iter().filter_map(|i| i.coverage_mm).fold(0.0, f64::max);
     let counted = regions.iter().filter(|c| !regions.iter().any(|other| study.words.overlaps(c, other)));
     let together: f64 = counted.map(length).sum();
-    let share = if reading.place.ambiguous { 1.0 } else { limits_of(study).coverage_reject_share };
+    let share = if reading.place.ambiguous { 1.0 } else { limits_of(study).coverage_item_share };
     reading.series.facts.coverage_mm().is_some_and(|mm| mm >= together * share)
 }
 

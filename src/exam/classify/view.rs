@@ -86,8 +86,11 @@ impl View<'_> {
     }
 
     /// Whether no word says that the image is another projection than the standard ones of a region.
-    pub fn is_standard(&self, words: &Vocabulary, concept: &str) -> bool {
-        !self.unknown && self.views.concepts.iter().all(|c| words.is_listed(c) || !words.is_special_in(c, concept))
+    pub fn is_standard(&self, study: &Study<'_>, concept: &str) -> bool {
+        let words = study.words;
+        !self.unknown
+            && !study.is_special(self.series, concept)
+            && self.views.concepts.iter().all(|c| words.is_listed(c) || !words.is_special_in(c, concept))
     }
 
     /// Posture and place of the patient: what the image says, else its series, else the order.
