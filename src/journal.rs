@@ -1,9 +1,11 @@
 //! The append-only record: who did what with which study, and why. Each line carries the hash of the one before it.
 //!
-//! Never holds patient data: studies are named by UID. A line that was altered or taken out breaks the chain.
+//! Never holds patient data: studies are named by UID. What a person writes
+//! as a reason is kept as written. A line that was altered or taken out breaks the chain.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ pub enum Event {
     Cut { put_aside: String, bytes: u64 },
     Conflict { study: String, instance: String, sender: String },
     Judged { study: String, revision: u64, outcome: String, items: Vec<u32>, procedures: String },
+    Ruled { study: String, ruling: serde_json::Value },
     Marked { study: String, revision: u64, instances: u32 },
     Retrieved { view: String, study: String, by: String, instances: u32 },
 }
@@ -42,6 +45,8 @@ struct State {
     next: u64,
     last: String,
     end: u64,
+    /// By study: when, and what. They are few, and every judgement asks for them.
+    rulings: BTreeMap<String, Vec<(i64, serde_json::Value)>>,
 }
 
 impl Journal {
@@ -52,6 +57,7 @@ impl Journal {
     pub fn open(path: &Path) -> io::Result<Journal> {
         let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
         let (mut next, mut last, mut end) = (0, String::new(), 0u64);
+        let mut rulings: BTreeMap<String, Vec<(i64, serde_json::Value)>> = BTreeMap::new();
         let mut cut = None;
         let mut reader = BufReader::new(&file);
         let mut text = Vec::new();
@@ -61,6 +67,9 @@ impl Journal {
                 break;
             }
             next = line.n + 1;
+            if let Event::Ruled { study, ruling } = line.event {
+                rulings.entry(study).or_default().push((line.at_ms, ruling));
+            }
             last = hash(text.trim_ascii_end());
             end += text.len() as u64;
             text.clear();
@@ -75,7 +84,7 @@ impl Journal {
             cut = Some((aside.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(), rest.len() as u64));
         }
         file.seek(SeekFrom::Start(end))?;
-        let journal = Journal { state: Mutex::new(State { file, next, last, end }) };
+        let journal = Journal { state: Mutex::new(State { file, next, last, end, rulings }) };
         if let Some((put_aside, bytes)) = cut {
             // What was cut off is said in the journal itself, so that nobody can cut it unnoticed.
             tracing::error!(file = put_aside, bytes, "the end of the journal was not valid and is put aside");
@@ -107,7 +116,15 @@ impl Journal {
         }
         state.next += 1;
         state.last = digest;
+        if let Event::Ruled { study, ruling } = line.event {
+            state.rulings.entry(study).or_default().push((at_ms, ruling));
+        }
         Ok(())
+    }
+
+    /// What persons ruled about a study, oldest first: when (milliseconds since 1970), and the ruling.
+    pub fn rulings(&self, study: &str) -> Vec<(i64, serde_json::Value)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).rulings.get(study).cloned().unwrap_or_default()
     }
 }
 

@@ -174,6 +174,7 @@ impl Node {
             ingest: ingest.clone(),
             pool: pool.clone(),
             journal: journal.clone(),
+            procedures: procedures.clone(),
             metrics,
             config: config.http.clone(),
             reserve_bytes: config.storage.reserve_mib << 20,

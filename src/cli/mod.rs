@@ -6,6 +6,7 @@ mod evaluate;
 mod explain;
 mod files;
 mod maintain;
+mod rule;
 mod serve;
 mod table;
 mod wire;
@@ -74,6 +75,8 @@ enum Command {
     Echo(wire::Echo),
     /// 说明结论 Print why a study got its verdict
     Explain(explain::Explain),
+    /// 人工裁定 Rule on a study: settle a review, overrule a rejection; the node must be running
+    Rule(rule::Rule),
     /// 离线检查 Judge files without a node: items, verdict, findings
     Check(check::Check),
     /// 评估判定 Score the classification on a labelled table
@@ -108,6 +111,7 @@ pub fn run() -> ExitCode {
         Command::Send(send) => send.run(),
         Command::Echo(echo) => echo.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Rule(rule) => rule.run(),
         Command::Check(check) => check.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Verify(verify) => verify.run(),

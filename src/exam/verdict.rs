@@ -2,6 +2,7 @@
 
 use super::classify::{Classification, Confidence, Evidence, Reason, Recognised, Refusal};
 use super::finding::{Finding, Level};
+use super::ruling::{self, Ruling};
 use crate::dicom::Uid;
 use crate::procedure::{Region, Side};
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,12 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// Why, when no item carries the reason.
     pub grounds: Vec<Ground>,
+    /// Digest of the original images that it is about: a ruling names it.
+    #[serde(default)]
+    pub contents: String,
+    /// What persons ruled about these images; already taken into account.
+    #[serde(default)]
+    pub rulings: Vec<Ruling>,
 }
 
 impl Verdict {
@@ -185,15 +192,23 @@ pub struct Input<'a> {
     pub findings: Vec<Finding>,
     /// Whether the hospital may mark an item of this modality on the exam date.
     pub accredited: &'a dyn Fn(u32) -> Result<(), NotAccredited>,
+    /// Digest of the original images.
+    pub contents: String,
+    /// What persons ruled about the study so far, oldest first.
+    pub rulings: &'a [Ruling],
 }
 
 /// Reaches the verdict.
 pub fn judge(input: Input<'_>) -> Verdict {
     let region = input.region;
-    let items: Vec<ItemVerdict> = match region {
+    let standing = ruling::standing(input.rulings, &input.contents);
+    let mut items: Vec<ItemVerdict> = match region {
         Some(region) => input.classification.recognised.iter().map(|r| judge_item(r, region, &input)).collect(),
         None => Vec::new(),
     };
+    for ruling in &standing {
+        rule(ruling, region, &input, &mut items);
+    }
     let mut grounds = Vec::new();
     if region.is_none() {
         grounds.push(Ground {
@@ -206,8 +221,10 @@ pub fn judge(input: Input<'_>) -> Verdict {
     if items.is_empty() {
         grounds.extend(input.classification.refused.iter().map(|r| of_reason(r.reason)));
     }
+    let none = standing.iter().find(|r| r.item.is_none());
+    grounds.extend(none.map(|r| r.ground()));
     let outcome = items.iter().map(|i| i.outcome).min().unwrap_or(match region {
-        Some(_) if doubtful => Outcome::Review,
+        Some(_) if doubtful && none.is_none() => Outcome::Review,
         _ => Outcome::Reject,
     });
     Verdict {
@@ -221,7 +238,27 @@ pub fn judge(input: Input<'_>) -> Verdict {
         refused: input.classification.refused,
         findings: input.findings,
         grounds,
+        contents: input.contents,
+        rulings: standing.into_iter().cloned().collect(),
     }
+}
+
+/// Carries a ruling out: on the item it is about, or on one that only the person saw.
+fn rule(ruling: &Ruling, region: Option<&Region>, input: &Input<'_>, items: &mut Vec<ItemVerdict>) {
+    let (Some(number), Some(region)) = (ruling.item, region) else { return };
+    if !items.iter().any(|i| i.number == number) && ruling.outcome == Outcome::Accept {
+        let seen = Recognised {
+            item: number,
+            side: None,
+            series: ruling.series.clone(),
+            images: BTreeSet::new(),
+            because: vec![],
+            assumed: vec![],
+            confidence: Confidence::Stated,
+        };
+        items.push(judge_item(&seen, region, input));
+    }
+    items.iter_mut().filter(|i| i.number == number).for_each(|item| ruling.apply(item));
 }
 
 fn of_reason(reason: Reason) -> Ground {

@@ -8,6 +8,7 @@ mod multipart;
 mod problem;
 mod qido;
 mod router;
+mod rulings;
 mod stow;
 mod wado;
 

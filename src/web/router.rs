@@ -1,12 +1,13 @@
 //! The routes.
 
 use super::problem::Problem;
-use super::{api, qido, stow, wado};
+use super::{api, qido, rulings, stow, wado};
 use crate::codec::Pool;
 use crate::config::Http;
 use crate::index::{Index, View};
 use crate::ingest::Ingest;
 use crate::journal::Journal;
+use crate::procedure::Procedures;
 use crate::store::Store;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -27,6 +28,8 @@ pub struct App {
     pub pool: Arc<Pool>,
     /// The record.
     pub journal: Arc<Journal>,
+    /// The knowledge: rulings are checked against it.
+    pub procedures: Arc<Procedures>,
     /// Metrics.
     pub metrics: PrometheusHandle,
     /// Settings.
@@ -73,6 +76,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(api::metrics))
         .route("/api/v1/studies/{study}", get(api::study))
         .route("/api/v1/studies/{study}/complete", post(api::complete))
+        .route("/api/v1/studies/{study}/rulings", post(rulings::rule))
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "no such resource; DICOMweb is under /dicom-web and /exchange/dicom-web")
         })

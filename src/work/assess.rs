@@ -3,12 +3,13 @@
 use super::{JobError, Shop};
 use crate::codec::{DecodeError, samples};
 use crate::dicom::image::Layout;
-use crate::dicom::{syntax, tags};
+use crate::dicom::{Uid, syntax, tags};
 use crate::exam::classify::Classification;
 use crate::exam::facts::{InstanceInput, SeriesInput, StudyFacts, rule_modality, study_facts};
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::{self, identity, pixels};
+use crate::exam::ruling::Ruling;
 use crate::exam::verdict::{self, Outcome, Verdict};
 use crate::exam::{classify, complete};
 use crate::index::{InstanceRow, Job, JobKind, Recognised, SeriesRow, StudyRow, Transition};
@@ -17,6 +18,7 @@ use crate::journal::Event as Record;
 use crate::mark::derive;
 use crate::procedure::Region;
 use crate::retrieve::Object;
+use sha2::{Digest, Sha256};
 
 type Contents = Vec<(SeriesRow, Vec<InstanceRow>)>;
 
@@ -131,7 +133,25 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
         classification: case.classification,
         findings,
         accredited: &accredited,
+        contents: digest(&originals),
+        rulings: &rulings(shop, &study.study),
     }))
+}
+
+/// One digest for all original images of a study, whatever order they came in.
+fn digest(originals: &Contents) -> String {
+    let rows = originals.iter().flat_map(|(_, rows)| rows);
+    let mut lines: Vec<String> = rows.map(|r| format!("{} {}\n", r.sop_instance, r.sha256)).collect();
+    lines.sort();
+    Sha256::digest(lines.concat()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// What the journal says that persons ruled.
+fn rulings(shop: &Shop, study: &Uid) -> Vec<Ruling> {
+    let read = |(at_ms, ruling): (i64, serde_json::Value)| {
+        serde_json::from_value::<Ruling>(ruling).ok().map(|ruling| Ruling { at_ms, ..ruling })
+    };
+    shop.journal.rulings(study.as_str()).into_iter().filter_map(read).collect()
 }
 
 fn inputs(originals: &Contents) -> Vec<SeriesInput<'_>> {
@@ -216,7 +236,7 @@ fn check_instance(
     };
     if derive::is_marked(&object.data_set) {
         return fault(
-            "G-15",
+            "ALREADY_MARKED",
             Level::Reject,
             "图像已带互认标识，不再重复加注".into(),
             "it carries a recognition mark already and is not marked again".into(),

@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("exchange", &["exam"]),
     ("work", &["dicom", "codec", "procedure", "exam", "mark", "store", "index", "journal", "ingest", "retrieve", "exchange"]),
     ("scp", &["config", "dicom", "dimse", "ingest", "journal"]),
-    ("web", &["config", "dicom", "codec", "store", "index", "journal", "ingest", "retrieve"]),
+    ("web", &["config", "dicom", "codec", "procedure", "exam", "store", "index", "journal", "ingest", "retrieve"]),
     (
         "node",
         &["config", "codec", "dicom", "exchange", "index", "ingest", "journal", "procedure", "scp", "store", "web", "work"],

@@ -13,4 +13,5 @@ mod index;
 mod journey;
 mod lifecycle;
 mod real;
+mod rulings;
 mod support;

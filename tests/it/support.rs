@@ -105,6 +105,13 @@ impl Node {
         client.get(format!("{}{path}", self.http)).header("Accept", accept).send().unwrap()
     }
 
+    /// Posts JSON: the status, and the answer.
+    pub fn post(&self, path: &str, body: &Json) -> (u16, Json) {
+        let client = reqwest::blocking::Client::new();
+        let answer = client.post(format!("{}{path}", self.http)).json(body).send().unwrap();
+        (answer.status().as_u16(), answer.json().unwrap_or_default())
+    }
+
     pub fn json(&self, path: &str) -> Json {
         let answer = self.get(path, "application/dicom+json, application/json");
         let status = answer.status();
