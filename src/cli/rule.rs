@@ -53,7 +53,7 @@ impl Rule {
 
 fn detail(answer: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(answer).ok();
-    json.and_then(|j| j["detail"].as_str().map(str::to_string)).unwrap_or_else(|| answer.to_string())
+    json.and_then(|j| j.get("detail")?.as_str().map(str::to_string)).unwrap_or_else(|| answer.to_string())
 }
 
 /// Posts JSON to the node on this machine: status and body.
