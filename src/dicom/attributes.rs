@@ -102,6 +102,13 @@ impl Attributes {
         }
     }
 
+    /// Moves an attribute to another tag, over what is there; nothing happens where it is absent.
+    pub fn rename(&mut self, from: Tag, to: Tag) {
+        if let Some(value) = self.0.remove(&key(from)) {
+            self.0.insert(key(to), value);
+        }
+    }
+
     /// Keeps the attributes that `wanted` names.
     pub fn only(&self, wanted: impl Fn(Tag) -> bool) -> Attributes {
         Attributes(self.0.iter().filter(|(k, _)| wanted(tag_of(**k))).map(|(k, v)| (*k, v.clone())).collect())

@@ -10,6 +10,7 @@ pub mod header;
 pub mod image;
 pub mod json;
 pub mod levels;
+pub mod multiframe;
 pub mod part10;
 pub mod phi;
 pub mod stamp;

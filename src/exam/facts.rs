@@ -182,8 +182,9 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
         values
     };
     let coded = |tag| distinct(series.instances.iter().flat_map(|i| codes(i.attributes, &[tag])));
-    let meanings = |tag| coded(tag).into_iter().map(|c| c.meaning);
-    let routes = coded(tags::CONTRAST_BOLUS_AGENT_SEQUENCE);
+    // A code without its meaning is still an agent.
+    let named = |c: Code| if c.meaning.trim().is_empty() { format!("{} {}", c.scheme, c.value) } else { c.meaning };
+    let meanings = |tag| coded(tag).into_iter().map(named).filter(|m| !m.trim().is_empty());
     let positions: Vec<_> = series.instances.iter().filter_map(|i| geometry::slice(i.uid, i.attributes)).collect();
     SeriesFacts {
         uid: series.uid.clone(),
@@ -204,7 +205,7 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
             .map(|i| i.attributes.int(tags::NUMBER_OF_FRAMES).and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1))
             .fold(0, usize::saturating_add),
         image_type: all(tags::IMAGE_TYPE),
-        agents: distinct(all(tags::CONTRAST_BOLUS_AGENT).into_iter().chain(routes.into_iter().map(|c| c.meaning))),
+        agents: distinct(all(tags::CONTRAST_BOLUS_AGENT).into_iter().chain(meanings(tags::CONTRAST_BOLUS_AGENT_SEQUENCE))),
         routes: distinct(
             all(tags::CONTRAST_BOLUS_ROUTE).into_iter().chain(meanings(tags::CONTRAST_BOLUS_ADMINISTRATION_ROUTE_SEQUENCE)),
         ),

@@ -3,7 +3,8 @@
 use super::{JobError, Shop};
 use crate::codec::{DecodeError, samples};
 use crate::dicom::image::Layout;
-use crate::dicom::{Uid, syntax, tags};
+use crate::dicom::levels::{Level as Kept, level_of};
+use crate::dicom::{Attributes, Uid, multiframe, syntax, tags};
 use crate::exam::classify::Classification;
 use crate::exam::facts::{InstanceInput, SeriesInput, StudyFacts, rule_modality, study_facts};
 use crate::exam::finding::{Finding, Level};
@@ -94,6 +95,7 @@ struct Case<'a> {
     shop: &'a Shop,
     scope: &'a Scope,
     originals: &'a Contents,
+    whole: &'a [Whole],
     region: Option<&'a Region>,
     facts: StudyFacts,
     classification: Classification,
@@ -112,9 +114,10 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let otherwise = || scope.otherwise.clone().filter(|_| shop.procedures.region_for(&exam).is_none());
     let date = otherwise().unwrap_or(exam);
     let region = shop.procedures.region_for(&date);
-    let facts = study_facts(&study.attributes, &inputs(&originals));
+    let whole: Vec<Whole> = originals.iter().map(|(series, rows)| Whole::read(shop, series, rows)).collect();
+    let facts = study_facts(&study.attributes, &inputs(&originals, &whole));
     let classification = region.map(|r| classify::classify(r, &shop.procedures, &facts)).unwrap_or_default();
-    let case = Case { shop, scope, originals: &originals, region, facts, classification };
+    let case = Case { shop, scope, originals: &originals, whole: &whole, region, facts, classification };
     let mut findings = case.by_headers(study);
     findings.extend(case.by_pixels()?);
     let producer = shop.register.producer_of_all(&study.sources);
@@ -154,15 +157,58 @@ fn rulings(shop: &Shop, study: &Uid) -> Vec<Ruling> {
     shop.journal.rulings(study.as_str()).into_iter().filter_map(read).collect()
 }
 
-fn inputs(originals: &Contents) -> Vec<SeriesInput<'_>> {
-    originals
-        .iter()
-        .map(|(series, rows)| SeriesInput {
-            uid: &series.series,
-            attributes: &series.attributes,
-            instances: rows.iter().map(|r| InstanceInput { uid: &r.sop_instance, attributes: &r.attributes }).collect(),
-        })
-        .collect()
+/// A series as rules see it: each frame of an enhanced object is an image of its own.
+struct Whole {
+    /// The series' attributes, with those that its frames share and the top level does not have.
+    attributes: Attributes,
+    /// For each row: its frames; empty for a classic image.
+    frames: Vec<Vec<Attributes>>,
+    /// For each row: its attributes, with those of its first frame where the object as a whole is silent.
+    images: Vec<Attributes>,
+}
+
+impl Whole {
+    /// An object that does not open is a finding of the pixel checks; here it counts as it is indexed.
+    fn read(shop: &Shop, series: &SeriesRow, rows: &[InstanceRow]) -> Whole {
+        let frames: Vec<Vec<Attributes>> = rows.iter().map(|row| frames_of(shop, row)).collect();
+        let mut attributes = series.attributes.clone();
+        for frame in frames.iter().filter_map(|f| f.first()) {
+            attributes.fill_from(&frame.only(|tag| level_of(tag) == Some(Kept::Series)));
+        }
+        let image = |(row, frames): (&InstanceRow, &Vec<Attributes>)| {
+            let mut image = row.attributes.clone();
+            frames.first().into_iter().for_each(|first| image.fill_from(first));
+            image
+        };
+        let images = rows.iter().zip(&frames).map(image).collect();
+        Whole { attributes, frames, images }
+    }
+}
+
+fn frames_of(shop: &Shop, row: &InstanceRow) -> Vec<Attributes> {
+    let several = row.attributes.int(tags::NUMBER_OF_FRAMES).is_some_and(|n| n > 1);
+    // A classic object has its position at the top, and no functional groups.
+    if !several || row.attributes.has(tags::IMAGE_POSITION_PATIENT) {
+        return Vec::new();
+    }
+    match Object::open(&shop.store, row, 1 << 16) {
+        Ok(object) if multiframe::is_enhanced(&object.data_set) => multiframe::frames(&object.data_set, &row.attributes),
+        _ => Vec::new(),
+    }
+}
+
+fn inputs<'a>(originals: &'a Contents, whole: &'a [Whole]) -> Vec<SeriesInput<'a>> {
+    let input = |((series, rows), whole): (&'a (SeriesRow, Vec<InstanceRow>), &'a Whole)| SeriesInput {
+        uid: &series.series,
+        attributes: &whole.attributes,
+        instances: rows.iter().zip(&whole.frames).flat_map(|(row, frames)| instances(row, frames)).collect(),
+    };
+    originals.iter().zip(whole).map(input).collect()
+}
+
+fn instances<'a>(row: &'a InstanceRow, frames: &'a [Attributes]) -> Vec<InstanceInput<'a>> {
+    let input = |attributes| InstanceInput { uid: &row.sop_instance, attributes };
+    if frames.is_empty() { vec![input(&row.attributes)] } else { frames.iter().map(input).collect() }
 }
 
 impl Case<'_> {
@@ -174,10 +220,11 @@ impl Case<'_> {
         let patient = identity::Input { study: &study.attributes, patients_differ: study.patients_differ, today: &today };
         let mut findings = identity::check(&patient, &limits.identity);
         findings.extend(complete::check(&self.facts, recognised, self.region, &limits.completeness));
-        let series = self.originals.iter().zip(&self.facts.series).map(|((series, rows), facts)| quality::Series {
+        let described = self.originals.iter().zip(self.whole).zip(&self.facts.series);
+        let series = described.map(|(((series, rows), whole), facts)| quality::Series {
             uid: &series.series,
             facts,
-            images: rows.iter().map(header_of).collect(),
+            images: rows.iter().zip(&whole.images).map(|(row, attributes)| header_of(row, attributes)).collect(),
         });
         let exam = quality::Exam { recognised, region: self.region, series: series.collect(), limits };
         findings.extend(quality::checks::run(&exam));
@@ -207,8 +254,8 @@ impl Case<'_> {
     }
 }
 
-fn header_of(row: &InstanceRow) -> quality::Image<'_> {
-    quality::Image { uid: &row.sop_instance, attributes: &row.attributes, transfer_syntax: &row.transfer_syntax }
+fn header_of<'a>(row: &'a InstanceRow, attributes: &'a Attributes) -> quality::Image<'a> {
+    quality::Image { uid: &row.sop_instance, attributes, transfer_syntax: &row.transfer_syntax }
 }
 
 /// G-01, G-02 and the pixel checks: every frame of an image is decoded once.

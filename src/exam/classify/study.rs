@@ -229,6 +229,11 @@ impl Series<'_> {
         self.description.unknown.iter().any(|u| u.text.is_ascii())
     }
 
+    /// Whether the description names a projection (位) that no file knows.
+    pub fn has_unknown_view(&self) -> bool {
+        self.description.unknown.iter().any(|u| u.text.ends_with('位'))
+    }
+
     /// Letters of the description that may name a part of the spine.
     pub fn spine_letters(&self) -> Said {
         Said::of("Series Description", self.description.spine_letters())
@@ -299,13 +304,14 @@ fn special_of<'w>(study: &Study<'_>, text: &Words, all: Vec<&'w Hit>, regions: &
     if mine.is_empty() {
         return all;
     }
+    let whole = |h: &&Hit| h.means.iter().any(|m| study.words.is_of_the_whole_order(m));
     let stated = |clause: usize| study.modality == "MR" || text.on(Axis::Contrast).any(|h| h.clause == clause);
     let free = |clause: &usize| all.iter().all(|h| h.clause != *clause) && stated(*clause);
     if mine.iter().any(free) {
-        return Vec::new();
+        return all.into_iter().filter(whole).collect();
     }
     let homeless = |clause: usize| regions.by_clause.get(clause).is_none_or(BTreeSet::is_empty);
-    all.into_iter().filter(|h| mine.contains(&h.clause) || homeless(h.clause)).collect()
+    all.into_iter().filter(|h| mine.contains(&h.clause) || homeless(h.clause) || whole(h)).collect()
 }
 
 /// The side words of one region's clause; the nearest one where a clause names two ("左膝右踝正侧位").

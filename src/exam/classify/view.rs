@@ -72,7 +72,8 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
         }
     }
     let general = families(words, &views).contains("frontal");
-    let unknown = hidden || (general && series.says(Axis::View).is_empty() && series.has_unknown_words());
+    let unknown =
+        hidden || series.has_unknown_view() || (general && series.says(Axis::View).is_empty() && series.has_unknown_words());
     View { series, image, place, views, clash, reversed, unknown, inferred, counted }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct ConceptRow {
     pub special_in: Vec<String>,
     #[serde(default)]
     pub overlaps: Vec<String>,
+    #[serde(default)]
+    pub whole_order: bool,
 }
 
 /// Words and codes of the same meaning.

@@ -81,6 +81,7 @@ struct Nature {
     umbrella: bool,
     special_in: BTreeSet<String>,
     overlaps: BTreeSet<String>,
+    whole_order: bool,
 }
 
 /// See the module.
@@ -137,6 +138,11 @@ impl Vocabulary {
     pub fn is_special_in(&self, special: &str, region: &str) -> bool {
         let limits = self.concepts.get(special).map(|c| &c.special_in);
         limits.is_none_or(|l| l.is_empty() || l.contains(region) || l.iter().any(|outer| self.lies_within(region, outer)))
+    }
+
+    /// Whether a word is about everything that an order names, in whatever clause it stands: 体模, 外院, DXA.
+    pub fn is_of_the_whole_order(&self, concept: &str) -> bool {
+        self.concepts.get(concept).is_some_and(|c| c.whole_order)
     }
 
     /// Whether a region lies over another one that is covered anyway (下腹 over 盆腔, N-17).
@@ -257,6 +263,20 @@ fn sound_of(term: &str) -> Option<Vec<&'static str>> {
     (syllables.len() == term.chars().count() && (2..=6).contains(&syllables.len())).then_some(syllables)
 }
 
+/// A term of Latin and Chinese letters as it is typed with a blank between the two ("Y 位"); none for others.
+fn spaced(letters: &[char]) -> Option<Vec<char>> {
+    let mut found = Vec::new();
+    for (i, c) in letters.iter().enumerate() {
+        let before = i.checked_sub(1).and_then(|i| letters.get(i)).copied().unwrap_or(' ');
+        let meet = (before.is_ascii_alphanumeric() && fold::is_han(*c)) || (fold::is_han(before) && c.is_ascii_alphanumeric());
+        if meet {
+            found.push(' ');
+        }
+        found.push(*c);
+    }
+    (found.len() > letters.len()).then_some(found)
+}
+
 /// Collects the files.
 #[derive(Default)]
 pub struct VocabularyBuilder {
@@ -281,6 +301,7 @@ impl VocabularyBuilder {
                 umbrella: concept.umbrella,
                 special_in: concept.special_in.into_iter().collect(),
                 overlaps: concept.overlaps.into_iter().collect(),
+                whole_order: concept.whole_order,
             };
             self.words.concepts.insert(concept.id, nature);
         }
@@ -375,17 +396,20 @@ impl VocabularyBuilder {
             for text in list {
                 // Terms are taken as they are written: only texts have their words cut.
                 let letters = self.words.spelling.letters(text);
-                let Some(first) = letters.first().copied() else { continue };
-                if place == Place::Word {
-                    self.words.spelling.learn(&letters, axis == Axis::Anatomy);
+                let spaced = spaced(&letters).filter(|_| place == Place::Anywhere);
+                for letters in std::iter::once(letters).chain(spaced) {
+                    let Some(first) = letters.first().copied() else { continue };
+                    if place == Place::Word {
+                        self.words.spelling.learn(&letters, axis == Axis::Anatomy);
+                    }
+                    let term = Term { axis, letters, place, means: row.means.clone(), modality: row.modality.clone() };
+                    let terms = self.words.terms.entry(first).or_default();
+                    let same = |t: &&Term| t.axis == axis && t.letters == term.letters && t.modality == term.modality;
+                    if let Some(other) = terms.iter().find(same).filter(|t| t.place == place && t.means != term.means) {
+                        self.twice.push(format!("`{text}` means both {} and {}", other.means.join("+"), term.means.join("+")));
+                    }
+                    terms.push(term);
                 }
-                let term = Term { axis, letters, place, means: row.means.clone(), modality: row.modality.clone() };
-                let terms = self.words.terms.entry(first).or_default();
-                let same = |t: &&Term| t.axis == axis && t.letters == term.letters && t.modality == term.modality;
-                if let Some(other) = terms.iter().find(same).filter(|t| t.place == place && t.means != term.means) {
-                    self.twice.push(format!("`{text}` means both {} and {}", other.means.join("+"), term.means.join("+")));
-                }
-                terms.push(term);
             }
         }
         for text in &row.value {

@@ -1,0 +1,58 @@
+//! Enhanced multi-frame objects, frame by frame: what each frame's functional groups (PS3.3 C.7.6.16) say, in the terms of classic
+//! single-frame images. Reads headers only, never pixels.
+
+use super::dataset::DataSet;
+use super::{Attributes, Tag, levels, tags};
+
+/// What functional groups call otherwise than classic images do.
+const RENAMED: &[(Tag, Tag)] = &[
+    (tags::FRAME_TYPE, tags::IMAGE_TYPE),
+    (tags::EFFECTIVE_ECHO_TIME, tags::ECHO_TIME),
+    (tags::INVERSION_TIMES, tags::INVERSION_TIME),
+    (tags::FRAME_ACQUISITION_NUMBER, tags::ACQUISITION_NUMBER),
+    (tags::TEMPORAL_POSITION_INDEX, tags::TEMPORAL_POSITION_IDENTIFIER),
+    (tags::NOMINAL_CARDIAC_TRIGGER_DELAY_TIME, tags::TRIGGER_TIME),
+    (tags::IN_STACK_POSITION_NUMBER, tags::INSTANCE_NUMBER),
+];
+
+/// What the top level says of the whole object and not of one frame.
+const OF_THE_OBJECT: &[Tag] = &[tags::NUMBER_OF_FRAMES, tags::IMAGES_IN_ACQUISITION, tags::INSTANCE_NUMBER];
+
+/// More frames than any examination has: what lies behind them is not read.
+const MOST_FRAMES: usize = 50_000;
+
+/// Whether an object describes its frames one by one.
+pub fn is_enhanced(data_set: &DataSet) -> bool {
+    !data_set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).is_empty()
+}
+
+/// The attributes of each frame: its own groups, else the shared ones, else `whole`, those of the object.
+pub fn frames(data_set: &DataSet, whole: &Attributes) -> Vec<Attributes> {
+    let mut shared = Attributes::default();
+    if let Some(groups) = data_set.items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first() {
+        shared = flattened(groups);
+    }
+    shared.fill_from(&whole.only(|tag| !OF_THE_OBJECT.contains(&tag)));
+    let own = data_set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).iter().take(MOST_FRAMES);
+    let frame = |groups: &DataSet| {
+        let mut frame = flattened(groups);
+        frame.fill_from(&shared);
+        frame
+    };
+    own.map(frame).collect()
+}
+
+/// The kept attributes of all macros of one item.
+fn flattened(groups: &DataSet) -> Attributes {
+    let mut flat = Attributes::default();
+    let wanted = |tag: Tag| levels::level_of(tag).is_some() || RENAMED.iter().any(|(from, _)| *from == tag);
+    for group in &groups.elements {
+        for item in groups.items(group.tag) {
+            flat.fill_from(&Attributes::decode(item, wanted));
+        }
+    }
+    for (from, to) in RENAMED {
+        flat.rename(*from, *to);
+    }
+    flat
+}
