@@ -187,8 +187,7 @@ impl Whole {
 
 fn frames_of(shop: &Shop, row: &InstanceRow) -> Vec<Attributes> {
     let several = row.attributes.int(tags::NUMBER_OF_FRAMES).is_some_and(|n| n > 1);
-    // A classic object has its position at the top, and no functional groups.
-    if !several || row.attributes.has(tags::IMAGE_POSITION_PATIENT) {
+    if !several {
         return Vec::new();
     }
     match Object::open(&shop.store, row, 1 << 16) {

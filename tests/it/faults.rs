@@ -11,7 +11,7 @@ fn study(which: Phantom) -> Vec<Image> {
     phantom::all().into_iter().find(|s| s.phantom == which).unwrap().images
 }
 
-fn check(files: &[Vec<u8>]) -> Json {
+pub fn check_files(files: &[Vec<u8>]) -> Json {
     let place = tempfile::tempdir().unwrap();
     for (n, bytes) in files.iter().enumerate() {
         std::fs::write(place.path().join(format!("{n:04}.dcm")), bytes).unwrap();
@@ -25,7 +25,7 @@ fn run(place: &Path) -> Json {
 }
 
 /// Check numbers of the findings at a level and above, and the outcome of the one study.
-fn said(json: &Json, levels: &[&str]) -> (Vec<String>, String) {
+pub fn said(json: &Json, levels: &[&str]) -> (Vec<String>, String) {
     let study = &json["studies"][0];
     let findings = study["findings"].as_array().unwrap().iter();
     let wanted = findings.filter(|f| levels.contains(&f["level"].as_str().unwrap()));
@@ -171,7 +171,7 @@ const FAULTS: &[Fault] = &[
 fn good_studies_have_no_finding_that_holds_them() {
     for which in [Phantom::Chest, Phantom::CtHead, Phantom::CtChest, Phantom::MrLumbar] {
         let files: Vec<Vec<u8>> = study(which).iter().map(Image::file).collect();
-        let json = check(&files);
+        let json = check_files(&files);
         assert_eq!(said(&json, &["review", "reject"]), (vec![], "accept".to_string()), "{which:?}");
         assert_eq!(json["refused_files"], serde_json::json!([]));
     }
@@ -184,7 +184,7 @@ fn every_fault_is_named_by_its_check() {
         let mut images = study(*which);
         spoil(&mut images);
         let files: Vec<Vec<u8>> = images.iter().map(Image::file).collect();
-        let (checks, outcome) = said(&check(&files), &["warn", "review", "reject"]);
+        let (checks, outcome) = said(&check_files(&files), &["warn", "review", "reject"]);
         if !checks.iter().any(|c| c == expected) || !outcomes.contains(&outcome.as_str()) {
             missed.push(format!("{what}: {expected} not among {checks:?}, {outcome}"));
         }
@@ -210,7 +210,7 @@ fn faults_of_files_are_laid_at_their_study() {
         ("twice", twice, "G-04", "info", "accept"),
         ("short", short, "G-02", "reject", "reject"),
     ] {
-        let json = check(&files);
+        let json = check_files(&files);
         let (checks, got) = said(&json, &[level]);
         assert!(checks.iter().any(|c| c == expected) && got == outcome, "{what}: {checks:?} {got}");
     }

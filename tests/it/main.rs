@@ -12,6 +12,7 @@ mod hostile;
 mod index;
 mod journey;
 mod lifecycle;
+mod multiframe;
 mod real;
 mod rulings;
 mod support;
