@@ -4,6 +4,7 @@
 
 pub mod checks;
 pub mod identity;
+pub mod perception;
 pub mod pixels;
 pub mod slices;
 

@@ -191,7 +191,7 @@ impl Vocabulary {
 
     /// Concepts that terms mean and that have no Chinese name.
     pub fn nameless(&self) -> Vec<&str> {
-        let silent = ["nothing", "negates", "beside-plain", "next", "included", "question", "indication"];
+        let silent = ["nothing", "negates", "beside-plain", "next", "included", "question", "indication", "history"];
         let all: BTreeSet<&str> = self.known.iter().map(|(_, c)| c.as_str()).collect();
         all.into_iter().filter(|c| !silent.contains(c) && !self.names.contains_key(*c)).collect()
     }

@@ -210,9 +210,11 @@ fn set_asides(text: &Folded, hits: &mut [Hit]) {
             spans.push((at, closing(text, at)));
         }
     }
-    let why = |h: &Hit| h.axis == Axis::Silent && h.means.iter().any(|m| m == "indication");
-    for (from, to) in phrases(text) {
-        if hits.iter().any(|h| why(h) && from <= h.at && h.at < to) {
+    let says = |h: &Hit, what: &str| h.axis == Axis::Silent && h.means.iter().any(|m| m == what);
+    let why = |h: &Hit| says(h, "indication");
+    for (from, to, bracketed) in phrases(text) {
+        let aside = |h: &Hit| why(h) || (bracketed && says(h, "history"));
+        if hits.iter().any(|h| aside(h) && from <= h.at && h.at < to) {
             spans.push((from, to));
         }
     }
@@ -239,8 +241,8 @@ fn closing(text: &Folded, from: usize) -> usize {
     end.map_or(text.letters.len(), |n| from + n)
 }
 
-/// Phrases: what stands in brackets, and Chinese between blanks.
-fn phrases(text: &Folded) -> Vec<(usize, usize)> {
+/// Phrases: what stands in brackets (true), and Chinese between blanks.
+fn phrases(text: &Folded) -> Vec<(usize, usize, bool)> {
     let mut found = Vec::new();
     let mut from = 0;
     let mut bracket = false;
@@ -251,7 +253,7 @@ fn phrases(text: &Folded) -> Vec<(usize, usize)> {
         }
         let han = text.letters.get(from..at).unwrap_or_default().iter().any(|c| is_han(*c));
         if from < at && (han || bracket) {
-            found.push((from, at));
+            found.push((from, at, bracket));
         }
         bracket = matches!(c, '(' | '[');
         from = at + 1;

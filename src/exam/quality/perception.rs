@@ -1,0 +1,350 @@
+//! Perceptual measures of a frame: how sharp (X-10, M-08), how noisy (X-09, M-06), ghosts (M-07), dead lines, metal (C-15).
+//!
+//! They describe; what is too little or too much is calibrated per device and item (`procedures/calibration.toml`), never guessed here.
+//! Measured on tiles spread over the frame, so that a radiograph of 4000 pixels costs hardly more than a slice.
+
+use crate::exam::geometry::median;
+
+/// A grey frame.
+pub struct Frame<'a> {
+    /// Stored values, row by row.
+    pub samples: &'a [i32],
+    /// Columns.
+    pub columns: usize,
+    /// Samples at and below this are background; none where it is not known, and found from the samples.
+    pub background: Option<i32>,
+}
+
+/// What one frame amounts to; each is missing where the frame has too little of what it is measured in.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Perceived {
+    /// Fine detail over the next coarser one, log2: falls with every blur.
+    pub sharpness: Option<f64>,
+    /// Standard deviation of the noise over the range of the anatomy (1st to 99th percentile).
+    pub noise: Option<f64>,
+    /// Mean signal over the noise of the air in the corners, corrected for its Rayleigh distribution (MR).
+    pub snr: Option<f64>,
+    /// Difference of the background along and across the phase direction, over twice the signal (MR).
+    pub ghosting: Option<f64>,
+    /// Rows and columns that stand out from both neighbours over their whole length.
+    pub dead_lines: usize,
+}
+
+/// Side of a tile, samples: of a large matrix, and of a small one.
+const TILE: usize = 64;
+const SMALL_TILE: usize = 32;
+/// A matrix below this is small.
+const LARGE: usize = 512;
+/// Tiles in each direction at most.
+const TILES: usize = 8;
+/// Share of a tile that must be anatomy.
+const FILLED: f64 = 0.6;
+/// Tiles with anatomy below which nothing is told.
+const LEAST_TILES: usize = 4;
+/// What the 3 × 3 binomial leaves of white noise's standard deviation in the detail it takes out.
+const DETAIL_OF_NOISE: f64 = 0.8;
+/// The same of the next coarser detail.
+const COARSE_OF_NOISE: f64 = 0.31;
+/// Background that is brighter than this share of the signal is body.
+const BESIDE_THE_BODY: f64 = 0.4;
+/// Share of a line's samples that must stand out.
+const WHOLE_LINE: f64 = 0.8;
+/// A normal distribution's standard deviation over its median absolute deviation.
+const FROM_MAD: f64 = 1.4826;
+/// Rayleigh: mean signal over the standard deviation of air to signal over that of the signal (one coil).
+const RAYLEIGH: f64 = 0.655;
+
+/// The tile's finest detail, and the next coarser one.
+struct Detail {
+    fine: Vec<f64>,
+    coarse_rms: f64,
+    filled: f64,
+}
+
+impl Frame<'_> {
+    /// Measures the frame.
+    pub fn perceive(&self) -> Perceived {
+        let rows = self.rows();
+        let Some((low, high)) = self.range() else { return Perceived::default() };
+        let side = self.tile(rows);
+        let tiles: Vec<Detail> = self.tiles(rows, side).filter_map(|(x, y)| self.detail(x, y, side, low)).collect();
+        let tiles: Vec<&Detail> = tiles.iter().filter(|t| t.filled >= FILLED).collect();
+        let (air, signal) = (self.corners(rows), self.signal(low));
+        Perceived {
+            sharpness: sharpness(&tiles),
+            noise: noise(&tiles).map(|n| n / (high - low)),
+            snr: air.and_then(|a| signal.map(|s| (a, s))).map(|(a, s)| RAYLEIGH * s / a),
+            ghosting: signal.and_then(|s| self.ghosting(rows, s)),
+            dead_lines: self.dead_lines(rows),
+        }
+    }
+
+    fn tile(&self, rows: usize) -> usize {
+        if self.columns.min(rows) < LARGE { SMALL_TILE } else { TILE }
+    }
+
+    fn rows(&self) -> usize {
+        self.samples.len().checked_div(self.columns).unwrap_or(0)
+    }
+
+    fn at(&self, x: usize, y: usize) -> f64 {
+        self.samples.get(y * self.columns + x).copied().map_or(0.0, f64::from)
+    }
+
+    /// First percentile above the background, and 99th, of a sample of the frame.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index below the length"
+    )]
+    fn range(&self) -> Option<(f64, f64)> {
+        let every = (self.samples.len() / 40_000).max(1) | 1;
+        let mut some: Vec<i32> = self.samples.iter().step_by(every).copied().collect();
+        some.sort_unstable();
+        let at = |list: &[i32], share: f64| list.get(((list.len() as f64 - 1.0) * share) as usize).copied();
+        let (bottom, top) = (f64::from(at(&some, 0.01)?), f64::from(at(&some, 0.99)?));
+        let low = self.background.map_or(bottom + 0.08 * (top - bottom), f64::from);
+        (top > low).then_some((low, top))
+    }
+
+    fn tiles(&self, rows: usize, side: usize) -> impl Iterator<Item = (usize, usize)> {
+        let along = |length: usize| -> Vec<usize> {
+            let room = length.saturating_sub(side);
+            let count = (length / side).clamp(1, TILES);
+            if length < side { vec![] } else { (0..count).map(|i| room * i / (count - 1).max(1)).collect() }
+        };
+        let (xs, ys) = (along(self.columns), along(rows));
+        ys.into_iter().flat_map(move |y| xs.clone().into_iter().map(move |x| (x, y)))
+    }
+
+    /// Detail of the tile at a place; none for one that is hardly anatomy, which is most of them in a slice.
+    #[expect(clippy::cast_precision_loss, reason = "counts within a tile")]
+    fn detail(&self, x: usize, y: usize, side: usize, low: f64) -> Option<Detail> {
+        let mut tile = vec![0.0f64; side * side];
+        let mut inside = 0usize;
+        for (row, line) in tile.chunks_exact_mut(side).enumerate() {
+            let start = (y + row) * self.columns + x;
+            for (to, from) in line.iter_mut().zip(self.samples.get(start..start + side)?) {
+                *to = f64::from(*from);
+                inside += usize::from(*to > low);
+            }
+        }
+        let filled = inside as f64 / (side * side) as f64;
+        if filled < FILLED {
+            return None;
+        }
+        let once = smoothed(&tile, side, 1);
+        let twice = smoothed(&once, side, 2);
+        // The border is smoothed with less than it should be.
+        let inner = |i: &usize| (4..side - 4).contains(&(i % side)) && (4..side - 4).contains(&(i / side));
+        let difference = |a: &[f64], b: &[f64], i: usize| a.get(i).unwrap_or(&0.0) - b.get(i).unwrap_or(&0.0);
+        let fine: Vec<f64> = (0..side * side).filter(inner).map(|i| difference(&tile, &once, i)).collect();
+        let coarse: Vec<f64> = (0..side * side).filter(inner).map(|i| difference(&once, &twice, i)).collect();
+        Some(Detail { fine, coarse_rms: rms(&coarse), filled })
+    }
+
+    /// Mean of what is over the background.
+    #[expect(clippy::cast_precision_loss, reason = "a count of samples")]
+    fn signal(&self, low: f64) -> Option<f64> {
+        let every = (self.samples.len() / 40_000).max(1) | 1;
+        let over: Vec<f64> = self.samples.iter().step_by(every).map(|s| f64::from(*s)).filter(|s| *s > low).collect();
+        (over.len() > 100).then(|| over.iter().sum::<f64>() / over.len() as f64)
+    }
+
+    /// Standard deviation of the quietest corner; none where it is masked to one value.
+    fn corners(&self, rows: usize) -> Option<f64> {
+        let side = self.columns.min(rows) / 10;
+        let far = |length: usize| length.saturating_sub(side + 2);
+        let corners = [(2, 2), (far(self.columns), 2), (2, far(rows)), (far(self.columns), far(rows))];
+        let deviations = corners.into_iter().map(|(x, y)| deviation(&self.block(x, y, side)));
+        deviations.min_by(f64::total_cmp).filter(|d| *d > 0.0)
+    }
+
+    fn block(&self, x: usize, y: usize, side: usize) -> Vec<f64> {
+        (y..y + side).flat_map(|row| (x..x + side).map(move |column| self.at(column, row))).collect()
+    }
+
+    /// Backgrounds beside the body in the middle of each edge: a ghost runs along one direction only.
+    fn ghosting(&self, rows: usize, signal: f64) -> Option<f64> {
+        let side = self.columns.min(rows) / 16;
+        if side < 4 || signal <= 0.0 {
+            return None;
+        }
+        let (middle, far) = ((self.columns / 2, rows / 2), (self.columns - side - 2, rows - side - 2));
+        let places = [(middle.0, 2), (middle.0, far.1), (2, middle.1), (far.0, middle.1)];
+        let levels = places.map(|(x, y)| median(self.block(x, y, side)).unwrap_or(signal));
+        // A body that fills the field leaves no background to see a ghost in.
+        if levels.iter().any(|l| *l > BESIDE_THE_BODY * signal) {
+            return None;
+        }
+        let [top, bottom, left, right] = levels;
+        Some(((top + bottom) - (left + right)).abs() / (2.0 * signal))
+    }
+
+    /// Lines that stand out from both neighbours, to one side, nearly everywhere.
+    fn dead_lines(&self, rows: usize) -> usize {
+        let of_rows = lines(rows, self.columns, &|line, along| self.at(along, line));
+        of_rows + lines(self.columns, rows, &|line, along| self.at(line, along))
+    }
+}
+
+/// Lines of `length` samples that differ from both neighbours by more than samples usually do.
+#[expect(clippy::cast_precision_loss, reason = "counts of samples")]
+fn lines(count: usize, length: usize, at: &dyn Fn(usize, usize) -> f64) -> usize {
+    let step = (length / 128).max(1);
+    let along: Vec<usize> = (0..length).step_by(step).collect();
+    let differences = |line: usize| along.iter().map(move |a| (at(line, *a) - at(line - 1, *a)).abs());
+    let usual = median((1..count).step_by((count / 32).max(1)).flat_map(differences).collect()).unwrap_or(0.0).max(1.0);
+    let outstanding = |line: &usize| {
+        let offs = along.iter().map(|a| {
+            let own = at(*line, *a);
+            (own - at(line - 1, *a), own - at(line + 1, *a))
+        });
+        let (mut over, mut under) = (0usize, 0usize);
+        for (before, after) in offs {
+            over += usize::from(before > 4.0 * usual && after > 4.0 * usual);
+            under += usize::from(before < -4.0 * usual && after < -4.0 * usual);
+        }
+        over.max(under) as f64 >= WHOLE_LINE * along.len().max(1) as f64
+    };
+    (1..count.saturating_sub(1)).filter(outstanding).count()
+}
+
+fn sharpness(tiles: &[&Detail]) -> Option<f64> {
+    // The structured half of the anatomy: flat tissue holds noise alone.
+    let mut by_structure: Vec<&&Detail> = tiles.iter().filter(|t| t.coarse_rms > 0.0).collect();
+    by_structure.sort_by(|a, b| b.coarse_rms.total_cmp(&a.coarse_rms));
+    by_structure.truncate((tiles.len() / 2).max(LEAST_TILES));
+    // Rounding to whole values is detail of nobody's; without it a strong blur of an image of few grey levels would look sharp.
+    let real = |rms: f64, gain: f64| (rms * rms - gain / 12.0).max(1e-4).sqrt();
+    let ratio =
+        |t: &&&Detail| (real(rms(&t.fine), DETAIL_OF_NOISE.powi(2)) / real(t.coarse_rms, COARSE_OF_NOISE.powi(2))).log2();
+    let ratios: Vec<f64> = by_structure.iter().map(|t| ratio(&t)).collect();
+    if ratios.len() < LEAST_TILES { None } else { median(ratios) }
+}
+
+/// The flattest quarter of the anatomy: edges are no noise.
+fn noise(tiles: &[&Detail]) -> Option<f64> {
+    let mut each: Vec<f64> = tiles.iter().filter_map(|t| median(t.fine.iter().map(|d| d.abs()).collect())).collect();
+    each.sort_by(f64::total_cmp);
+    let flat = each.get(each.len() / 4).copied();
+    flat.filter(|_| each.len() >= LEAST_TILES).map(|mad| FROM_MAD * mad / DETAIL_OF_NOISE)
+}
+
+/// The 3 × 3 binomial with its arms `reach` samples long.
+fn smoothed(tile: &[f64], side: usize, reach: usize) -> Vec<f64> {
+    let pass = |source: &[f64], step: usize, position: &dyn Fn(usize) -> usize| -> Vec<f64> {
+        let value = |i: usize| source.get(i).copied().unwrap_or(0.0);
+        (0..source.len())
+            .map(|i| {
+                let p = position(i);
+                let before = if p >= reach { i - reach * step } else { i };
+                let after = if p + reach < side { i + reach * step } else { i };
+                0.25 * value(before) + 0.5 * value(i) + 0.25 * value(after)
+            })
+            .collect()
+    };
+    let across = pass(tile, 1, &|i| i % side);
+    pass(&across, side, &|i| i / side)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of samples")]
+fn rms(values: &[f64]) -> f64 {
+    (values.iter().map(|v| v * v).sum::<f64>() / values.len().max(1) as f64).sqrt()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of samples")]
+fn deviation(values: &[f64]) -> f64 {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Anatomy of a kind: ramps, edges and fine bars, with noise of a standard deviation.
+    fn picture(side: usize, noise: f64) -> Vec<i32> {
+        let mut seed = 11u32;
+        (0..side * side)
+            .map(|i| {
+                // A sum of twelve uniform numbers is as good as normal, with a standard deviation of 1.
+                let mut uniform = || {
+                    seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    f64::from(seed >> 8) / f64::from(1u32 << 24) - 0.5
+                };
+                let random: f64 = (0..12).map(|_| uniform()).sum();
+                let (x, y) = ((i % side) as f64, (i / side) as f64);
+                let value = 1000.0
+                    + 300.0 * (x / 40.0).sin()
+                    + 200.0 * (y / 23.0).cos()
+                    + if i % side < side / 2 && (i % side) % 37 < 3 { 150.0 } else { 0.0 };
+                (value + random * noise).round() as i32
+            })
+            .collect()
+    }
+
+    fn perceive(samples: &[i32], columns: usize) -> Perceived {
+        Frame { samples, columns, background: Some(100) }.perceive()
+    }
+
+    #[test]
+    fn noise_is_measured_as_it_was_made() {
+        for noise in [10.0, 20.0, 40.0] {
+            let samples = picture(512, noise);
+            let frame = Frame { samples: &samples, columns: 512, background: Some(100) };
+            let (low, high) = frame.range().unwrap();
+            let measured = frame.perceive().noise.unwrap() * (high - low);
+            assert!((measured - noise).abs() < 0.1 * noise, "{noise} {measured}");
+        }
+    }
+
+    #[test]
+    fn every_blur_lowers_the_sharpness() {
+        let mut samples: Vec<f64> = picture(TILE * 8, 8.0).into_iter().map(f64::from).collect();
+        let mut last = f64::MAX;
+        for _ in 0..4 {
+            let rounded: Vec<i32> = samples.iter().map(|v| v.round() as i32).collect();
+            let sharpness = perceive(&rounded, TILE * 8).sharpness.unwrap();
+            assert!(sharpness < last - 0.1, "{last} {sharpness}");
+            last = sharpness;
+            let side = TILE * 8;
+            samples = (0..side * side)
+                .map(|i| {
+                    let at = |j: isize| samples[(i as isize + j).rem_euclid((side * side) as isize) as usize];
+                    let row = |o: isize| 0.25 * at(o - 1) + 0.5 * at(o) + 0.25 * at(o + 1);
+                    0.25 * row(-(side as isize)) + 0.5 * row(0) + 0.25 * row(side as isize)
+                })
+                .collect();
+        }
+    }
+
+    #[test]
+    fn dead_lines_are_counted_and_ghosts_seen() {
+        let mut samples = picture(512, 5.0);
+        assert_eq!(perceive(&samples, 512).dead_lines, 0);
+        samples[512 * 200..512 * 201].fill(0);
+        (0..512).for_each(|y| samples[y * 512 + 301] = 4000);
+        assert_eq!(perceive(&samples, 512).dead_lines, 2);
+        let mut mr = vec![2i32; 256 * 256];
+        for y in 60..196 {
+            (80..176).for_each(|x| mr[y * 256 + x] = 800);
+        }
+        let clean = perceive(&mr, 256).ghosting.unwrap();
+        (0..256).for_each(|y| (112..144).for_each(|x| mr[y * 256 + x] += 200));
+        let ghost = perceive(&mr, 256).ghosting.unwrap();
+        assert!(clean < 0.01 && ghost > 0.05, "{clean} {ghost}");
+    }
+
+    #[test]
+    fn frames_too_small_empty_or_of_one_grey_measure_nothing() {
+        for (samples, columns) in
+            [(vec![], 0), (vec![5; 64], 8), (vec![0; 10], 0), (vec![7; 512 * 512], 512), (vec![1; 3], 1000)]
+        {
+            let got = perceive(&samples, columns);
+            assert_eq!((got.sharpness, got.noise, got.dead_lines), (None, None, 0));
+        }
+    }
+}
