@@ -1,5 +1,6 @@
 //! Subcommands, one file each.
 
+mod calibrate;
 mod check;
 mod demo;
 mod evaluate;
@@ -79,6 +80,8 @@ enum Command {
     Rule(rule::Rule),
     /// 离线检查 Judge files without a node: items, verdict, findings
     Check(check::Check),
+    /// 校准感知指标 Freeze what is usual for sharpness and noise, by device and item, from accepted studies
+    Calibrate(calibrate::Calibrate),
     /// 评估判定 Score the classification on a labelled table
     Evaluate(evaluate::Evaluate),
     /// 校验存储 Re-hash everything stored, and the journal's chain
@@ -113,6 +116,7 @@ pub fn run() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Rule(rule) => rule.run(),
         Command::Check(check) => check.run(),
+        Command::Calibrate(calibrate) => calibrate.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Verify(verify) => verify.run(),
         Command::Rebuild(rebuild) => rebuild.run(),

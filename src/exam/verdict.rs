@@ -2,6 +2,7 @@
 
 use super::classify::{Classification, Confidence, Evidence, Reason, Recognised, Refusal};
 use super::finding::{Finding, Level};
+use super::quality::calibrated::Measure;
 use super::ruling::{self, Ruling};
 use crate::dicom::Uid;
 use crate::procedure::{Region, Side};
@@ -79,6 +80,9 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// Why, when no item carries the reason.
     pub grounds: Vec<Ground>,
+    /// Perceptual measures of the series that carry an item.
+    #[serde(default)]
+    pub measures: Vec<Measure>,
     /// Digest of the original images that it is about: a ruling names it.
     #[serde(default)]
     pub contents: String,
@@ -192,6 +196,8 @@ pub struct Input<'a> {
     pub findings: Vec<Finding>,
     /// Whether the hospital may mark an item of this modality on the exam date.
     pub accredited: &'a dyn Fn(u32) -> Result<(), NotAccredited>,
+    /// Perceptual measures.
+    pub measures: Vec<Measure>,
     /// Digest of the original images.
     pub contents: String,
     /// What persons ruled about the study so far, oldest first.
@@ -238,6 +244,7 @@ pub fn judge(input: Input<'_>) -> Verdict {
         refused: input.classification.refused,
         findings: input.findings,
         grounds,
+        measures: input.measures,
         contents: input.contents,
         rulings: standing.into_iter().cloned().collect(),
     }

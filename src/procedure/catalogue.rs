@@ -1,5 +1,6 @@
 //! The shapes of `procedures/`: what a region, an item, a mark and the thresholds are.
 
+use super::calibration::Calibration;
 use super::vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
 
@@ -252,6 +253,17 @@ pub struct Quality {
     pub slices: Vec<Slices>,
     /// Of CT numbers.
     pub hounsfield: Hounsfield,
+    /// Of perceptual measures.
+    pub perception: Perception,
+}
+
+/// Thresholds of perceptual measures that need no calibration.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
+pub struct Perception {
+    pub ghosting_warn: f64,
+    pub frames_a_series: usize,
 }
 
 /// Thresholds of CT numbers, HU.
@@ -380,6 +392,8 @@ pub struct Procedures {
     pub protocols: Vec<Protocol>,
     /// The thresholds.
     pub quality: Quality,
+    /// What is usual by device; empty until it is calibrated.
+    pub calibration: Calibration,
     /// SHA-256 over all files, hexadecimal; goes into every verdict.
     pub digest: String,
 }

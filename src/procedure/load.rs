@@ -1,5 +1,6 @@
 //! From the texts of `procedures/` to checked values; an error names file, line and key.
 
+use super::calibration::Calibration;
 use super::catalogue::{Item, Procedures, Protocol, Quality, Region};
 use super::vocabulary::{Axis, VocabularyBuilder, file::NamesFile, file::SpellingFile};
 use serde::Deserialize;
@@ -42,11 +43,16 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Procedures
     let mut items = BTreeMap::new();
     let mut quality = None;
     let mut protocols = Vec::new();
+    let mut calibration = Calibration::default();
     for (path, text) in &files {
         match path.split_once('/') {
             None if *path == "quality.toml" => quality = keep(&mut errors, parse::<Quality>(path, text)),
             None if *path == "protocols.toml" => {
                 protocols = keep(&mut errors, parse::<ProtocolFile>(path, text)).map(|f| f.protocol).unwrap_or_default();
+            }
+            None if *path == "calibration.toml" => {
+                calibration = keep(&mut errors, parse::<Calibration>(path, text)).unwrap_or_default();
+                errors.extend(calibration.faults().iter().map(|what| error(path, "", what)));
             }
             Some(("vocabulary", "spelling.toml")) => {
                 if let Some(file) = keep(&mut errors, parse::<SpellingFile>(path, text)) {
@@ -107,7 +113,7 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Procedures
         return Err(errors);
     }
     let regions = regions.into_iter().map(|(_, region)| region).collect();
-    Ok(Procedures { regions, vocabulary, protocols, quality, digest: digest(&files) })
+    Ok(Procedures { regions, vocabulary, protocols, quality, calibration, digest: digest(&files) })
 }
 
 fn keep<T>(errors: &mut Vec<LoadError>, result: Result<T, LoadError>) -> Option<T> {

@@ -2,6 +2,7 @@
 //!
 //! PURE: texts are handed in; nothing is read from disk here. Never contains the name of an item or a region itself.
 
+pub mod calibration;
 pub mod catalogue;
 pub mod embedded;
 pub mod load;

@@ -9,6 +9,8 @@ use crate::exam::classify::Classification;
 use crate::exam::facts::{InstanceInput, SeriesInput, StudyFacts, rule_modality, study_facts};
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
+use crate::exam::quality::calibrated::{self, Measure};
+use crate::exam::quality::perception::Perceived;
 use crate::exam::quality::{self, identity, pixels};
 use crate::exam::ruling::Ruling;
 use crate::exam::verdict::{self, Outcome, Verdict};
@@ -119,7 +121,8 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let classification = region.map(|r| classify::classify(r, &shop.procedures, &facts)).unwrap_or_default();
     let case = Case { shop, scope, originals: &originals, whole: &whole, region, facts, classification };
     let mut findings = case.by_headers(study);
-    findings.extend(case.by_pixels()?);
+    let (by_pixels, measures) = case.by_pixels()?;
+    findings.extend(by_pixels);
     let producer = shop.register.producer_of_all(&study.sources);
     let hospital = producer.as_ref().ok().copied();
     let accredited = |item: u32| {
@@ -136,6 +139,7 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
         classification: case.classification,
         findings,
         accredited: &accredited,
+        measures,
         contents: digest(&originals),
         rulings: &rulings(shop, &study.study),
     }))
@@ -230,27 +234,46 @@ impl Case<'_> {
         findings
     }
 
-    /// The checks of pixels: of the images that carry an item, or of all.
-    fn by_pixels(&self) -> Result<Vec<Finding>, JobError> {
-        let limits = &self.shop.procedures.quality;
-        let mut findings = Vec::new();
-        for (series, rows) in self.originals {
+    /// The checks of pixels, of the images that carry an item or of all; and what was measured of them.
+    fn by_pixels(&self) -> Result<(Vec<Finding>, Vec<Measure>), JobError> {
+        let procedures = &self.shop.procedures;
+        let (mut findings, mut measured) = (Vec::new(), Vec::new());
+        for ((series, rows), whole) in self.originals.iter().zip(self.whole) {
             let carried = self.classification.recognised.iter().filter(|r| r.series.contains(&series.series));
-            let carries = |row: &&InstanceRow| {
+            let carries = |row: &InstanceRow| {
                 let own = carried.clone().any(|r| r.images.is_empty() || r.images.contains(&row.sop_instance));
                 own || (self.scope.everything && row.attributes.has(tags::ROWS))
             };
-            let mut measures = Vec::new();
-            for row in rows.iter().filter(carries) {
-                findings.extend(check_instance(self.shop, series, row, &mut measures)?);
+            let modality = series.attributes.text(tags::MODALITY).unwrap_or("");
+            let frames: usize = whole.frames.iter().map(|f| f.len().max(1)).sum();
+            let every = frames.div_ceil(procedures.quality.perception.frames_a_series.max(1)).max(1);
+            let mut seen = Seen { every, ..Seen::default() };
+            for (row, image) in rows.iter().zip(&whole.images).filter(|(row, _)| carries(row)) {
+                findings.extend(check_instance(self.shop, modality, row, image, &mut seen)?);
             }
-            let head = |item: u32| self.region?.item(item).map(|i| i.region.iter().any(|c| c == "head"));
-            let head = carried.clone().any(|r| head(r.item) == Some(true));
-            let judged = quality::slices::judge(&measures, head, &limits.hounsfield);
+            let items: Vec<u32> = carried.clone().map(|r| r.item).collect();
+            let head =
+                |item: &u32| self.region.and_then(|r| r.item(*item)).is_some_and(|i| i.region.iter().any(|c| c == "head"));
+            let mut judged = quality::slices::judge(&seen.slices, items.iter().any(head), &procedures.quality.hounsfield);
+            judged.extend(calibrated::absolute(modality, &seen.perceived, &procedures.quality.perception));
             findings.extend(judged.into_iter().map(|f| f.in_series(&series.series)));
+            let measures = calibrated::measures(&series.series, &series.attributes, &items, &seen.perceived);
+            findings.extend(calibrated::judge(modality, &measures, &procedures.calibration));
+            measured.extend(measures);
         }
-        Ok(findings)
+        Ok((findings, measured))
     }
+}
+
+/// What was seen of the frames of one series.
+#[derive(Default)]
+struct Seen {
+    slices: Vec<quality::slices::Measures>,
+    perceived: Vec<Perceived>,
+    /// One frame in so many is measured for perception.
+    every: usize,
+    /// Frames so far.
+    frames: usize,
 }
 
 fn header_of<'a>(row: &'a InstanceRow, attributes: &'a Attributes) -> quality::Image<'a> {
@@ -260,9 +283,10 @@ fn header_of<'a>(row: &'a InstanceRow, attributes: &'a Attributes) -> quality::I
 /// G-01, G-02 and the pixel checks: every frame of an image is decoded once.
 fn check_instance(
     shop: &Shop,
-    series: &SeriesRow,
+    modality: &str,
     row: &InstanceRow,
-    measures: &mut Vec<quality::slices::Measures>,
+    image: &Attributes,
+    seen: &mut Seen,
 ) -> Result<Vec<Finding>, JobError> {
     let about = |finding: Finding| finding.in_series(&row.series).at(&row.sop_instance);
     let fault = |check: &str, level, zh: String, en: String| Ok(vec![about(Finding::new(check, level, zh, en))]);
@@ -293,7 +317,7 @@ fn check_instance(
         Err(e) => return fault("G-01", Level::Reject, format!("像素描述无效：{e}"), e.to_string()),
     };
     let mut findings = Vec::new();
-    let projection = series.attributes.text(tags::MODALITY).is_some_and(|m| rule_modality(m) == "DX");
+    let projection = rule_modality(modality) == "DX";
     for number in 0..layout.frames {
         let frame = match object.frame(number, &layout, &shop.pool) {
             Ok(frame) => frame,
@@ -307,7 +331,8 @@ fn check_instance(
             continue;
         }
         let values = samples::read(&frame);
-        measures.extend(measure(series, row, &values, &frame.layout));
+        let units = hounsfield(modality, image);
+        seen.take(&values, &frame.layout, units);
         let statistics = pixels::FrameStatistics::of(&values, frame.layout.range());
         let found = statistics.map(|s| pixels::judge(&s, projection, &shop.procedures.quality.pixels)).unwrap_or_default();
         findings.extend(found.into_iter().map(about));
@@ -315,15 +340,29 @@ fn check_instance(
     Ok(findings)
 }
 
-/// A CT slice in Hounsfield units, measured; none for other modalities and where the header has no rescale values.
-fn measure(series: &SeriesRow, row: &InstanceRow, values: &[i32], layout: &Layout) -> Option<quality::slices::Measures> {
-    if series.attributes.text(tags::MODALITY) != Some("CT") {
-        return None;
+impl Seen {
+    /// Measures one frame; `units` are slope and intercept of a CT slice.
+    fn take(&mut self, samples: &[i32], layout: &Layout, units: Option<(f64, f64)>) {
+        let Ok(columns) = usize::try_from(layout.columns) else { return };
+        if let Some((slope, intercept)) = units {
+            self.slices.push(quality::slices::Slice { samples, columns, slope, intercept }.measure());
+        }
+        if self.frames.is_multiple_of(self.every.max(1)) {
+            let background =
+                units.and_then(|(slope, intercept)| quality::perception::stored(AIR_BESIDE_BODY, slope, intercept));
+            self.perceived.push(quality::perception::Frame { samples, columns, background }.perceive());
+        }
+        self.frames += 1;
     }
-    let slope = row.attributes.float(tags::RESCALE_SLOPE)?;
-    let intercept = row.attributes.float(tags::RESCALE_INTERCEPT)?;
-    let columns = usize::try_from(layout.columns).ok()?;
-    Some(quality::slices::Slice { samples: values, columns, slope, intercept }.measure())
+}
+
+/// Below this a CT sample is air, HU.
+const AIR_BESIDE_BODY: f64 = -300.0;
+
+/// Rescale slope and intercept of a CT image; none for other modalities and where the header has none.
+fn hounsfield(modality: &str, image: &Attributes) -> Option<(f64, f64)> {
+    (modality == "CT").then_some(())?;
+    Some((image.float(tags::RESCALE_SLOPE)?, image.float(tags::RESCALE_INTERCEPT)?))
 }
 
 fn fault_of_decoding(error: &DecodeError, number: u32) -> Finding {

@@ -10,13 +10,10 @@ use std::time::Instant;
 fn main() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let shared = here.join("../shared");
-    if std::env::var("LIST").is_ok() {
-        roc::LIST.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
     let clean = roc::clean(env!("CARGO_BIN_EXE_hutong"), shared.is_dir().then_some(shared.as_path()));
     let begun = Instant::now();
-    let curves = roc::curves(&clean);
-    for curve in &curves {
+    let curves = roc::curves(&clean, &roc::FAULTS);
+    for curve in curves.iter().filter(|c| c.frames > 0) {
         println!(
             "{:<3} {:<24} {:<11} AUC {:.3} ({} frames, {} series)",
             curve.modality,

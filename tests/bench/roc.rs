@@ -16,7 +16,6 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-pub static LIST: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 /// A clean frame.
 pub struct Clean {
     /// Modality as rules name it.
@@ -51,20 +50,7 @@ pub fn clean(program: &str, shared: Option<&Path>) -> Vec<Clean> {
         let apart = own.len() > 20;
         files.extend(own.into_iter().enumerate().filter(|(n, _)| !apart || n % 3 == 0).map(|(_, p)| p));
     }
-    files
-        .iter()
-        .filter_map(|path| {
-            let r = read(path, &pool);
-            if LIST.load(std::sync::atomic::Ordering::Relaxed) {
-                println!(
-                    "{} {:?}",
-                    path.display(),
-                    r.as_ref().map(|c| (c.modality.clone(), c.columns, c.perceive(&c.samples)))
-                );
-            }
-            r
-        })
-        .collect()
+    files.iter().filter_map(|path| read(path, &pool)).collect()
 }
 
 fn read(path: &Path, pool: &Pool) -> Option<Clean> {
@@ -185,11 +171,11 @@ pub struct Curve {
 }
 
 /// All curves.
-pub fn curves(clean: &[Clean]) -> Vec<Curve> {
+pub fn curves(clean: &[Clean], faults: &[Fault]) -> Vec<Curve> {
     let mut found = Vec::new();
     for modality in ["DX", "CT", "MR"] {
         let own: Vec<&Clean> = clean.iter().filter(|c| c.modality == modality).collect();
-        for fault in FAULTS {
+        for &fault in faults {
             let score = |p: &Perceived| match fault {
                 Fault::Blur(_) => p.sharpness.map(|s| -s),
                 Fault::Noise(_) => p.noise.filter(|n| *n > 0.0).map(f64::log2),

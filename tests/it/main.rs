@@ -13,6 +13,7 @@ mod index;
 mod journey;
 mod lifecycle;
 mod multiframe;
+mod perception;
 mod real;
 mod rulings;
 mod support;

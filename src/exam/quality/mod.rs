@@ -2,6 +2,7 @@
 //!
 //! Only deterministic faults reject. Thresholds come from `procedures/quality.toml`, never from here.
 
+pub mod calibrated;
 pub mod checks;
 pub mod identity;
 pub mod perception;

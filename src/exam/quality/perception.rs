@@ -61,6 +61,13 @@ struct Detail {
     filled: f64,
 }
 
+/// The stored value that stands for a physical one; none for a slope of zero.
+#[expect(clippy::cast_possible_truncation, reason = "a float is cut to the range of the integer")]
+pub fn stored(value: f64, slope: f64, intercept: f64) -> Option<i32> {
+    let stored = (value - intercept) / slope;
+    stored.is_finite().then_some(stored as i32)
+}
+
 impl Frame<'_> {
     /// Measures the frame.
     pub fn perceive(&self) -> Perceived {
@@ -213,14 +220,14 @@ fn lines(count: usize, length: usize, at: &dyn Fn(usize, usize) -> f64) -> usize
 
 fn sharpness(tiles: &[&Detail]) -> Option<f64> {
     // The structured half of the anatomy: flat tissue holds noise alone.
-    let mut by_structure: Vec<&&Detail> = tiles.iter().filter(|t| t.coarse_rms > 0.0).collect();
+    let mut by_structure: Vec<&Detail> = tiles.iter().copied().filter(|t| t.coarse_rms > 0.0).collect();
     by_structure.sort_by(|a, b| b.coarse_rms.total_cmp(&a.coarse_rms));
     by_structure.truncate((tiles.len() / 2).max(LEAST_TILES));
     // Rounding to whole values is detail of nobody's; without it a strong blur of an image of few grey levels would look sharp.
     let real = |rms: f64, gain: f64| (rms * rms - gain / 12.0).max(1e-4).sqrt();
     let ratio =
-        |t: &&&Detail| (real(rms(&t.fine), DETAIL_OF_NOISE.powi(2)) / real(t.coarse_rms, COARSE_OF_NOISE.powi(2))).log2();
-    let ratios: Vec<f64> = by_structure.iter().map(|t| ratio(&t)).collect();
+        |t: &&Detail| (real(rms(&t.fine), DETAIL_OF_NOISE.powi(2)) / real(t.coarse_rms, COARSE_OF_NOISE.powi(2))).log2();
+    let ratios: Vec<f64> = by_structure.iter().map(ratio).collect();
     if ratios.len() < LEAST_TILES { None } else { median(ratios) }
 }
 

@@ -1,0 +1,179 @@
+//! Perceptual measures of a series held against what is usual for its device and item, C-16, M-06, M-08; and the two that
+//! need no calibration, X-12 and M-07. Never judges a device that was not calibrated.
+
+use super::perception::Perceived;
+use crate::dicom::{Attributes, Uid, tags};
+use crate::exam::facts::rule_modality;
+use crate::exam::finding::{Finding, Level};
+use crate::exam::geometry::median;
+use crate::procedure::calibration::{Calibration, Usual};
+use crate::procedure::catalogue::Perception;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One measure of one series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    /// The series.
+    pub series: Uid,
+    /// Manufacturer, model and serial number or station, joined by `|`.
+    pub device: String,
+    /// The items that the series carries.
+    pub items: Vec<u32>,
+    /// `sharpness` (log2), `noise` (of the range of the anatomy) or `snr`.
+    pub measure: String,
+    /// Median over the frames looked at.
+    pub value: f64,
+}
+
+/// Check numbers by modality and measure, and whether less is worse.
+const CHECKS: &[(&str, &str, &str, bool)] = &[
+    ("DX", "noise", "X-09", false),
+    ("DX", "sharpness", "X-10", true),
+    ("CT", "sharpness", "C-16", true),
+    ("MR", "snr", "M-06", true),
+    ("MR", "noise", "M-06", false),
+    ("MR", "sharpness", "M-08", true),
+];
+
+/// The device that made a series.
+pub fn device(series: &Attributes) -> String {
+    let text = |tag| series.text(tag).unwrap_or("").trim().to_string();
+    let serial = Some(text(tags::DEVICE_SERIAL_NUMBER)).filter(|s| !s.is_empty()).unwrap_or_else(|| text(tags::STATION_NAME));
+    [text(tags::MANUFACTURER), text(tags::MANUFACTURER_MODEL_NAME), serial].join("|")
+}
+
+/// The measures of a series: medians over its frames.
+pub fn measures(series: &Uid, attributes: &Attributes, items: &[u32], frames: &[Perceived]) -> Vec<Measure> {
+    let of = |name: &str, value: fn(&Perceived) -> Option<f64>| {
+        let value = median(frames.iter().filter_map(value).collect())?;
+        Some(Measure { series: series.clone(), device: device(attributes), items: items.to_vec(), measure: name.into(), value })
+    };
+    let all = [of("sharpness", |p| p.sharpness), of("noise", |p| p.noise), of("snr", |p| p.snr)];
+    all.into_iter().flatten().collect()
+}
+
+/// Judges measures by the calibration.
+pub fn judge(modality: &str, measures: &[Measure], calibration: &Calibration) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for one in measures {
+        let Some((_, _, check, less)) =
+            CHECKS.iter().find(|(m, name, _, _)| *m == rule_modality(modality) && *name == one.measure)
+        else {
+            continue;
+        };
+        for item in &one.items {
+            let usual = calibration.usual(&one.device, *item, &one.measure);
+            findings.extend(usual.and_then(|u| against(check, one, u, *less)).map(|f| f.in_series(&one.series)));
+        }
+    }
+    findings
+}
+
+fn against(check: &str, one: &Measure, usual: &Usual, less_is_worse: bool) -> Option<Finding> {
+    let beyond = |limit: f64| if less_is_worse { one.value < limit } else { one.value > limit };
+    let (outer, inner) = if less_is_worse { (usual.p1, usual.p5) } else { (usual.p99, usual.p95) };
+    let (level, limit) = match (beyond(outer), beyond(inner)) {
+        (true, _) if usual.reject => (Level::Reject, outer),
+        (_, true) => (Level::Warn, inner),
+        _ => return None,
+    };
+    let (zh, en) = match one.measure.as_str() {
+        "sharpness" => (
+            "清晰度低于本设备该项目的常见范围，请核对是否模糊或运动",
+            "less sharp than usual on this device; check for blur and motion",
+        ),
+        "snr" => ("信噪比低于本设备该项目的常见范围", "a lower signal-to-noise ratio than usual on this device"),
+        _ => ("噪声高于本设备该项目的常见范围", "more noise than usual on this device"),
+    };
+    Some(Finding::new(check, level, zh, en).measured(one.value, limit, &one.measure))
+}
+
+/// X-12 and M-07: what is a fault on any device.
+pub fn absolute(modality: &str, frames: &[Perceived], limits: &Perception) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let lines = frames.iter().map(|f| f.dead_lines).max().unwrap_or(0);
+    if lines > 0 && rule_modality(modality) == "DX" {
+        let finding = Finding::new(
+            "X-12",
+            Level::Warn,
+            format!("有 {lines} 条坏线（整行或整列异常），请检查探测器"),
+            format!("{lines} rows or columns stand out over their whole length; check the detector"),
+        );
+        #[expect(clippy::cast_precision_loss, reason = "a count of lines")]
+        findings.push(finding.measured(lines as f64, 0.0, "lines"));
+    }
+    let ghost = median(frames.iter().filter_map(|f| f.ghosting).collect());
+    if let Some(ghost) = ghost.filter(|g| modality == "MR" && *g > limits.ghosting_warn) {
+        let finding = Finding::new(
+            "M-07",
+            Level::Warn,
+            format!("伪影（鬼影）比 {ghost:.3}，偏高，请核对运动与接收线圈"),
+            format!("a ghosting ratio of {ghost:.3} is high; check motion and coils"),
+        );
+        findings.push(finding.measured(ghost, limits.ghosting_warn, "of signal"));
+    }
+    findings
+}
+
+/// What is usual, from the measures of accepted studies, one list a study: groups of at least `least` studies.
+pub fn calibrate(studies: &[Vec<Measure>], least: usize, version: &str) -> Calibration {
+    let mut groups: BTreeMap<(String, u32, String), Vec<f64>> = BTreeMap::new();
+    for study in studies {
+        let mut own: BTreeMap<(String, u32, String), Vec<f64>> = BTreeMap::new();
+        for one in study {
+            for item in &one.items {
+                own.entry((one.device.clone(), *item, one.measure.clone())).or_default().push(one.value);
+            }
+        }
+        // One value a study: a study of many series is no many studies.
+        own.into_iter().filter_map(|(key, values)| Some((key, median(values)?))).for_each(|(key, value)| {
+            groups.entry(key).or_default().push(value);
+        });
+    }
+    let usual =
+        groups.into_iter().filter(|(_, values)| values.len() >= least.max(1)).map(|((device, item, measure), mut values)| {
+            values.sort_by(f64::total_cmp);
+            let at = |percent: usize| values.get((values.len() - 1) * percent / 100).copied().unwrap_or(0.0);
+            Usual {
+                device,
+                item,
+                measure,
+                studies: values.len(),
+                p1: at(1),
+                p5: at(5),
+                p95: at(95),
+                p99: at(99),
+                reject: false,
+            }
+        });
+    Calibration { version: version.into(), usual: usual.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measure(value: f64) -> Measure {
+        Measure { series: Uid::derived(&["s"]), device: "A|B|C".into(), items: vec![1], measure: "sharpness".into(), value }
+    }
+
+    #[test]
+    fn a_device_is_judged_by_what_is_usual_for_it_and_rejects_only_when_allowed() {
+        let studies: Vec<Vec<Measure>> = (0..200).map(|n| vec![measure(f64::from(n) / 100.0)]).collect();
+        assert_eq!(calibrate(&studies, 201, "x").usual, vec![]);
+        let mut calibration = calibrate(&studies, 100, "x");
+        assert_eq!(calibration.usual.len(), 1);
+        let levels = |calibration: &Calibration, value: f64| {
+            judge("CR", &[measure(value)], calibration).into_iter().map(|f| (f.check, f.level)).collect::<Vec<_>>()
+        };
+        assert_eq!(levels(&calibration, 1.0), vec![]);
+        assert_eq!(levels(&calibration, 0.05), vec![("X-10".to_string(), Level::Warn)]);
+        assert_eq!(levels(&calibration, -1.0), vec![("X-10".to_string(), Level::Warn)]);
+        calibration.usual[0].reject = true;
+        assert_eq!(levels(&calibration, 0.05), vec![("X-10".to_string(), Level::Warn)]);
+        assert_eq!(levels(&calibration, -1.0), vec![("X-10".to_string(), Level::Reject)]);
+        let other = Measure { device: "another".into(), ..measure(-9.0) };
+        assert_eq!(judge("CR", &[other], &calibration), vec![]);
+    }
+}
