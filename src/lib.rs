@@ -13,6 +13,7 @@ pub mod mark;
 pub mod node;
 pub mod phantom;
 pub mod procedure;
+pub mod report;
 pub mod retrieve;
 pub mod scp;
 pub mod store;

@@ -14,6 +14,7 @@ use hutong::index::{Index, Query, StudyRow, View};
 use hutong::ingest::{Ingest, IngestError, Outcome as Taken, Refused, Settings};
 use hutong::journal::Journal;
 use hutong::node::{open_data, procedures};
+use hutong::report::{Shown, page};
 use hutong::work::{Scope, Shop, assess, exam_date, today};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ pub struct Check {
     /// 文件或文件夹 Files or folders
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// 报告文件夹 Write each study's quality report into this folder, as STUDY-UID.html
+    #[arg(long, value_name = "FOLDER")]
+    html: Option<PathBuf>,
     /// 机器可读 Items, verdict and findings of each study as JSON
     #[arg(long)]
     json: bool,
@@ -72,6 +76,9 @@ impl Check {
             journal: Arc::new(Journal::open(&place.path().join("journal.jsonl"))?),
         };
         let judged = judge(&shop, &door, !self.json)?;
+        if let Some(folder) = &self.html {
+            write_reports(&shop, &judged, folder)?;
+        }
         ingest.stop();
         if self.json {
             println!("{}", serde_json::to_string_pretty(&json(&judged, &door, checked))?);
@@ -170,6 +177,24 @@ fn judge(shop: &Shop, door: &AtTheDoor, show: bool) -> anyhow::Result<Vec<Judged
     }
     bar.finish_and_clear();
     Ok(judged)
+}
+
+fn write_reports(shop: &Shop, judged: &[Judged], folder: &std::path::Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    for one in judged {
+        let contents = shop.index.contents(&one.study.study)?;
+        let shown = Shown {
+            store: &shop.store,
+            pool: &shop.pool,
+            procedures: &shop.procedures,
+            study: &one.study,
+            contents: &contents,
+            verdict: &one.verdict,
+        };
+        let path = folder.join(format!("{}.html", one.study.study));
+        std::fs::write(&path, page(&shown)).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn json(judged: &[Judged], door: &AtTheDoor, checked: bool) -> serde_json::Value {

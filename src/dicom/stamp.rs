@@ -24,6 +24,11 @@ pub enum Kind {
         /// The study revision whose verdict it belongs to.
         revision: u64,
     },
+    /// A quality report that this node wrote.
+    Report {
+        /// The study revision whose verdict it is about.
+        revision: u64,
+    },
 }
 
 /// See the module.

@@ -36,6 +36,11 @@ pub struct InstanceRow {
 }
 
 impl InstanceRow {
+    /// Whether it came from outside.
+    pub fn is_original(&self) -> bool {
+        self.kind == Kind::Original
+    }
+
     /// Whether it is a marked copy of this node.
     pub fn is_marked(&self) -> bool {
         matches!(self.kind, Kind::Marked { .. })
@@ -76,6 +81,8 @@ pub struct StudyRow {
     pub originals: (u32, u32),
     /// Marked series and instances.
     pub marked: (u32, u32),
+    /// Series and instances of quality reports.
+    pub reports: (u32, u32),
     /// Counts the original instances that came; a verdict belongs to one revision.
     pub revision: u64,
     /// Instances disagree about who the patient is (quality check G-07).
@@ -136,7 +143,7 @@ pub struct Counts {
     pub studies: u64,
     /// Instances received.
     pub originals: u64,
-    /// Marked copies.
+    /// Marked copies, and quality reports.
     pub marked: u64,
     /// Bytes of all data sets.
     pub bytes: u64,

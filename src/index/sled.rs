@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Changes when rows change shape; another version's index is rebuilt.
-const SCHEMA: &[u8] = b"hutong-index-2";
+const SCHEMA: &[u8] = b"hutong-index-3";
 
 /// Notes that every stored file is in the index.
 const COMPLETE: [u8; 2] = [META, b'w'];
@@ -174,7 +174,7 @@ impl SledIndex {
                 add_to_study(study, row, all, new_series, &mut batch)?;
             }
             counts.bytes += row.length;
-            *(if row.is_marked() { &mut counts.marked } else { &mut counts.originals }) += 1;
+            *(if row.is_original() { &mut counts.originals } else { &mut counts.marked }) += 1;
             let instance_key = joined(INSTANCE, &[row.study.as_str(), row.series.as_str(), row.sop_instance.as_str()]);
             batch.insert(joined(BY_SOP, &[row.sop_instance.as_str()]), instance_key.clone());
             batch.insert(instance_key, pack(row)?);
@@ -184,7 +184,7 @@ impl SledIndex {
         }
         for (uid, study) in &studies {
             batch.insert(joined(STUDY, &[uid.as_str()]), pack(study)?);
-            if rows.iter().any(|r| r.study == *uid && !r.is_marked()) {
+            if rows.iter().any(|r| r.study == *uid && r.is_original()) {
                 let job =
                     Job { kind: JobKind::Assess, study: uid.clone(), revision: study.revision, due_ms: settle_ms, attempts: 0 };
                 batch.insert(job_key(job.kind, uid), pack(&job)?);

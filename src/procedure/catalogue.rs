@@ -370,6 +370,7 @@ pub struct Pixels {
     pub clipped_reject: f64,
     pub range_warn: f64,
     pub range_reject: f64,
+    pub partly_blank: f64,
 }
 
 /// Thresholds of identity checks.

@@ -9,3 +9,4 @@ pub mod render;
 
 pub use explicit::{Explicit, NoCopy, marked_copy, transcoded};
 pub use object::{Object, ObjectError};
+pub use render::{encode, picture};

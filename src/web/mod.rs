@@ -7,6 +7,7 @@ mod api;
 mod multipart;
 mod problem;
 mod qido;
+mod reports;
 mod router;
 mod rulings;
 mod stow;

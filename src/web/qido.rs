@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::StandardDataDictionary;
 use serde_json::Value as Json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 type Parameters = Query<Vec<(String, String)>>;
@@ -282,10 +283,15 @@ fn select(attributes: &Attributes, keys: &[Tag], level: Level, asked: &Asked) ->
 fn study_attributes(study: &StudyRow, asked: &Asked, url: &str) -> Attributes {
     let mut chosen = select(&study.attributes, STUDY_KEYS, Level::Study, asked);
     let (series, instances) = match asked.search.view {
-        View::House => (study.originals.0 + study.marked.0, study.originals.1 + study.marked.1),
+        View::House => {
+            let made = |of: fn(&(u32, u32)) -> u32| of(&study.originals) + of(&study.marked) + of(&study.reports);
+            (made(|n| n.0), made(|n| n.1))
+        }
         View::Exchange => (u32::try_from(study.recognised.series.len()).unwrap_or(0), study.recognised.instances),
     };
-    chosen.set(tags::MODALITIES_IN_STUDY, VR::CS, study.modalities.iter().cloned().collect());
+    let reports = (asked.search.view == View::House && study.reports.1 > 0).then(|| "SR".to_string());
+    let modalities: BTreeSet<String> = study.modalities.iter().cloned().chain(reports).collect();
+    chosen.set(tags::MODALITIES_IN_STUDY, VR::CS, modalities.into_iter().collect());
     chosen.set(tags::NUMBER_OF_STUDY_RELATED_SERIES, VR::IS, vec![series.to_string()]);
     chosen.set(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, vec![instances.to_string()]);
     chosen.set(tags::RETRIEVE_URL, VR::UR, vec![format!("{url}/studies/{}", study.study)]);

@@ -1,7 +1,7 @@
 //! The routes.
 
 use super::problem::Problem;
-use super::{api, qido, rulings, stow, wado};
+use super::{api, qido, reports, rulings, stow, wado};
 use crate::codec::Pool;
 use crate::config::Http;
 use crate::index::{Index, View};
@@ -76,6 +76,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(api::metrics))
         .route("/api/v1/studies/{study}", get(api::study))
         .route("/api/v1/studies/{study}/complete", post(api::complete))
+        .route("/api/v1/studies/{study}/report", get(reports::show).post(reports::store))
         .route("/api/v1/studies/{study}/rulings", post(rulings::rule))
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "no such resource; DICOMweb is under /dicom-web and /exchange/dicom-web")

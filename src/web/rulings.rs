@@ -80,7 +80,7 @@ fn ruling(app: &App, uid: &Uid, verdict: &Verdict, posted: Posted) -> Result<Rul
     };
     let modality = |m: &str| rule_modality(m).to_string();
     let contents = app.index.contents(uid)?;
-    let originals = contents.iter().filter(|(_, rows)| rows.iter().any(|r| !r.is_marked()));
+    let originals = contents.iter().filter(|(_, rows)| rows.iter().any(|r| r.is_original()));
     let modalities: Vec<(Uid, String)> =
         originals.map(|(s, _)| (s.series.clone(), modality(s.attributes.text(tags::MODALITY).unwrap_or("")))).collect();
     let named = verdict.region.as_ref();

@@ -3,10 +3,9 @@
 use super::{JobError, Shop};
 use crate::codec::{DecodeError, samples};
 use crate::dicom::image::Layout;
-use crate::dicom::levels::{Level as Kept, level_of};
-use crate::dicom::{Attributes, Uid, multiframe, syntax, tags};
+use crate::dicom::{Attributes, Uid, syntax, tags};
 use crate::exam::classify::Classification;
-use crate::exam::facts::{InstanceInput, SeriesInput, StudyFacts, rule_modality, study_facts};
+use crate::exam::facts::{StudyFacts, rule_modality};
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::calibrated::{self, Measure};
@@ -15,15 +14,14 @@ use crate::exam::quality::{self, identity, pixels};
 use crate::exam::ruling::Ruling;
 use crate::exam::verdict::{self, Outcome, Verdict};
 use crate::exam::{classify, complete};
-use crate::index::{InstanceRow, Job, JobKind, Recognised, SeriesRow, StudyRow, Transition};
+use crate::index::{InstanceRow, Job, JobKind, Recognised, StudyRow, Transition};
 use crate::ingest::now_ms;
 use crate::journal::Event as Record;
 use crate::mark::derive;
 use crate::procedure::Region;
+use crate::report::{self, Contents, Whole};
 use crate::retrieve::Object;
 use sha2::{Digest, Sha256};
-
-type Contents = Vec<(SeriesRow, Vec<InstanceRow>)>;
 
 /// Does an assess job.
 pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
@@ -108,16 +106,13 @@ struct Case<'a> {
 /// # Errors
 /// Decoders cannot be run: the verdict must wait.
 pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope) -> Result<Verdict, JobError> {
-    // By instance, not by series: whatever series an original claims to belong to, it is judged.
-    let own = |rows: &[InstanceRow]| rows.iter().filter(|r| !r.is_marked()).cloned().collect::<Vec<_>>();
-    let originals: Contents =
-        contents.iter().map(|(s, rows)| (s.clone(), own(rows))).filter(|(_, rows)| !rows.is_empty()).collect();
+    let originals = report::originals(contents);
     let exam = exam_date(study);
     let otherwise = || scope.otherwise.clone().filter(|_| shop.procedures.region_for(&exam).is_none());
     let date = otherwise().unwrap_or(exam);
     let region = shop.procedures.region_for(&date);
-    let whole: Vec<Whole> = originals.iter().map(|(series, rows)| Whole::read(shop, series, rows)).collect();
-    let facts = study_facts(&study.attributes, &inputs(&originals, &whole));
+    let whole: Vec<Whole> = originals.iter().map(|(series, rows)| Whole::read(&shop.store, series, rows)).collect();
+    let facts = report::facts(study, &originals, &whole);
     let classification = region.map(|r| classify::classify(r, &shop.procedures, &facts)).unwrap_or_default();
     let case = Case { shop, scope, originals: &originals, whole: &whole, region, facts, classification };
     let mut findings = case.by_headers(study);
@@ -161,59 +156,6 @@ fn rulings(shop: &Shop, study: &Uid) -> Vec<Ruling> {
     shop.journal.rulings(study.as_str()).into_iter().filter_map(read).collect()
 }
 
-/// A series as rules see it: each frame of an enhanced object is an image of its own.
-struct Whole {
-    /// The series' attributes, with those that its frames share and the top level does not have.
-    attributes: Attributes,
-    /// For each row: its frames; empty for a classic image.
-    frames: Vec<Vec<Attributes>>,
-    /// For each row: its attributes, with those of its first frame where the object as a whole is silent.
-    images: Vec<Attributes>,
-}
-
-impl Whole {
-    /// An object that does not open is a finding of the pixel checks; here it counts as it is indexed.
-    fn read(shop: &Shop, series: &SeriesRow, rows: &[InstanceRow]) -> Whole {
-        let frames: Vec<Vec<Attributes>> = rows.iter().map(|row| frames_of(shop, row)).collect();
-        let mut attributes = series.attributes.clone();
-        for frame in frames.iter().filter_map(|f| f.first()) {
-            attributes.fill_from(&frame.only(|tag| level_of(tag) == Some(Kept::Series)));
-        }
-        let image = |(row, frames): (&InstanceRow, &Vec<Attributes>)| {
-            let mut image = row.attributes.clone();
-            frames.first().into_iter().for_each(|first| image.fill_from(first));
-            image
-        };
-        let images = rows.iter().zip(&frames).map(image).collect();
-        Whole { attributes, frames, images }
-    }
-}
-
-fn frames_of(shop: &Shop, row: &InstanceRow) -> Vec<Attributes> {
-    let several = row.attributes.int(tags::NUMBER_OF_FRAMES).is_some_and(|n| n > 1);
-    if !several {
-        return Vec::new();
-    }
-    match Object::open(&shop.store, row, 1 << 16) {
-        Ok(object) if multiframe::is_enhanced(&object.data_set) => multiframe::frames(&object.data_set, &row.attributes),
-        _ => Vec::new(),
-    }
-}
-
-fn inputs<'a>(originals: &'a Contents, whole: &'a [Whole]) -> Vec<SeriesInput<'a>> {
-    let input = |((series, rows), whole): (&'a (SeriesRow, Vec<InstanceRow>), &'a Whole)| SeriesInput {
-        uid: &series.series,
-        attributes: &whole.attributes,
-        instances: rows.iter().zip(&whole.frames).flat_map(|(row, frames)| instances(row, frames)).collect(),
-    };
-    originals.iter().zip(whole).map(input).collect()
-}
-
-fn instances<'a>(row: &'a InstanceRow, frames: &'a [Attributes]) -> Vec<InstanceInput<'a>> {
-    let input = |attributes| InstanceInput { uid: &row.sop_instance, attributes };
-    if frames.is_empty() { vec![input(&row.attributes)] } else { frames.iter().map(input).collect() }
-}
-
 impl Case<'_> {
     /// Identity, completeness and the checks of headers.
     fn by_headers(&self, study: &StudyRow) -> Vec<Finding> {
@@ -255,6 +197,7 @@ impl Case<'_> {
             let head =
                 |item: &u32| self.region.and_then(|r| r.item(*item)).is_some_and(|i| i.region.iter().any(|c| c == "head"));
             let mut judged = quality::slices::judge(&seen.slices, items.iter().any(head), &procedures.quality.hounsfield);
+            judged.extend(pixels::partly_blank(&seen.uniform, &procedures.quality.pixels));
             judged.extend(calibrated::absolute(modality, &seen.perceived, &procedures.quality.perception));
             findings.extend(judged.into_iter().map(|f| f.in_series(&series.series)));
             let measures = calibrated::measures(&series.series, &series.attributes, &items, &seen.perceived);
@@ -270,7 +213,9 @@ impl Case<'_> {
 struct Seen {
     slices: Vec<quality::slices::Measures>,
     perceived: Vec<Perceived>,
-    /// One frame in so many is measured for perception.
+    /// Of every slice: how much of it is uniform.
+    uniform: Vec<(Uid, f64)>,
+    /// One frame in so many is measured: medians over a series need no more.
     every: usize,
     /// Frames so far.
     frames: usize,
@@ -332,9 +277,15 @@ fn check_instance(
         }
         let values = samples::read(&frame);
         let units = hounsfield(modality, image);
-        seen.take(&values, &frame.layout, units);
-        let statistics = pixels::FrameStatistics::of(&values, frame.layout.range());
-        let found = statistics.map(|s| pixels::judge(&s, projection, &shop.procedures.quality.pixels)).unwrap_or_default();
+        seen.take(&values, &frame.layout, units, projection);
+        let found = if projection {
+            let statistics = pixels::FrameStatistics::of(&values, frame.layout.range());
+            statistics.map(|s| pixels::judge(&s, &shop.procedures.quality.pixels)).unwrap_or_default()
+        } else {
+            let columns = usize::try_from(frame.layout.columns).unwrap_or(0);
+            seen.uniform.push((row.sop_instance.clone(), pixels::uniform_share(&values, columns)));
+            pixels::blank(&values).into_iter().collect()
+        };
         findings.extend(found.into_iter().map(about));
     }
     Ok(findings)
@@ -342,15 +293,17 @@ fn check_instance(
 
 impl Seen {
     /// Measures one frame; `units` are slope and intercept of a CT slice.
-    fn take(&mut self, samples: &[i32], layout: &Layout, units: Option<(f64, f64)>) {
+    fn take(&mut self, samples: &[i32], layout: &Layout, units: Option<(f64, f64)>, projection: bool) {
         let Ok(columns) = usize::try_from(layout.columns) else { return };
-        if let Some((slope, intercept)) = units {
+        let looked_at = self.frames.is_multiple_of(self.every.max(1));
+        if let Some((slope, intercept)) = units.filter(|_| looked_at) {
             self.slices.push(quality::slices::Slice { samples, columns, slope, intercept }.measure());
         }
-        if self.frames.is_multiple_of(self.every.max(1)) {
+        if looked_at {
             let background =
                 units.and_then(|(slope, intercept)| quality::perception::stored(AIR_BESIDE_BODY, slope, intercept));
-            self.perceived.push(quality::perception::Frame { samples, columns, background }.perceive());
+            self.perceived
+                .push(quality::perception::Frame { samples, columns, background, of_detector: projection }.perceive());
         }
         self.frames += 1;
     }

@@ -29,7 +29,7 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
     if region.mark.style == MarkStyle::BurnText {
         for (series, rows) in &shop.index.contents(&job.study)? {
             let single = verdict.accepted().any(|i| i.series.contains(&series.series) && !i.images.is_empty());
-            for row in rows.iter().filter(|r| !r.is_marked() && verdict.marks(&series.series, &r.sop_instance)) {
+            for row in rows.iter().filter(|r| r.is_original() && verdict.marks(&series.series, &r.sop_instance)) {
                 match render(shop, row, &region.mark, job.revision) {
                     Ok(()) => {}
                     Err(RenderError::Ours(e)) => return Err(e),

@@ -103,7 +103,7 @@ impl Fault {
 
 impl Clean {
     fn perceive(&self, samples: &[i32]) -> Perceived {
-        Frame { samples, columns: self.columns, background: self.background }.perceive()
+        Frame { samples, columns: self.columns, background: self.background, of_detector: false }.perceive()
     }
 
     fn spoilt(&self, fault: Fault, seed: u32) -> Vec<i32> {

@@ -50,6 +50,17 @@ fn swap(images: &mut [Image], a: usize, b: usize, tag: Tag, vr: VR) {
     put(&mut images[b], tag, vr, &first);
 }
 
+/// Nine tenths of the samples, from the first.
+fn zero(image: &mut Image) {
+    let whole = std::mem::replace(&mut image.pixels, Box::new(Vec::new));
+    image.pixels = Box::new(move || {
+        let mut samples = whole();
+        let end = samples.len() / 10 * 9;
+        samples[..end].fill(0);
+        samples
+    });
+}
+
 type Fault = (&'static str, Phantom, fn(&mut Vec<Image>), &'static str, &'static [&'static str]);
 
 const REJECT: &[&str] = &["reject"];
@@ -137,6 +148,9 @@ const FAULTS: &[Fault] = &[
         HELD,
     ),
     ("a blank frame", Phantom::CtHead, |i| i[9].pixels = Box::new(|| vec![0; 512 * 512]), "C-18", REJECT),
+    ("nine tenths of a frame zeroed", Phantom::CtHead, |i| zero(&mut i[12]), "C-18", REJECT),
+    ("nine tenths of an MR frame zeroed", Phantom::MrLumbar, |i| zero(&mut i[20]), "C-18", REJECT),
+    ("nine tenths of a radiograph zeroed", Phantom::Chest, |i| zero(&mut i[0]), "X-07", REJECT),
     (
         "a radiograph for processing",
         Phantom::Chest,

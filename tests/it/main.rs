@@ -15,5 +15,6 @@ mod lifecycle;
 mod multiframe;
 mod perception;
 mod real;
+mod report;
 mod rulings;
 mod support;

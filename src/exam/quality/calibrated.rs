@@ -49,8 +49,9 @@ pub fn measures(series: &Uid, attributes: &Attributes, items: &[u32], frames: &[
         let value = median(frames.iter().filter_map(value).collect())?;
         Some(Measure { series: series.clone(), device: device(attributes), items: items.to_vec(), measure: name.into(), value })
     };
-    let all = [of("sharpness", |p| p.sharpness), of("noise", |p| p.noise), of("snr", |p| p.snr)];
-    all.into_iter().flatten().collect()
+    // Only in MR is the air of the corners a measure of noise.
+    let snr = of("snr", |p| p.snr).filter(|_| attributes.text(tags::MODALITY) == Some("MR"));
+    [of("sharpness", |p| p.sharpness), of("noise", |p| p.noise), snr].into_iter().flatten().collect()
 }
 
 /// Judges measures by the calibration.

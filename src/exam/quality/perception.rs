@@ -13,7 +13,12 @@ pub struct Frame<'a> {
     pub columns: usize,
     /// Samples at and below this are background; none where it is not known, and found from the samples.
     pub background: Option<i32>,
+    /// Look for dead rows and columns: of a detector's picture, not of a reconstruction.
+    pub of_detector: bool,
 }
+
+/// Samples that percentiles and means are taken from, spread over the frame.
+const SPREAD: usize = 10_000;
 
 /// What one frame amounts to; each is missing where the frame has too little of what it is measured in.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -82,7 +87,7 @@ impl Frame<'_> {
             noise: noise(&tiles).map(|n| n / (high - low)),
             snr: air.and_then(|a| signal.map(|s| (a, s))).map(|(a, s)| RAYLEIGH * s / a),
             ghosting: signal.and_then(|s| self.ghosting(rows, s)),
-            dead_lines: self.dead_lines(rows),
+            dead_lines: if self.of_detector { self.dead_lines(rows) } else { 0 },
         }
     }
 
@@ -106,11 +111,13 @@ impl Frame<'_> {
         reason = "an index below the length"
     )]
     fn range(&self) -> Option<(f64, f64)> {
-        let every = (self.samples.len() / 40_000).max(1) | 1;
+        let every = (self.samples.len() / SPREAD).max(1) | 1;
         let mut some: Vec<i32> = self.samples.iter().step_by(every).copied().collect();
-        some.sort_unstable();
-        let at = |list: &[i32], share: f64| list.get(((list.len() as f64 - 1.0) * share) as usize).copied();
-        let (bottom, top) = (f64::from(at(&some, 0.01)?), f64::from(at(&some, 0.99)?));
+        let mut at = |share: f64| {
+            let rank = (some.len().checked_sub(1)? as f64 * share) as usize;
+            Some(f64::from(*some.select_nth_unstable(rank).1))
+        };
+        let (bottom, top) = (at(0.01)?, at(0.99)?);
         let low = self.background.map_or(bottom + 0.08 * (top - bottom), f64::from);
         (top > low).then_some((low, top))
     }
@@ -154,7 +161,7 @@ impl Frame<'_> {
     /// Mean of what is over the background.
     #[expect(clippy::cast_precision_loss, reason = "a count of samples")]
     fn signal(&self, low: f64) -> Option<f64> {
-        let every = (self.samples.len() / 40_000).max(1) | 1;
+        let every = (self.samples.len() / SPREAD).max(1) | 1;
         let over: Vec<f64> = self.samples.iter().step_by(every).map(|s| f64::from(*s)).filter(|s| *s > low).collect();
         (over.len() > 100).then(|| over.iter().sum::<f64>() / over.len() as f64)
     }
@@ -294,14 +301,14 @@ mod tests {
     }
 
     fn perceive(samples: &[i32], columns: usize) -> Perceived {
-        Frame { samples, columns, background: Some(100) }.perceive()
+        Frame { samples, columns, background: Some(100), of_detector: true }.perceive()
     }
 
     #[test]
     fn noise_is_measured_as_it_was_made() {
         for noise in [10.0, 20.0, 40.0] {
             let samples = picture(512, noise);
-            let frame = Frame { samples: &samples, columns: 512, background: Some(100) };
+            let frame = Frame { samples: &samples, columns: 512, background: Some(100), of_detector: true };
             let (low, high) = frame.range().unwrap();
             let measured = frame.perceive().noise.unwrap() * (high - low);
             assert!((measured - noise).abs() < 0.1 * noise, "{noise} {measured}");

@@ -1,6 +1,8 @@
 //! Gross faults of a frame: blank (X-06, C-18), clipped, hardly any contrast. Each frame is looked at once.
 
+use crate::dicom::Uid;
 use crate::exam::finding::{Finding, Level};
+use crate::exam::geometry::median;
 use crate::procedure::catalogue::Pixels;
 
 /// What a frame's samples amount to.
@@ -73,23 +75,61 @@ impl FrameStatistics {
     }
 }
 
-/// Judges a frame of a radiograph (`projection`) or a slice.
-pub fn judge(statistics: &FrameStatistics, projection: bool, limits: &Pixels) -> Vec<Finding> {
+/// C-18: a slice of one value. The first sample that differs ends the look.
+pub fn blank(samples: &[i32]) -> Option<Finding> {
+    let (first, rest) = samples.split_first()?;
+    rest.iter().all(|s| s == first).then(|| empty("C-18").measured(0.0, 0.0, "of range"))
+}
+
+/// Share of the rows, or of the columns where these are more, that hold one value each.
+#[expect(clippy::cast_precision_loss, reason = "counts of lines")]
+pub fn uniform_share(samples: &[i32], columns: usize) -> f64 {
+    let rows = samples.len().checked_div(columns).unwrap_or(0);
+    if rows == 0 {
+        return 0.0;
+    }
+    let same = |mut line: std::iter::StepBy<std::slice::Iter<'_, i32>>| {
+        let first = line.next();
+        line.all(|s| Some(s) == first)
+    };
+    let row = |y: &usize| same(samples.get(y * columns..(y + 1) * columns).unwrap_or_default().iter().step_by(1));
+    let column = |x: &usize| same(samples.get(*x..).unwrap_or_default().iter().step_by(columns));
+    let rows_share = (0..rows).filter(row).count() as f64 / rows as f64;
+    rows_share.max((0..columns).filter(column).count() as f64 / columns as f64)
+}
+
+/// C-18: slices of which much more is uniform than of the others of their series; each with its `uniform_share`.
+pub fn partly_blank(slices: &[(Uid, f64)], limits: &Pixels) -> Vec<Finding> {
+    let usual = median(slices.iter().map(|(_, share)| *share).collect()).unwrap_or(0.0);
+    let over = slices.iter().filter(|(_, share)| *share < 1.0 && *share > usual + limits.partly_blank);
+    let finding = |(uid, share): &(Uid, f64)| {
+        Finding::new(
+            "C-18",
+            Level::Reject,
+            format!("图像的 {:.0}% 为空白，同序列其他层面为 {:.0}%，请补传", share * 100.0, usual * 100.0),
+            format!(
+                "{:.0} % of the image is blank, of the others of its series {:.0} %; send it again",
+                share * 100.0,
+                usual * 100.0
+            ),
+        )
+        .at(uid)
+        .measured(*share, usual + limits.partly_blank, "of lines")
+    };
+    over.map(finding).collect()
+}
+
+fn empty(check: &str) -> Finding {
+    let zh = "图像为空白或内容单一，请重新采集或补传";
+    Finding::new(check, Level::Reject, zh, "the image is blank; acquire or send it again")
+}
+
+/// Judges a radiograph.
+pub fn judge(statistics: &FrameStatistics, limits: &Pixels) -> Vec<Finding> {
     let mut findings = Vec::new();
     let s = statistics;
-    let constant = s.deviation <= f64::EPSILON;
-    if constant || (projection && (s.deviation < limits.blank_share && s.entropy < limits.entropy_bits)) {
-        let check = if projection { "X-06" } else { "C-18" };
-        let finding = Finding::new(
-            check,
-            Level::Reject,
-            "图像为空白或内容单一，请重新采集或补传",
-            "the image is blank; acquire or send it again",
-        );
-        findings.push(finding.measured(s.deviation, limits.blank_share, "of range"));
-        return findings;
-    }
-    if !projection {
+    if s.deviation <= f64::EPSILON || (s.deviation < limits.blank_share && s.entropy < limits.entropy_bits) {
+        findings.push(empty("X-06").measured(s.deviation, limits.blank_share, "of range"));
         return findings;
     }
     // One end of a radiograph may be direct exposure or the collimator's shadow; both at once, or most of the image, is not.
@@ -120,11 +160,12 @@ mod tests {
         clipped_reject: 0.4,
         range_warn: 0.1,
         range_reject: 0.03,
+        partly_blank: 0.25,
     };
 
     fn checks(samples: &[i32]) -> Vec<(String, Level)> {
         let statistics = FrameStatistics::of(samples, (0, 4095)).unwrap();
-        judge(&statistics, true, &LIMITS).into_iter().map(|f| (f.check, f.level)).collect()
+        judge(&statistics, &LIMITS).into_iter().map(|f| (f.check, f.level)).collect()
     }
 
     #[test]

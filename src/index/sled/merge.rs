@@ -21,6 +21,7 @@ pub(super) fn new_study(row: &InstanceRow, all: &Attributes) -> StudyRow {
         modalities: BTreeSet::new(),
         originals: (0, 0),
         marked: (0, 0),
+        reports: (0, 0),
         revision: 0,
         patients_differ: false,
         state: State::Receiving,
@@ -56,9 +57,14 @@ pub(super) fn add_to_study(
     new_series: bool,
     batch: &mut Writes,
 ) -> Result<(), IndexError> {
-    if let Kind::Marked { .. } = row.kind {
-        study.marked.0 += u32::from(new_series);
-        study.marked.1 += 1;
+    let made = match row.kind {
+        Kind::Original => None,
+        Kind::Marked { .. } => Some(&mut study.marked),
+        Kind::Report { .. } => Some(&mut study.reports),
+    };
+    if let Some(made) = made {
+        made.0 += u32::from(new_series);
+        made.1 += 1;
         return Ok(());
     }
     let institution = all.text(tags::INSTITUTION_NAME).unwrap_or("").to_string();

@@ -1,0 +1,219 @@
+//! The report as a DICOM object: an Enhanced SR (PS3.3 A.35.2) of the same study, UTF-8, its findings with numbers and image references.
+//!
+//! PURE but for its input: the same verdict gives the same content and the same UID, whenever it is written.
+
+use crate::dicom::dataset::Value;
+use crate::dicom::{Attributes, DataSet, Tag, Uid, VR, tags, uids};
+use crate::exam::finding::{Finding, Level};
+use crate::exam::verdict::{ItemVerdict, Outcome, Verdict};
+use crate::index::{InstanceRow, StudyRow};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// Scheme of our own codes.
+const SCHEME: &str = "99HUTONG";
+
+/// The UID of the report on a verdict: another verdict is another report.
+pub fn document_uid(verdict: &Verdict) -> Uid {
+    let said = serde_json::to_vec(verdict).unwrap_or_default();
+    let digest: String = Sha256::digest(&said).iter().map(|b| format!("{b:02x}")).collect();
+    Uid::derived(&["quality report", verdict.study.as_str(), &digest])
+}
+
+/// The report. `rows` are the study's originals, for references; `written` is date (`YYYYMMDD`) and time (`HHMMSS`).
+pub fn document(study: &StudyRow, rows: &[InstanceRow], verdict: &Verdict, written: (&str, &str)) -> DataSet {
+    let mut ds = DataSet::default();
+    ds.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
+    ds.put_text(tags::SOP_CLASS_UID, VR::UI, uids::ENHANCED_SR_STORAGE);
+    ds.put_text(tags::SOP_INSTANCE_UID, VR::UI, document_uid(verdict).as_str());
+    of_study(&mut ds, &study.attributes, verdict);
+    ds.put_text(tags::MODALITY, VR::CS, "SR");
+    ds.put_text(tags::MANUFACTURER, VR::LO, "Hutong");
+    ds.put_text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "Hutong exchange node");
+    ds.put_text(tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION"));
+    let series = Uid::derived(&["quality report series", verdict.study.as_str()]);
+    ds.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
+    ds.put_text(tags::SERIES_NUMBER, VR::IS, "9901");
+    ds.put_text(tags::SERIES_DESCRIPTION, VR::LO, "质量报告 Quality report");
+    ds.put(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, VR::SQ, Value::Items(vec![]));
+    ds.put_text(tags::INSTANCE_NUMBER, VR::IS, &verdict.revision.max(1).min(999_999_999_999).to_string());
+    ds.put_text(tags::CONTENT_DATE, VR::DA, written.0);
+    ds.put_text(tags::CONTENT_TIME, VR::TM, written.1);
+    ds.put_text(tags::COMPLETION_FLAG, VR::CS, "COMPLETE");
+    ds.put_text(tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED");
+    ds.put(tags::PERFORMED_PROCEDURE_CODE_SEQUENCE, VR::SQ, Value::Items(vec![]));
+    ds.put_text(tags::VALUE_TYPE, VR::CS, "CONTAINER");
+    ds.put(tags::CONCEPT_NAME_CODE_SEQUENCE, VR::SQ, one(own_code("QUALITY_REPORT", "Quality report of mutual recognition")));
+    ds.put_text(tags::CONTINUITY_OF_CONTENT, VR::CS, "SEPARATE");
+    let known: BTreeMap<&Uid, &InstanceRow> = rows.iter().map(|r| (&r.sop_instance, r)).collect();
+    let mut content = vec![text("VERDICT", "Verdict", words(verdict.outcome))];
+    content.extend(verdict.items.iter().map(item));
+    let refused = verdict.refused.iter();
+    content.extend(
+        refused
+            .map(|r| text("REFUSED", "Not on the list", &format!("{} {} {}", r.reason.code(), r.reason.zh(), r.reason.en()))),
+    );
+    content.extend(verdict.rulings.iter().map(|r| {
+        let what = if r.outcome == Outcome::Accept { "接受 accepted" } else { "不予标注 rejected" };
+        text("RULING", "Ruling of a person", &format!("{what}（{}）：{}", r.by, r.reason))
+    }));
+    content.extend(verdict.findings.iter().map(|f| finding(f, &known)));
+    ds.put(tags::CONTENT_SEQUENCE, VR::SQ, Value::Items(content));
+    let referenced: Vec<&InstanceRow> = known
+        .values()
+        .copied()
+        .filter(|r| verdict.findings.iter().any(|f| f.instance.as_ref() == Some(&r.sop_instance)))
+        .collect();
+    if !referenced.is_empty() {
+        ds.put(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, VR::SQ, evidence(&verdict.study, &referenced));
+    }
+    ds
+}
+
+/// Patient and study as the study's first image has them; type 2 attributes are there, empty where they are not known.
+fn of_study(ds: &mut DataSet, study: &Attributes, verdict: &Verdict) {
+    const COPIED: &[(Tag, VR)] = &[
+        (tags::STUDY_DATE, VR::DA),
+        (tags::STUDY_TIME, VR::TM),
+        (tags::ACCESSION_NUMBER, VR::SH),
+        (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
+        (tags::STUDY_DESCRIPTION, VR::LO),
+        (tags::PATIENT_NAME, VR::PN),
+        (tags::PATIENT_ID, VR::LO),
+        (tags::PATIENT_BIRTH_DATE, VR::DA),
+        (tags::PATIENT_SEX, VR::CS),
+        (tags::STUDY_ID, VR::SH),
+    ];
+    for (tag, vr) in COPIED {
+        let value = study.text(*tag).unwrap_or("");
+        // A code that is none must not make the report invalid.
+        let valid = *tag != tags::PATIENT_SEX || matches!(value, "M" | "F" | "O");
+        ds.put_text(*tag, *vr, if valid { value } else { "" });
+    }
+    ds.put_text(tags::STUDY_INSTANCE_UID, VR::UI, verdict.study.as_str());
+}
+
+fn words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accept => "互认 accept",
+        Outcome::Review => "待复核 review",
+        Outcome::Reject => "不予标注 reject",
+    }
+}
+
+fn code(value: &str, scheme: &str, meaning: &str) -> DataSet {
+    let mut item = DataSet::default();
+    item.put_text(tags::CODE_VALUE, VR::SH, value);
+    item.put_text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme);
+    item.put_text(tags::CODE_MEANING, VR::LO, meaning);
+    item
+}
+
+fn own_code(value: &str, meaning: &str) -> DataSet {
+    code(value, SCHEME, meaning)
+}
+
+fn one(item: DataSet) -> Value {
+    Value::Items(vec![item])
+}
+
+/// A content item that its parent contains (PS3.3 C.17.3).
+fn content(value_type: &str, concept: DataSet) -> DataSet {
+    let mut item = DataSet::default();
+    item.put_text(tags::RELATIONSHIP_TYPE, VR::CS, "CONTAINS");
+    item.put_text(tags::VALUE_TYPE, VR::CS, value_type);
+    item.put(tags::CONCEPT_NAME_CODE_SEQUENCE, VR::SQ, one(concept));
+    item
+}
+
+fn text(value: &str, meaning: &str, text: &str) -> DataSet {
+    let mut item = content("TEXT", own_code(value, meaning));
+    item.put_text(tags::TEXT_VALUE, VR::UT, text);
+    item
+}
+
+fn container(concept: DataSet, inside: Vec<DataSet>) -> DataSet {
+    let mut item = content("CONTAINER", concept);
+    item.put_text(tags::CONTINUITY_OF_CONTENT, VR::CS, "SEPARATE");
+    item.put(tags::CONTENT_SEQUENCE, VR::SQ, Value::Items(inside));
+    item
+}
+
+fn item(one: &ItemVerdict) -> DataSet {
+    let mut inside = vec![
+        text("NUMBER", "Item number", &one.number.to_string()),
+        text("NAME", "Item name", &one.name),
+        text("VERDICT", "Verdict", words(one.outcome)),
+    ];
+    inside.extend(one.grounds.iter().map(|g| text("GROUND", "Ground", &format!("{} {} {}", g.code, g.zh, g.en))));
+    container(own_code("ITEM", "Item of the list"), inside)
+}
+
+fn finding(f: &Finding, known: &BTreeMap<&Uid, &InstanceRow>) -> DataSet {
+    let level = match f.level {
+        Level::Reject => "不合格 reject",
+        Level::Review => "待复核 review",
+        Level::Warn => "警告 warn",
+        Level::Info => "提示 info",
+    };
+    let mut inside = vec![
+        text("CHECK", "Check", &f.check),
+        text("LEVEL", "Level", level),
+        text("SENTENCE_ZH", "Sentence, Chinese", &f.zh),
+        text("SENTENCE_EN", "Sentence, English", &f.en),
+    ];
+    inside.extend(f.measured.map(|n| number("MEASURED", "Measured value", n, &f.unit)));
+    inside.extend(f.threshold.map(|n| number("THRESHOLD", "Limit", n, &f.unit)));
+    inside.extend(f.instance.as_ref().and_then(|uid| known.get(uid)).map(|row| image(row)));
+    container(code("121071", "DCM", "Finding"), inside)
+}
+
+/// A number with its unit (UCUM); what has none is a number of no dimension.
+fn number(value: &str, meaning: &str, number: f64, unit: &str) -> DataSet {
+    let unit = match unit {
+        "mm" => code("mm", "UCUM", "mm"),
+        "HU" => code("[hnsf'U]", "UCUM", "Hounsfield unit"),
+        _ => code("1", "UCUM", "no units"),
+    };
+    let mut measured = DataSet::default();
+    measured.put_text(tags::NUMERIC_VALUE, VR::DS, &decimal(number));
+    measured.put(tags::MEASUREMENT_UNITS_CODE_SEQUENCE, VR::SQ, one(unit));
+    let mut item = content("NUM", own_code(value, meaning));
+    item.put(tags::MEASURED_VALUE_SEQUENCE, VR::SQ, one(measured));
+    item
+}
+
+/// At most 16 characters (PS3.5 6.2, DS).
+fn decimal(number: f64) -> String {
+    let plain = format!("{number:.4}");
+    if plain.len() <= 16 { plain } else { format!("{number:.6e}") }
+}
+
+fn reference(row: &InstanceRow) -> DataSet {
+    let mut item = DataSet::default();
+    item.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, &row.sop_class);
+    item.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, row.sop_instance.as_str());
+    item
+}
+
+fn image(row: &InstanceRow) -> DataSet {
+    let mut item = content("IMAGE", code("121112", "DCM", "Source of Measurement"));
+    item.put(tags::REFERENCED_SOP_SEQUENCE, VR::SQ, one(reference(row)));
+    item
+}
+
+/// Every object that is referred to, by series (PS3.3 C.17.2).
+fn evidence(study: &Uid, rows: &[&InstanceRow]) -> Value {
+    let mut by_series: BTreeMap<&Uid, Vec<DataSet>> = BTreeMap::new();
+    rows.iter().for_each(|row| by_series.entry(&row.series).or_default().push(reference(row)));
+    let series = by_series.into_iter().map(|(uid, references)| {
+        let mut item = DataSet::default();
+        item.put_text(tags::SERIES_INSTANCE_UID, VR::UI, uid.as_str());
+        item.put(tags::REFERENCED_SOP_SEQUENCE, VR::SQ, Value::Items(references));
+        item
+    });
+    let mut whole = DataSet::default();
+    whole.put(tags::REFERENCED_SERIES_SEQUENCE, VR::SQ, Value::Items(series.collect()));
+    whole.put_text(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
+    one(whole)
+}

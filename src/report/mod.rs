@@ -1,0 +1,12 @@
+//! A study's quality report (质量报告): for a person as a page, for other systems as a DICOM structured report.
+//!
+//! Says what a verdict found and shows where; it never judges, and names no patient on the page.
+
+mod document;
+mod page;
+mod picture;
+mod whole;
+
+pub use document::{document, document_uid};
+pub use page::{Shown, page};
+pub use whole::{Contents, Whole, facts, originals};

@@ -1,0 +1,95 @@
+//! A study's quality report: shown as a page or JSON, and stored with the study as a DICOM structured report.
+
+use super::problem::{self, Problem};
+use super::router::App;
+use crate::dicom::stamp::Kind;
+use crate::dicom::{Uid, uids};
+use crate::exam::verdict::Verdict;
+use crate::index::StudyRow;
+use crate::ingest::{Announced, IngestError, now_ms};
+use crate::report::{self, Contents, Shown};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use std::io::Cursor;
+use std::sync::Arc;
+
+fn parse(study: &str) -> Result<Uid, Problem> {
+    Uid::parse(study).map_err(|e| Problem::bad(format!("Study Instance UID: {e}")))
+}
+
+/// The study with its present verdict.
+fn judged(app: &App, uid: &Uid) -> Result<(StudyRow, Verdict), Problem> {
+    let row = app.index.study(uid)?.ok_or_else(|| Problem::unknown("this study"))?;
+    let verdict = app.index.verdict(uid)?.filter(|v| v.revision == row.revision);
+    let waiting = || Problem::new(StatusCode::CONFLICT, "the study has no verdict yet; wait for it");
+    Ok((row, verdict.ok_or_else(waiting)?))
+}
+
+/// `GET /api/v1/studies/{study}/report`: a page, or with `Accept: application/json` the verdict.
+pub async fn show(State(app): State<Arc<App>>, Path(study): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let uid = parse(&study)?;
+    let json = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok()).is_some_and(|a| a.contains("application/json"));
+    let made = tokio::task::spawn_blocking(move || -> Result<Response, Problem> {
+        let (row, verdict) = judged(&app, &uid)?;
+        if json {
+            return Ok(Json(verdict).into_response());
+        }
+        let contents: Contents = app.index.contents(&uid)?;
+        let shown = Shown {
+            store: &app.store,
+            pool: &app.pool,
+            procedures: &app.procedures,
+            study: &row,
+            contents: &contents,
+            verdict: &verdict,
+        };
+        Ok(Html(report::page(&shown)).into_response())
+    });
+    made.await.map_err(problem::task_failed)?
+}
+
+/// `POST /api/v1/studies/{study}/report`: stores the report on the present verdict with the study; 201, or 200 when it is there already.
+pub async fn store(State(app): State<Arc<App>>, Path(study): Path<String>) -> Result<Response, Problem> {
+    let uid = parse(&study)?;
+    tokio::task::spawn_blocking(move || write(&app, &uid)).await.map_err(problem::task_failed)?
+}
+
+fn write(app: &App, uid: &Uid) -> Result<Response, Problem> {
+    let (row, verdict) = judged(app, uid)?;
+    let instance = report::document_uid(&verdict);
+    let body = serde_json::json!({"study": uid, "instance": instance});
+    if app.index.instance(&instance)?.is_some() {
+        return Ok((StatusCode::OK, Json(body)).into_response());
+    }
+    let contents: Contents = app.index.contents(uid)?;
+    let rows: Vec<_> = report::originals(&contents).into_iter().flat_map(|(_, rows)| rows).collect();
+    let (date, time) = clock();
+    let document = report::document(&row, &rows, &verdict, (&date, &time));
+    let mut bytes = Vec::new();
+    document.write_explicit(&mut bytes);
+    let announced = Announced {
+        transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN,
+        identity: None,
+        sender: "HUTONG",
+        kind: Kind::Report { revision: verdict.revision },
+    };
+    let failed = |status, e: &dyn std::fmt::Display| Problem::new(status, format!("the report was not stored: {e}"));
+    match app.ingest.receive(&announced, &mut Cursor::new(bytes)) {
+        Ok(_) => Ok((StatusCode::CREATED, Json(body)).into_response()),
+        Err(IngestError::Refused(e)) => Err(failed(StatusCode::CONFLICT, &e)),
+        Err(IngestError::Failed(crate::ingest::Failed::NoSpace)) => {
+            Err(failed(StatusCode::INSUFFICIENT_STORAGE, &"disk space is below the reserve (storage.reserve_mib)"))
+        }
+        Err(e) => Err(failed(StatusCode::SERVICE_UNAVAILABLE, &e)),
+    }
+}
+
+/// Date and time in China's one time zone, as DICOM writes them.
+fn clock() -> (String, String) {
+    let seconds = now_ms().div_euclid(1000) + 8 * 3600;
+    let now = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let date = format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day());
+    (date, format!("{:02}{:02}{:02}", now.hour(), now.minute(), now.second()))
+}

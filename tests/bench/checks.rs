@@ -1,0 +1,109 @@
+//! What the checks cost: slices a second of each pixel check, header checks of 1,000 slices, and all of them as a share of decoding.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use hutong::codec::{Limits, Pool, samples};
+use hutong::dicom::part10::read_meta;
+use hutong::dicom::{Attributes, Uid, VR, levels, tags};
+use hutong::exam::complete;
+use hutong::exam::facts::{InstanceInput, SeriesInput, study_facts};
+use hutong::exam::quality::{Exam, Image, Series, checks, perception, pixels, slices};
+use hutong::phantom::{self, Phantom};
+use hutong::procedure::{embedded::FILES, load};
+use hutong::retrieve::Object;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Runs something for two seconds: seconds for one.
+fn each<T>(name: &str, mut work: impl FnMut() -> T) -> f64 {
+    let begun = Instant::now();
+    let mut done = 0u32;
+    while begun.elapsed() < Duration::from_secs(2) {
+        std::hint::black_box(work());
+        done += 1;
+    }
+    let one = begun.elapsed().as_secs_f64() / f64::from(done);
+    println!("{name:<44} {:>9.0} a second  {:>8.3} ms", 1.0 / one, one * 1000.0);
+    one
+}
+
+fn main() {
+    let quality = load(FILES).map_err(|e| format!("{e:?}")).unwrap().quality;
+    let studies = phantom::all();
+    let image = |which: Phantom| {
+        let study = studies.iter().find(|s| s.phantom == which).unwrap();
+        (study.images[study.images.len() / 2].pixels)().into_iter().map(i32::from).collect::<Vec<_>>()
+    };
+    let mut slice_cost = 0.0;
+    for (name, which, columns) in
+        [("CT slice 512 × 512", Phantom::CtChest, 512usize), ("radiograph 2500 × 3000", Phantom::Chest, 2500)]
+    {
+        let samples = image(which);
+        let of_detector = columns != 512;
+        let mut measured = 0.0;
+        if of_detector {
+            each(&format!("{name}: X-06 to X-08"), || pixels::FrameStatistics::of(&samples, (0, 4095)));
+        } else {
+            slice_cost = each(&format!("{name}: C-18"), || pixels::blank(&samples));
+            let slice = || slices::Slice { samples: &samples, columns, slope: 1.0, intercept: -1024.0 }.measure();
+            measured = each(&format!("{name}: C-11, C-14, C-17"), slice);
+        }
+        let frame = || perception::Frame { samples: &samples, columns, background: None, of_detector }.perceive();
+        let perceived = each(&format!("{name}: perceptual measures"), frame);
+        if !of_detector {
+            // Of a series of 1,000 only so many frames are measured.
+            slice_cost += (measured + perceived) * quality.perception.frames_a_series as f64 / 1000.0;
+        }
+    }
+    headers(&quality);
+    decoding(slice_cost);
+}
+
+/// The checks of headers over a CT of 1,000 slices.
+fn headers(quality: &hutong::procedure::Quality) {
+    let base = &phantom::ct_head(2, None, "头颅CT平扫", "HEAD")[0].data_set;
+    let decoded = Attributes::decode(base, |tag| levels::level_of(tag).is_some());
+    let all: Vec<(Uid, Attributes)> = (0..1000)
+        .map(|n| {
+            let mut own = decoded.clone();
+            own.set(tags::IMAGE_POSITION_PATIENT, VR::DS, vec!["0".into(), "0".into(), format!("{}", f64::from(n) * 0.5)]);
+            own.set(tags::INSTANCE_NUMBER, VR::IS, vec![(n + 1).to_string()]);
+            (Uid::derived(&[&n.to_string()]), own)
+        })
+        .collect();
+    let uid = Uid::derived(&["series"]);
+    let instances = || all.iter().map(|(uid, attributes)| InstanceInput { uid, attributes }).collect();
+    let input = [SeriesInput { uid: &uid, attributes: &decoded, instances: instances() }];
+    each("1,000 slices: facts and stacks", || study_facts(&decoded, &input));
+    let facts = study_facts(&decoded, &input);
+    each("1,000 slices: C-01 to C-09", || complete::check(&facts, &[], None, &quality.completeness));
+    let images =
+        || all.iter().map(|(uid, attributes)| Image { uid, attributes, transfer_syntax: "1.2.840.10008.1.2.1" }).collect();
+    let series = vec![Series { uid: &uid, facts: &facts.series[0], images: images() }];
+    let exam = Exam { recognised: &[], region: None, series, limits: quality };
+    each("1,000 slices: the other checks of headers", || checks::run(&exam));
+}
+
+/// Decoding a real CT slice of 512 × 512, and what the checks add to it.
+fn decoding(checks: f64) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/ts/mister_ct_chest");
+    let limits = Limits { workers: 1, memory_mib: 1024, time: Duration::from_secs(60) };
+    let pool = Pool::new(env!("CARGO_BIN_EXE_hutong").into(), limits);
+    let known =
+        [("JPEG lossless", ".4.70.dcm"), ("JPEG 2000 lossless", ".4.90.dcm"), ("RLE", ".1.2.5.dcm"), ("native", "Explicit")];
+    for (name, ending) in known {
+        let Ok(files) = std::fs::read_dir(&folder) else { return println!("../shared is absent: decoding is not measured") };
+        let fits = |p: &std::path::PathBuf| {
+            let name = p.to_string_lossy().into_owned();
+            name.ends_with(ending) || (ending == "Explicit" && name.contains("LittleEndianExplicit"))
+        };
+        let Some(path) = files.map(|f| f.unwrap().path()).find(fits) else { continue };
+        let one = each(&format!("decoding a CT slice, {name}"), || {
+            let mut file = std::fs::File::open(&path).unwrap();
+            let meta = read_meta(&mut file).unwrap();
+            let object = Object::read(file, &meta, 1 << 20).unwrap();
+            let layout = object.layout().unwrap();
+            samples::read(&object.frame(0, &layout, &pool).unwrap())
+        });
+        println!("    the checks of its pixels add {:.0} %", checks / one * 100.0);
+    }
+}
