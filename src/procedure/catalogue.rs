@@ -262,7 +262,6 @@ pub struct Quality {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
 pub struct Perception {
-    pub ghosting_warn: f64,
     pub frames_a_series: usize,
 }
 

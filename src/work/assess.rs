@@ -198,7 +198,7 @@ impl Case<'_> {
                 |item: &u32| self.region.and_then(|r| r.item(*item)).is_some_and(|i| i.region.iter().any(|c| c == "head"));
             let mut judged = quality::slices::judge(&seen.slices, items.iter().any(head), &procedures.quality.hounsfield);
             judged.extend(pixels::partly_blank(&seen.uniform, &procedures.quality.pixels));
-            judged.extend(calibrated::absolute(modality, &seen.perceived, &procedures.quality.perception));
+            judged.extend(calibrated::dead_lines(modality, &seen.perceived));
             findings.extend(judged.into_iter().map(|f| f.in_series(&series.series)));
             let measures = calibrated::measures(&series.series, &series.attributes, &items, &seen.perceived);
             findings.extend(calibrated::judge(modality, &measures, &procedures.calibration));

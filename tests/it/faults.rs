@@ -1,6 +1,7 @@
 //! Faults put into good studies, one at a time: `hutong check` must name each by its check, and find nothing in the good ones.
 
-use hutong::dicom::{DataSet, Tag, VR, tags};
+use hutong::dicom::part10::Meta;
+use hutong::dicom::{DataSet, Tag, Uid, VR, tags};
 use hutong::phantom::{self, Image, Phantom};
 use serde_json::Value as Json;
 use std::path::Path;
@@ -228,4 +229,175 @@ fn faults_of_files_are_laid_at_their_study() {
         let (checks, got) = said(&json, &[level]);
         assert!(checks.iter().any(|c| c == expected) && got == outcome, "{what}: {checks:?} {got}");
     }
+}
+
+/// A file of a real series: its bytes as they are.
+type Raw = Vec<u8>;
+
+fn real(series: &str) -> Option<Vec<Raw>> {
+    let folder = crate::support::shared()?.join("data/series").join(series);
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    Some(files.into_iter().map(|f| std::fs::read(f).unwrap()).collect())
+}
+
+/// Where the value of a short element of Little Endian lies: after its first occurrence, with the length stated there.
+fn value(file: &Raw, tag: [u8; 4]) -> std::ops::Range<usize> {
+    let at = file.windows(4).skip(132).position(|w| w == tag).unwrap() + 132;
+    let explicit = file[at + 4].is_ascii_uppercase() && file[at + 5].is_ascii_uppercase();
+    let length = if explicit {
+        u16::from_le_bytes([file[at + 6], file[at + 7]])
+    } else {
+        u16::from_le_bytes([file[at + 4], file[at + 5]])
+    };
+    at + 8..at + 8 + usize::from(length)
+}
+
+/// Writes another value over one of an element, padded with blanks; it must not be longer.
+fn overwrite(file: &mut Raw, tag: [u8; 4], text: &str) {
+    let range = value(file, tag);
+    let width = range.len();
+    assert!(text.len() <= width, "{text} is longer than {width}");
+    file[range].copy_from_slice(format!("{text:<width$}").as_bytes());
+}
+
+const POSITION: [u8; 4] = [0x20, 0x00, 0x32, 0x00];
+const PATIENT_ID: [u8; 4] = [0x10, 0x00, 0x20, 0x00];
+
+/// Faults put into real series, and the check that must name each.
+const REAL_FAULTS: &[(&str, &str, fn(&mut Vec<Raw>), &str)] = &[
+    ("a slice dropped", "CT_ibsi_chest_60", |f| drop(f.remove(30)), "C-02"),
+    ("a slice dropped", "MR_knee_Siemens_SAGT1_24_jpegll", |f| drop(f.remove(10)), "C-02"),
+    ("a slice dropped", "MR_lspine_Hitachi_T2SAG_11_ja", |f| drop(f.remove(5)), "C-02"),
+    (
+        "the last bytes lost",
+        "CT_ibsi_chest_60",
+        |f| {
+            let n = f[20].len() - 5001;
+            f[20].truncate(n)
+        },
+        "G-02",
+    ),
+    (
+        "the last bytes lost",
+        "MR_knee_Siemens_SAGT1_24_jpegll",
+        |f| {
+            let n = f[7].len() / 2;
+            f[7].truncate(n)
+        },
+        "G-02",
+    ),
+    (
+        "one identifier for two images",
+        "CT_ibsi_chest_60",
+        |f| {
+            let uid = f[3][value(&f[3], [8, 0, 0x18, 0])].to_vec();
+            let other = String::from_utf8(uid).unwrap();
+            overwrite(&mut f[4], [8, 0, 0x18, 0], other.trim_end_matches('\0'));
+        },
+        "G-05",
+    ),
+    (
+        "a slice at another's place",
+        "CT_ibsi_chest_60",
+        |f| {
+            let other = String::from_utf8(f[8][value(&f[8], POSITION)].to_vec()).unwrap();
+            overwrite(&mut f[9], POSITION, other.trim());
+        },
+        "C-04",
+    ),
+    (
+        "nine tenths zeroed",
+        "CT_ibsi_chest_60",
+        |f| {
+            let n = f[25].len();
+            f[25][n - 204 * 201 * 2..n - 204 * 20 * 2].fill(0);
+        },
+        "C-18",
+    ),
+    ("another patient", "CT_ibsi_chest_60", |f| overwrite(&mut f[2], PATIENT_ID, "X"), "G-07"),
+];
+
+#[test]
+fn faults_in_real_series_are_named_and_clean_ones_have_no_fault_of_images() {
+    let mut missed = Vec::new();
+    for series in [
+        "CT_ibsi_chest_60",
+        "CT_head_GE_tilt_28",
+        "CT_abdomen_Philips_5",
+        "MR_knee_Siemens_SAGT1_24_jpegll",
+        "MR_lspine_Hitachi_T2SAG_11_ja",
+    ] {
+        let Some(files) = real(series) else { return };
+        let (checks, _) = said(&check_files(&files), &["reject"]);
+        let of_images: Vec<&String> = checks.iter().filter(|c| c.len() < 6 && !c.starts_with('G')).collect();
+        if !of_images.is_empty() {
+            missed.push(format!("{series}, clean: {of_images:?}"));
+        }
+    }
+    for (what, series, spoil, expected) in REAL_FAULTS {
+        let Some(mut files) = real(series) else { return };
+        spoil(&mut files);
+        let (checks, outcome) = said(&check_files(&files), &["warn", "review", "reject"]);
+        if !checks.iter().any(|c| c == expected) || outcome == "accept" {
+            missed.push(format!("{series}, {what}: {expected} not among {checks:?}, {outcome}"));
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+/// The image as eight-bit JPEG baseline in a file; `stated` says that it is irreversibly compressed, and how much.
+fn lossy(image: &Image, stated: Option<&str>) -> Vec<u8> {
+    let samples: Vec<u8> = (image.pixels)().into_iter().map(|v| u8::try_from(v >> 4).unwrap_or(u8::MAX)).collect();
+    let mut jpeg = Vec::new();
+    let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 30);
+    encoder.encode(&samples, 512, 512, image::ExtendedColorType::L8).unwrap();
+    if jpeg.len() % 2 == 1 {
+        jpeg.push(0);
+    }
+    let mut ds = image.data_set.clone();
+    for (tag, value) in [(tags::BITS_ALLOCATED, 8), (tags::BITS_STORED, 8), (tags::HIGH_BIT, 7)] {
+        ds.put_u16(tag, value);
+    }
+    ds.put_text(tags::RESCALE_SLOPE, VR::DS, "16");
+    if let Some(ratio) = stated {
+        ds.put_text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+        ds.put_text(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, ratio);
+    }
+    let meta = Meta {
+        sop_class: ds.text(tags::SOP_CLASS_UID).unwrap(),
+        sop_instance: Uid::parse(&image.sop_instance()).unwrap(),
+        transfer_syntax: "1.2.840.10008.1.2.4.50".into(),
+        sending_aet: "PHANTOM".into(),
+        receiving_aet: String::new(),
+    };
+    let mut file = meta.to_plain_bytes();
+    ds.write_explicit(&mut file);
+    let item = |length: usize| [&[0xFE, 0xFF, 0x00, 0xE0][..], &u32::try_from(length).unwrap().to_le_bytes()].concat();
+    file.extend([0xE0, 0x7F, 0x10, 0x00, b'O', b'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]);
+    file.extend(item(0));
+    file.extend(item(jpeg.len()));
+    file.extend(jpeg);
+    file.extend([0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+    file
+}
+
+#[test]
+fn irreversible_compression_that_hides_is_rejected_and_a_stated_one_is_weighed() {
+    let images = study(Phantom::CtHead);
+    let judged = |stated: Option<&str>| {
+        let files: Vec<Vec<u8>> = images.iter().map(|i| lossy(i, stated)).collect();
+        let json = check_files(&files);
+        let levels = |level: &str| said(&json, &[level]).0.iter().filter(|c| *c == "G-16").count();
+        (levels("warn"), levels("reject"), said(&json, &[]).1)
+    };
+    let outcome = |(_, _, outcome): &(usize, usize, String)| outcome.clone();
+    let hidden = judged(None);
+    assert!(hidden.1 > 0 && outcome(&hidden) == "reject", "{hidden:?}");
+    let mild = judged(Some("6"));
+    assert_eq!(mild, (0, 0, "accept".into()));
+    let strong = judged(Some("12"));
+    assert!(strong.0 > 0 && strong.1 == 0 && outcome(&strong) == "accept", "{strong:?}");
+    let gross = judged(Some("45"));
+    assert!(gross.1 > 0 && outcome(&gross) == "reject", "{gross:?}");
 }

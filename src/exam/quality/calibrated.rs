@@ -1,5 +1,5 @@
-//! Perceptual measures of a series held against what is usual for its device and item, C-16, M-06, M-08; and the two that
-//! need no calibration, X-12 and M-07. Never judges a device that was not calibrated.
+//! Perceptual measures of a series held against what is usual for its device and item, C-16, M-06 to M-08; and X-12,
+//! which needs no calibration. Never judges a device that was not calibrated.
 
 use super::perception::Perceived;
 use crate::dicom::{Attributes, Uid, tags};
@@ -7,7 +7,6 @@ use crate::exam::facts::rule_modality;
 use crate::exam::finding::{Finding, Level};
 use crate::exam::geometry::median;
 use crate::procedure::calibration::{Calibration, Usual};
-use crate::procedure::catalogue::Perception;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -20,7 +19,7 @@ pub struct Measure {
     pub device: String,
     /// The items that the series carries.
     pub items: Vec<u32>,
-    /// `sharpness` (log2), `noise` (of the range of the anatomy) or `snr`.
+    /// `sharpness` (log2), `noise` (of the range of the anatomy), `snr` or `ghosting` (of the signal).
     pub measure: String,
     /// Median over the frames looked at.
     pub value: f64,
@@ -33,6 +32,7 @@ const CHECKS: &[(&str, &str, &str, bool)] = &[
     ("CT", "sharpness", "C-16", true),
     ("MR", "snr", "M-06", true),
     ("MR", "noise", "M-06", false),
+    ("MR", "ghosting", "M-07", false),
     ("MR", "sharpness", "M-08", true),
 ];
 
@@ -49,9 +49,11 @@ pub fn measures(series: &Uid, attributes: &Attributes, items: &[u32], frames: &[
         let value = median(frames.iter().filter_map(value).collect())?;
         Some(Measure { series: series.clone(), device: device(attributes), items: items.to_vec(), measure: name.into(), value })
     };
-    // Only in MR is the air of the corners a measure of noise.
-    let snr = of("snr", |p| p.snr).filter(|_| attributes.text(tags::MODALITY) == Some("MR"));
-    [of("sharpness", |p| p.sharpness), of("noise", |p| p.noise), snr].into_iter().flatten().collect()
+    // Only in MR does the air beside the body tell of noise and ghosts.
+    let air = [of("snr", |p| p.snr), of("ghosting", |p| p.ghosting)]
+        .into_iter()
+        .filter(|_| attributes.text(tags::MODALITY) == Some("MR"));
+    [of("sharpness", |p| p.sharpness), of("noise", |p| p.noise)].into_iter().chain(air).flatten().collect()
 }
 
 /// Judges measures by the calibration.
@@ -85,36 +87,26 @@ fn against(check: &str, one: &Measure, usual: &Usual, less_is_worse: bool) -> Op
             "less sharp than usual on this device; check for blur and motion",
         ),
         "snr" => ("信噪比低于本设备该项目的常见范围", "a lower signal-to-noise ratio than usual on this device"),
+        "ghosting" => (
+            "鬼影高于本设备该项目的常见范围，请核对运动与接收线圈",
+            "more ghosting than usual on this device; check motion and coils",
+        ),
         _ => ("噪声高于本设备该项目的常见范围", "more noise than usual on this device"),
     };
     Some(Finding::new(check, level, zh, en).measured(one.value, limit, &one.measure))
 }
 
-/// X-12 and M-07: what is a fault on any device.
-pub fn absolute(modality: &str, frames: &[Perceived], limits: &Perception) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let lines = frames.iter().map(|f| f.dead_lines).max().unwrap_or(0);
-    if lines > 0 && rule_modality(modality) == "DX" {
-        let finding = Finding::new(
-            "X-12",
-            Level::Warn,
-            format!("有 {lines} 条坏线（整行或整列异常），请检查探测器"),
-            format!("{lines} rows or columns stand out over their whole length; check the detector"),
-        );
-        #[expect(clippy::cast_precision_loss, reason = "a count of lines")]
-        findings.push(finding.measured(lines as f64, 0.0, "lines"));
-    }
-    let ghost = median(frames.iter().filter_map(|f| f.ghosting).collect());
-    if let Some(ghost) = ghost.filter(|g| modality == "MR" && *g > limits.ghosting_warn) {
-        let finding = Finding::new(
-            "M-07",
-            Level::Warn,
-            format!("伪影（鬼影）比 {ghost:.3}，偏高，请核对运动与接收线圈"),
-            format!("a ghosting ratio of {ghost:.3} is high; check motion and coils"),
-        );
-        findings.push(finding.measured(ghost, limits.ghosting_warn, "of signal"));
-    }
-    findings
+/// a fault on any device.
+pub fn dead_lines(modality: &str, frames: &[Perceived]) -> Option<Finding> {
+    let lines = frames.iter().map(|f| f.dead_lines).max().filter(|n| *n > 0 && rule_modality(modality) == "DX")?;
+    let finding = Finding::new(
+        "X-12",
+        Level::Warn,
+        format!("有 {lines} 条坏线（整行或整列异常），请检查探测器"),
+        format!("{lines} rows or columns stand out over their whole length; check the detector"),
+    );
+    #[expect(clippy::cast_precision_loss, reason = "a count of lines")]
+    Some(finding.measured(lines as f64, 0.0, "lines"))
 }
 
 /// What is usual, from the measures of accepted studies, one list a study: groups of at least `least` studies.
