@@ -276,6 +276,7 @@ pub struct Hounsfield {
     pub noise_warn_head: f64,
     pub noise_warn_body: f64,
     pub rim_warn: f64,
+    pub metal_warn: f64,
 }
 
 /// Thresholds of irreversible compression, as ratios.

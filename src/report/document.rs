@@ -36,7 +36,7 @@ pub fn document(study: &StudyRow, rows: &[InstanceRow], verdict: &Verdict, writt
     ds.put_text(tags::SERIES_NUMBER, VR::IS, "9901");
     ds.put_text(tags::SERIES_DESCRIPTION, VR::LO, "质量报告 Quality report");
     ds.put(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, VR::SQ, Value::Items(vec![]));
-    ds.put_text(tags::INSTANCE_NUMBER, VR::IS, &verdict.revision.max(1).min(999_999_999_999).to_string());
+    ds.put_text(tags::INSTANCE_NUMBER, VR::IS, &verdict.revision.clamp(1, 2_147_483_647).to_string());
     ds.put_text(tags::CONTENT_DATE, VR::DA, written.0);
     ds.put_text(tags::CONTENT_TIME, VR::TM, written.1);
     ds.put_text(tags::COMPLETION_FLAG, VR::CS, "COMPLETE");

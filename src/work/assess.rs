@@ -22,6 +22,8 @@ use crate::procedure::Region;
 use crate::report::{self, Contents, Whole};
 use crate::retrieve::Object;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 /// Does an assess job.
 pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
@@ -215,6 +217,8 @@ struct Seen {
     perceived: Vec<Perceived>,
     /// Of every slice: how much of it is uniform.
     uniform: Vec<(Uid, f64)>,
+    /// Digest of the samples, and the first image that has them.
+    same: HashMap<u64, Uid>,
     /// One frame in so many is measured: medians over a series need no more.
     every: usize,
     /// Frames so far.
@@ -276,6 +280,7 @@ fn check_instance(
             continue;
         }
         let values = samples::read(&frame);
+        findings.extend(seen.twice(&values, &row.sop_instance).map(about));
         let units = hounsfield(modality, image);
         seen.take(&values, &frame.layout, units, projection);
         let found = if projection {
@@ -292,6 +297,25 @@ fn check_instance(
 }
 
 impl Seen {
+    /// G-06: the samples of another image of the series under a UID of their own. A frame of one grey is another finding.
+    fn twice(&mut self, samples: &[i32], instance: &Uid) -> Option<Finding> {
+        if pixels::blank(samples).is_some() {
+            return None;
+        }
+        let mut hasher = std::hash::DefaultHasher::new();
+        // A seventeenth of them tells images apart as well, at no cost beside decoding.
+        samples.iter().step_by(17).for_each(|s| s.hash(&mut hasher));
+        let first = self.same.entry(hasher.finish()).or_insert_with(|| instance.clone());
+        (first != instance).then(|| {
+            Finding::new(
+                "G-06",
+                Level::Warn,
+                format!("像素与图像 {first} 完全相同，请核对是否重复"),
+                format!("its pixels are those of {first}; check for duplicates"),
+            )
+        })
+    }
+
     /// Measures one frame; `units` are slope and intercept of a CT slice.
     fn take(&mut self, samples: &[i32], layout: &Layout, units: Option<(f64, f64)>, projection: bool) {
         let Ok(columns) = usize::try_from(layout.columns) else { return };

@@ -149,6 +149,16 @@ const FAULTS: &[Fault] = &[
         HELD,
     ),
     ("a blank frame", Phantom::CtHead, |i| i[9].pixels = Box::new(|| vec![0; 512 * 512]), "C-18", REJECT),
+    (
+        "the pixels of another slice",
+        Phantom::CtHead,
+        |i| {
+            let other = (i[7].pixels)();
+            i[8].pixels = Box::new(move || other.clone());
+        },
+        "G-06",
+        ANY,
+    ),
     ("nine tenths of a frame zeroed", Phantom::CtHead, |i| zero(&mut i[12]), "C-18", REJECT),
     ("nine tenths of an MR frame zeroed", Phantom::MrLumbar, |i| zero(&mut i[20]), "C-18", REJECT),
     ("nine tenths of a radiograph zeroed", Phantom::Chest, |i| zero(&mut i[0]), "X-07", REJECT),
@@ -264,8 +274,10 @@ fn overwrite(file: &mut Raw, tag: [u8; 4], text: &str) {
 const POSITION: [u8; 4] = [0x20, 0x00, 0x32, 0x00];
 const PATIENT_ID: [u8; 4] = [0x10, 0x00, 0x20, 0x00];
 
+type RealFault = (&'static str, &'static str, fn(&mut Vec<Raw>), &'static str);
+
 /// Faults put into real series, and the check that must name each.
-const REAL_FAULTS: &[(&str, &str, fn(&mut Vec<Raw>), &str)] = &[
+const REAL_FAULTS: &[RealFault] = &[
     ("a slice dropped", "CT_ibsi_chest_60", |f| drop(f.remove(30)), "C-02"),
     ("a slice dropped", "MR_knee_Siemens_SAGT1_24_jpegll", |f| drop(f.remove(10)), "C-02"),
     ("a slice dropped", "MR_lspine_Hitachi_T2SAG_11_ja", |f| drop(f.remove(5)), "C-02"),

@@ -1,5 +1,5 @@
-//! What the pixels of CT slices say of their series, in Hounsfield units: calibration (C-11), noise (C-14), a body cut off by the
-//! field of view (C-17). Measured slice by slice in one pass, judged by the median over the series: one odd slice is no fault.
+//! What the pixels of CT slices say of their series, in Hounsfield units: calibration (C-11), noise (C-14), metal (C-15), a body cut off
+//! by the field of view (C-17). Measured slice by slice in one pass, judged by the median over the series: one odd slice is no fault.
 
 use crate::exam::finding::{Finding, Level};
 use crate::exam::geometry::median;
@@ -28,7 +28,12 @@ pub struct Measures {
     pub noise: Option<f64>,
     /// Share of the reconstruction circle's rim that is body, 0 to 1.
     pub rim: Option<f64>,
+    /// Share of the slice that is denser than bone: metal.
+    pub metal: f64,
 }
+
+/// Above this a sample is metal, HU.
+const METAL: f64 = 3000.0;
 
 /// Side of the blocks that noise is measured in, pixels.
 const BLOCK: usize = 9;
@@ -48,7 +53,14 @@ impl Slice<'_> {
             soft_tissue: self.peak(-200.0, 200.0),
             noise: self.noise(rows),
             rim: self.rim(rows),
+            metal: self.metal(),
         }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of samples")]
+    fn metal(&self) -> f64 {
+        let dense = self.samples.iter().filter(|s| self.hounsfield(**s) > METAL).count();
+        dense as f64 / self.samples.len().max(1) as f64
     }
 
     fn hounsfield(&self, stored: i32) -> f64 {
@@ -161,6 +173,16 @@ pub fn judge(slices: &[Measures], head: bool, limits: &Hounsfield) -> Vec<Findin
         );
         findings.push(finding.measured(noise, limit, "HU"));
     }
+    let metal = slices.iter().map(|m| m.metal).fold(0.0, f64::max);
+    if metal > limits.metal_warn {
+        let finding = Finding::new(
+            "C-15",
+            Level::Warn,
+            format!("图像内有金属（{:.2}% 的像素高于 3000 HU），请核对伪影", metal * 100.0),
+            format!("metal in the image ({:.2} % of a slice over 3000 HU); check artefacts", metal * 100.0),
+        );
+        findings.push(finding.measured(metal, limits.metal_warn, "of slice"));
+    }
     if let Some(rim) = middle(|m| m.rim).filter(|r| *r > limits.rim_warn) {
         let finding = Finding::new(
             "C-17",
@@ -184,6 +206,7 @@ mod tests {
         noise_warn_head: 8.0,
         noise_warn_body: 25.0,
         rim_warn: 0.05,
+        metal_warn: 0.001,
     };
 
     /// A disc of soft tissue in air, with some noise.
@@ -214,6 +237,9 @@ mod tests {
         assert_eq!(checks(&disc(180.0, 40.0, 12.0), 1.0, false), Vec::<String>::new());
         assert_eq!(checks(&disc(180.0, 140.0, 4.0), 1.0, false), ["C-11"]);
         assert_eq!(checks(&disc(300.0, 40.0, 4.0), 1.0, false), ["C-17"]);
+        let mut screwed = good;
+        (0..40).for_each(|y| screwed[(230 + y) * 512 + 250..(230 + y) * 512 + 260].fill(5000));
+        assert_eq!(checks(&screwed, 1.0, true), ["C-15"]);
     }
 
     #[test]

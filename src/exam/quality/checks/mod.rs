@@ -17,6 +17,7 @@ mod x02_deviation;
 mod x03_exposure;
 mod x04_matrix;
 mod x05_depth;
+mod x13_mirrored;
 mod x14_intent;
 mod x15_window;
 
@@ -36,6 +37,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("X-03", x03_exposure::check),
     ("X-04", x04_matrix::check),
     ("X-05", x05_depth::check),
+    ("X-13", x13_mirrored::check),
     ("X-14", x14_intent::check),
     ("X-15", x15_window::check),
     ("C-10", c10_matrix::check),

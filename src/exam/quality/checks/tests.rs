@@ -70,6 +70,18 @@ fn a_usual_radiograph_slice_or_mr_image_has_no_finding() {
     }
 }
 
+#[test]
+fn only_a_frontal_view_of_an_item_without_a_side_can_be_mirrored() {
+    let rows = |view: &'static [&'static str], row: &'static [&'static str], item| {
+        let changes: [Change; 2] = [(tags::VIEW_POSITION, VR::CS, view), (tags::PATIENT_ORIENTATION, VR::CS, row)];
+        found(item, "DX", NATIVE, &changes).iter().any(|(check, _)| check == "X-13")
+    };
+    assert!(rows(&["AP"], &["R", "F"], 1));
+    assert!(!rows(&["PA"], &["L", "F"], 1));
+    assert!(!rows(&["LL"], &["R", "F"], 1));
+    assert!(!rows(&["PA"], &["R", "F"], 10));
+}
+
 /// Item, modality, transfer syntax, changed attributes; the check and level that must be among the findings.
 type Case = (u32, &'static str, &'static str, &'static [Change], &'static str, Level);
 type Change = (Tag, VR, &'static [&'static str]);
@@ -111,6 +123,14 @@ fn each_fault_of_a_header_is_found_by_its_check() {
         (1, "DX", NATIVE, &[(tags::ROWS, VR::US, &["1200"])], "X-04", Level::Warn),
         (1, "DX", NATIVE, &[(tags::IMAGER_PIXEL_SPACING, VR::DS, &["0.4", "0.4"])], "X-04", Level::Reject),
         (1, "DX", NATIVE, &[(tags::BITS_STORED, VR::US, &["8"]), (tags::HIGH_BIT, VR::US, &["7"])], "X-05", Level::Warn),
+        (
+            1,
+            "DX",
+            NATIVE,
+            &[(tags::VIEW_POSITION, VR::CS, &["PA"]), (tags::PATIENT_ORIENTATION, VR::CS, &["R", "F"])],
+            "X-13",
+            Level::Review,
+        ),
         (1, "DX", NATIVE, &[(tags::PRESENTATION_INTENT_TYPE, VR::CS, &["FOR PROCESSING"])], "X-14", Level::Reject),
         (34, "CT", NATIVE, &[(tags::ROWS, VR::US, &["200"])], "C-10", Level::Reject),
         (34, "CT", NATIVE, &[(tags::RESCALE_SLOPE, VR::DS, &["0"])], "C-11", Level::Reject),
