@@ -14,7 +14,7 @@ use crate::dicom::header::HeaderError;
 use crate::dicom::part10::{FileError, Meta, read_meta};
 use crate::dicom::stamp::{Kind, Stamp};
 use crate::dicom::{Attributes, Header, Syntax, Uid, levels};
-use crate::index::{Index, IndexError, InstanceRow};
+use crate::index::{Index, IndexError, InstanceRow, Job, JobKind, State, Transition};
 use crate::store::{Finished, Key, Store};
 use std::collections::HashSet;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -157,6 +157,27 @@ impl Ingest {
         let claims = Arc::new(Claims::default());
         let (queue, committer) = (Mutex::new(Some(queue)), Mutex::new(Some(committer)));
         Ok(Ingest { store, index, settings, queue, claims, committer })
+    }
+
+    /// Has a study judged again although no image came: something else about it is known now. One that is still receiving will be
+    /// judged anyway.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn judge_again(&self, study: &Uid) -> Result<(), IndexError> {
+        let Some(row) = self.index.study(study)?.filter(|row| row.state != State::Receiving) else { return Ok(()) };
+        let job = Job { kind: JobKind::Assess, study: study.clone(), revision: row.revision, due_ms: now_ms(), attempts: 0 };
+        // When a new image came meanwhile, the study is judged anyway.
+        self.index.transition(&Transition {
+            study: study.clone(),
+            revision: row.revision,
+            state: row.state,
+            verdict: None,
+            recognised: None,
+            done: None,
+            next: Some(job),
+        })?;
+        Ok(())
     }
 
     /// Takes an object. Blocks until it is durable and findable, or refused. Memory does not grow with its size.

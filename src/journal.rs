@@ -5,11 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Something worth keeping.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,9 +21,28 @@ pub enum Event {
     Cut { put_aside: String, bytes: u64 },
     Conflict { study: String, instance: String, sender: String },
     Judged { study: String, revision: u64, outcome: String, items: Vec<u32>, procedures: String },
+    Performed { uid: String, step: Step },
     Ruled { study: String, ruling: serde_json::Value },
     Marked { study: String, revision: u64, instances: u32 },
     Retrieved { view: String, study: String, by: String, instances: u32 },
+}
+
+/// A performed procedure step (MPPS) as far as the node needs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Study Instance UID.
+    pub study: String,
+    /// `IN PROGRESS`, `COMPLETED` or `DISCONTINUED`.
+    pub status: String,
+    /// Objects of each series, by Series Instance UID.
+    pub series: BTreeMap<String, usize>,
+}
+
+impl Step {
+    /// Whether it changes no more.
+    pub fn is_final(&self) -> bool {
+        self.status != "IN PROGRESS"
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,8 +64,31 @@ struct State {
     next: u64,
     last: String,
     end: u64,
-    /// By study: when, and what. They are few, and every judgement asks for them.
+    known: Known,
+}
+
+/// What is asked of the journal again: few things, and every judgement asks for them.
+#[derive(Default)]
+struct Known {
+    /// By study: when, and what.
     rulings: BTreeMap<String, Vec<(i64, serde_json::Value)>>,
+    /// By SOP Instance UID of the step.
+    steps: BTreeMap<String, Step>,
+    /// Steps of a study.
+    of_study: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Known {
+    fn learn(&mut self, event: Event, at_ms: i64) {
+        match event {
+            Event::Ruled { study, ruling } => self.rulings.entry(study).or_default().push((at_ms, ruling)),
+            Event::Performed { uid, step } => {
+                self.of_study.entry(step.study.clone()).or_default().insert(uid.clone());
+                self.steps.insert(uid, step);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Journal {
@@ -57,7 +99,7 @@ impl Journal {
     pub fn open(path: &Path) -> io::Result<Journal> {
         let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
         let (mut next, mut last, mut end) = (0, String::new(), 0u64);
-        let mut rulings: BTreeMap<String, Vec<(i64, serde_json::Value)>> = BTreeMap::new();
+        let mut known = Known::default();
         let mut cut = None;
         let mut reader = BufReader::new(&file);
         let mut text = Vec::new();
@@ -67,9 +109,7 @@ impl Journal {
                 break;
             }
             next = line.n + 1;
-            if let Event::Ruled { study, ruling } = line.event {
-                rulings.entry(study).or_default().push((line.at_ms, ruling));
-            }
+            known.learn(line.event, line.at_ms);
             last = hash(text.trim_ascii_end());
             end += text.len() as u64;
             text.clear();
@@ -84,7 +124,7 @@ impl Journal {
             cut = Some((aside.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(), rest.len() as u64));
         }
         file.seek(SeekFrom::Start(end))?;
-        let journal = Journal { state: Mutex::new(State { file, next, last, end, rulings }) };
+        let journal = Journal { state: Mutex::new(State { file, next, last, end, known }) };
         if let Some((put_aside, bytes)) = cut {
             // What was cut off is said in the journal itself, so that nobody can cut it unnoticed.
             tracing::error!(file = put_aside, bytes, "the end of the journal was not valid and is put aside");
@@ -98,7 +138,7 @@ impl Journal {
     /// # Errors
     /// The disk refuses.
     pub fn append(&self, event: Event, at_ms: i64, durable: bool) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let line = Line { n: state.next, at_ms, event, before: state.last.clone() };
         let mut bytes = serde_json::to_vec(&line).map_err(io::Error::other)?;
         let digest = hash(&bytes);
@@ -116,15 +156,33 @@ impl Journal {
         }
         state.next += 1;
         state.last = digest;
-        if let Event::Ruled { study, ruling } = line.event {
-            state.rulings.entry(study).or_default().push((at_ms, ruling));
-        }
+        state.known.learn(line.event, at_ms);
         Ok(())
     }
 
     /// What persons ruled about a study, oldest first: when (milliseconds since 1970), and the ruling.
     pub fn rulings(&self, study: &str) -> Vec<(i64, serde_json::Value)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).rulings.get(study).cloned().unwrap_or_default()
+        self.lock().known.rulings.get(study).cloned().unwrap_or_default()
+    }
+
+    /// A performed procedure step by its SOP Instance UID, as it stands.
+    pub fn step(&self, uid: &str) -> Option<Step> {
+        self.lock().known.steps.get(uid).cloned()
+    }
+
+    /// How many objects the finished steps of a study say that each series has.
+    pub fn announced(&self, study: &str) -> BTreeMap<String, usize> {
+        let state = self.lock();
+        let steps = state.known.of_study.get(study).into_iter().flatten().filter_map(|uid| state.known.steps.get(uid));
+        let mut announced = BTreeMap::new();
+        for (series, count) in steps.filter(|s| s.is_final()).flat_map(|s| &s.series) {
+            *announced.entry(series.clone()).or_default() += count;
+        }
+        announced
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,6 +22,10 @@ pub enum Field {
     EchoRq,
     /// C-CANCEL-RQ.
     CancelRq,
+    /// N-CREATE-RQ.
+    CreateRq,
+    /// N-SET-RQ.
+    SetRq,
     /// Any other request.
     OtherRq(u16),
     /// Any response.
@@ -36,6 +40,8 @@ impl From<u16> for Field {
             0x0020 => Field::FindRq,
             0x0021 => Field::MoveRq,
             0x0030 => Field::EchoRq,
+            0x0120 => Field::SetRq,
+            0x0140 => Field::CreateRq,
             0x0FFF => Field::CancelRq,
             code if code & 0x8000 != 0 => Field::Response(code),
             code => Field::OtherRq(code),
@@ -64,6 +70,16 @@ pub enum Status {
     CannotUnderstand,
     /// The same SOP Instance UID is stored with other bytes.
     DuplicateInstance,
+    /// N-CREATE of an instance that is there (PS3.7 C.5.8).
+    DuplicateStep,
+    /// N-SET of an instance that is not there (PS3.7 C.5.19).
+    NoSuchInstance,
+    /// The SOP Instance UID is none (PS3.7 C.5.13).
+    InvalidInstance,
+    /// An attribute has a value that it must not have (PS3.7 C.5.11).
+    InvalidValue,
+    /// A required attribute is missing (PS3.7 C.5.14).
+    MissingAttribute,
 }
 
 impl Status {
@@ -73,7 +89,12 @@ impl Status {
         match self {
             Status::Success => 0x0000,
             Status::DuplicateInstance => 0xC111,
+            Status::InvalidValue => 0x0106,
             Status::ProcessingFailure => 0x0110,
+            Status::DuplicateStep => 0x0111,
+            Status::NoSuchInstance => 0x0112,
+            Status::InvalidInstance => 0x0117,
+            Status::MissingAttribute => 0x0120,
             Status::SopClassNotSupported => 0x0122,
             Status::NotAuthorized => 0x0124,
             Status::UnrecognizedOperation => 0x0211,
@@ -129,17 +150,18 @@ impl Command {
     /// The response to a request; it repeats the request's identifiers.
     pub fn response(&self, status: Status) -> Command {
         let mut set = DataSet::default();
-        let repeat = |set: &mut DataSet, tag| {
-            if let Some(bytes) = self.0.bytes(tag) {
+        // What N-SET calls requested, its response calls affected (PS3.7 10.1.3).
+        let repeat = |set: &mut DataSet, tag, requested| {
+            if let Some(bytes) = self.0.bytes(tag).or_else(|| self.0.bytes(requested)) {
                 set.put(tag, VR::UI, Value::Bytes(bytes.to_vec()));
             }
         };
-        repeat(&mut set, tags::AFFECTED_SOP_CLASS_UID);
+        repeat(&mut set, tags::AFFECTED_SOP_CLASS_UID, tags::REQUESTED_SOP_CLASS_UID);
         set.put_u16(tags::COMMAND_FIELD, 0x8000 | self.code());
         set.put_u16(tags::MESSAGE_ID_BEING_RESPONDED_TO, self.message_id());
         set.put_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET);
         set.put_u16(STATUS, status.code());
-        repeat(&mut set, tags::AFFECTED_SOP_INSTANCE_UID);
+        repeat(&mut set, tags::AFFECTED_SOP_INSTANCE_UID, tags::REQUESTED_SOP_INSTANCE_UID);
         Command(set)
     }
 
@@ -174,6 +196,16 @@ impl Command {
     /// Affected SOP Instance UID, as it came.
     pub fn sop_instance(&self) -> Option<String> {
         self.0.text(tags::AFFECTED_SOP_INSTANCE_UID)
+    }
+
+    /// Affected, else Requested SOP Instance UID.
+    pub fn any_sop_instance(&self) -> Option<String> {
+        self.sop_instance().or_else(|| self.0.text(tags::REQUESTED_SOP_INSTANCE_UID))
+    }
+
+    /// Whether it is an N-CREATE-RQ.
+    pub fn is_create(&self) -> bool {
+        self.field() == Field::CreateRq
     }
 
     /// Whether a data set follows.

@@ -168,18 +168,25 @@ fn unplaced(series: &SeriesFacts) -> Option<Finding> {
     })
 }
 
-/// C-07.
+/// C-07: by the header in images, by the performed procedure step in objects.
 fn fewer_than_expected(series: &SeriesFacts) -> Option<Finding> {
-    let expected = series.expected.filter(|n| *n > series.count)?;
+    let by_header = series.expected.map(|expected| (expected, series.count));
+    let short = |(expected, here): &(usize, usize)| expected > here;
+    let (expected, here) = series.announced.filter(short).or(by_header.filter(short))?;
+    Some(fewer(expected, here))
+}
+
+/// C-07: fewer images than the modality says that it made.
+pub fn fewer(expected: usize, here: usize) -> Finding {
     #[expect(clippy::cast_precision_loss, reason = "counts of images are far below 2^52")]
-    let numbers = (series.count as f64, expected as f64);
+    let numbers = (here as f64, expected as f64);
     let finding = Finding::new(
         "C-07",
         Level::Reject,
-        format!("设备声明本次采集 {expected} 幅，只收到 {} 幅", series.count),
-        format!("the device announced {expected} images, {} arrived", series.count),
+        format!("设备声明本序列 {expected} 幅，只收到 {here} 幅，请补传"),
+        format!("the device announced {expected} images, {here} arrived; send the rest"),
     );
-    Some(finding.measured(numbers.0, numbers.1, "images"))
+    finding.measured(numbers.0, numbers.1, "images")
 }
 
 /// C-06: instance numbers that do not run along the stack with its positions: two positions were exchanged, or nobody numbered them.

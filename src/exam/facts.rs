@@ -85,6 +85,9 @@ pub struct SeriesFacts {
     pub numbers: Vec<i64>,
     /// Images in Acquisition (0020,1002), if all agree.
     pub expected: Option<usize>,
+    /// Objects that the modality's performed procedure step announced for the series, and those that are here; none where no finished step
+    /// names it.
+    pub announced: Option<(usize, usize)>,
     /// Repetition, echo and inversion time, ms.
     pub times_ms: (Option<f64>, Option<f64>, Option<f64>),
 }
@@ -222,6 +225,7 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
             [one] => one.trim().parse().ok(),
             _ => None,
         },
+        announced: None,
         times_ms: (number(tags::REPETITION_TIME), number(tags::ECHO_TIME), number(tags::INVERSION_TIME)),
     }
 }

@@ -169,6 +169,7 @@ fn series<'a>(cell: &dyn Fn(&str) -> &'a str, i: usize, s: &SeriesCell) -> Serie
         stacks: stack(s, modality, n, &uid).into_iter().collect(),
         numbers: vec![],
         expected: None,
+        announced: None,
         times_ms: (None, None, None),
     }
 }

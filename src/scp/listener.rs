@@ -1,9 +1,9 @@
 //! The DICOM port: a permit, then a connection, then a thread for the association.
 
-use super::policy::Configured;
-use super::{echo, store};
+use super::policy::{Class, Configured, class_of};
+use super::{echo, mpps, store};
 use crate::config::Dimse;
-use crate::dimse::{Association, AssociationError, Field, Incoming, Status, Timeouts, accept};
+use crate::dimse::{Association, AssociationError, Context, Field, Incoming, Status, Timeouts, accept};
 use crate::ingest::Ingest;
 use crate::journal::Journal;
 use std::net::{SocketAddr, TcpStream};
@@ -143,8 +143,19 @@ fn messages(shared: &Shared, association: &mut Association) -> Result<(), Associ
                 metrics::counter!("hutong_store_total").increment(1);
                 answer
             }
+            Field::CreateRq | Field::SetRq if is_step(&context) => {
+                if !request.has_data() {
+                    request.response(Status::MissingAttribute).with_comment("a performed procedure step without a data set")
+                } else {
+                    let data = association.data(context.id);
+                    let Some(answer) = mpps::answer(&shared.ingest, &shared.journal, &context, &peer, &request, data) else {
+                        return Err(AssociationError::Closed);
+                    };
+                    answer
+                }
+            }
             Field::CancelRq | Field::Response(_) => continue,
-            Field::GetRq | Field::FindRq | Field::MoveRq | Field::OtherRq(_) => {
+            Field::CreateRq | Field::SetRq | Field::GetRq | Field::FindRq | Field::MoveRq | Field::OtherRq(_) => {
                 if request.has_data() {
                     association.data(context.id).finish()?;
                 }
@@ -153,4 +164,8 @@ fn messages(shared: &Shared, association: &mut Association) -> Result<(), Associ
         };
         association.send(context.id, &answer)?;
     }
+}
+
+fn is_step(context: &Context) -> bool {
+    class_of(&context.abstract_syntax) == Class::PerformedStep
 }

@@ -2,6 +2,7 @@
 
 mod echo;
 mod listener;
+mod mpps;
 mod policy;
 mod store;
 

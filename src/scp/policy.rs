@@ -22,14 +22,14 @@ impl Policy for Configured<'_> {
 
     fn abstract_syntax(&self, _calling: &str, uid: &str) -> Decision {
         match class_of(uid) {
-            Class::Verification | Class::Storage => Decision::Accept,
+            Class::Verification | Class::Storage | Class::PerformedStep => Decision::Accept,
             Class::Unknown if self.0.accept_unknown_classes => Decision::Accept,
             Class::Unknown | Class::Other => Decision::NotSupported,
         }
     }
 
     fn transfer_syntax(&self, abstract_syntax: &str, uid: &str) -> bool {
-        if abstract_syntax == uids::VERIFICATION {
+        if matches!(class_of(abstract_syntax), Class::Verification | Class::PerformedStep) {
             return matches!(
                 uid,
                 uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN | syntax::EXPLICIT_VR_BIG_ENDIAN
@@ -46,6 +46,8 @@ pub enum Class {
     Verification,
     /// C-STORE.
     Storage,
+    /// Modality Performed Procedure Step.
+    PerformedStep,
     /// In the dictionary, and something else.
     Other,
     /// In no dictionary.
@@ -56,6 +58,9 @@ pub enum Class {
 pub fn class_of(uid: &str) -> Class {
     if uid == uids::VERIFICATION {
         return Class::Verification;
+    }
+    if uid == uids::MODALITY_PERFORMED_PROCEDURE_STEP {
+        return Class::PerformedStep;
     }
     match StandardSopClassDictionary.by_uid(uid) {
         None => Class::Unknown,

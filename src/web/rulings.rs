@@ -9,7 +9,7 @@ use crate::exam::facts::rule_modality;
 use crate::exam::lifecycle::{Event, step};
 use crate::exam::ruling::{NotRuled, Ruling};
 use crate::exam::verdict::{Outcome, Verdict};
-use crate::index::{Job, JobKind, StudyRow, Transition};
+use crate::index::StudyRow;
 use crate::ingest::now_ms;
 use crate::journal::Event as Record;
 use axum::Json;
@@ -108,16 +108,6 @@ fn journal(app: &App, row: &StudyRow, ruling: &Ruling) -> Result<(), Problem> {
     let outcome = format!("{:?}", ruling.outcome).to_lowercase();
     metrics::counter!("hutong_rulings_total", "outcome" => outcome).increment(1);
     tracing::info!(study = %row.study, item = ruling.item, outcome = ?ruling.outcome, "a person ruled");
-    let again = Job { kind: JobKind::Assess, study: row.study.clone(), revision: row.revision, due_ms: now_ms(), attempts: 0 };
-    // When a new image came meanwhile, the study is judged anyway, and the ruling is void.
-    app.index.transition(&Transition {
-        study: row.study.clone(),
-        revision: row.revision,
-        state: row.state,
-        verdict: None,
-        recognised: None,
-        done: None,
-        next: Some(again),
-    })?;
+    app.ingest.judge_again(&row.study)?;
     Ok(())
 }

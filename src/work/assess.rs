@@ -22,7 +22,7 @@ use crate::procedure::Region;
 use crate::report::{self, Contents, Whole};
 use crate::retrieve::Object;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 
 /// Does an assess job.
@@ -114,10 +114,12 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let date = otherwise().unwrap_or(exam);
     let region = shop.procedures.region_for(&date);
     let whole: Vec<Whole> = originals.iter().map(|(series, rows)| Whole::read(&shop.store, series, rows)).collect();
-    let facts = report::facts(study, &originals, &whole);
+    let mut facts = report::facts(study, &originals, &whole);
+    let absent = announce(&mut facts, &originals, shop.journal.announced(study.study.as_str()));
     let classification = region.map(|r| classify::classify(r, &shop.procedures, &facts)).unwrap_or_default();
     let case = Case { shop, scope, originals: &originals, whole: &whole, region, facts, classification };
     let mut findings = case.by_headers(study);
+    findings.extend(absent);
     let (by_pixels, measures) = case.by_pixels()?;
     findings.extend(by_pixels);
     let producer = shop.register.producer_of_all(&study.sources);
@@ -140,6 +142,14 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
         contents: digest(&originals),
         rulings: &rulings(shop, &study.study),
     }))
+}
+
+/// Notes in the facts how many objects the modality announced; a finding for each series of which none came.
+fn announce(facts: &mut StudyFacts, originals: &Contents, mut announced: BTreeMap<String, usize>) -> Vec<Finding> {
+    for (series, (_, rows)) in facts.series.iter_mut().zip(originals) {
+        series.announced = announced.remove(series.uid.as_str()).map(|expected| (expected, rows.len()));
+    }
+    announced.values().filter(|n| **n > 0).map(|n| complete::fewer(*n, 0)).collect()
 }
 
 /// One digest for all original images of a study, whatever order they came in.

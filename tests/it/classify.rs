@@ -47,6 +47,7 @@ fn series(modality: &str, n: usize, description: &str) -> SeriesFacts {
         stacks: vec![],
         numbers: vec![],
         expected: None,
+        announced: None,
         times_ms: (None, None, None),
     }
 }

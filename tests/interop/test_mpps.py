@@ -1,0 +1,118 @@
+"""A modality's performed procedure step, sent by pynetdicom: the node expects what the modality says it made."""
+import time
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+from pynetdicom import AE
+from pynetdicom.sop_class import CTImageStorage, ModalityPerformedProcedureStep
+
+
+def associate(node):
+    ae = AE(ae_title="INTEROP")
+    ae.add_requested_context(ModalityPerformedProcedureStep)
+    ae.add_requested_context(CTImageStorage)
+    association = ae.associate("127.0.0.1", node.port, ae_title="HUTONG")
+    assert association.is_established
+    return association
+
+
+def begun(study):
+    step = Dataset()
+    step.PerformedProcedureStepStatus = "IN PROGRESS"
+    scheduled = Dataset()
+    scheduled.StudyInstanceUID = study
+    scheduled.AccessionNumber = "A1"
+    step.ScheduledStepAttributesSequence = [scheduled]
+    step.PerformedSeriesSequence = []
+    step.Modality = "CT"
+    return step
+
+
+def ended(status, images):
+    change = Dataset()
+    change.PerformedProcedureStepStatus = status
+    series = {}
+    for image in images:
+        item = Dataset()
+        item.ReferencedSOPClassUID = image.SOPClassUID
+        item.ReferencedSOPInstanceUID = image.SOPInstanceUID
+        series.setdefault(image.SeriesInstanceUID, []).append(item)
+    change.PerformedSeriesSequence = []
+    for uid, items in series.items():
+        one = Dataset()
+        one.SeriesInstanceUID = uid
+        one.ReferencedImageSequence = items
+        change.PerformedSeriesSequence.append(one)
+    return change
+
+
+def create(association, data, uid):
+    return association.send_n_create(data, ModalityPerformedProcedureStep, uid)[0].Status
+
+
+def change(association, data, uid):
+    return association.send_n_set(data, ModalityPerformedProcedureStep, uid)[0].Status
+
+
+def until(node, study, outcome):
+    for _ in range(150):
+        got = node.judged(study)
+        if got["verdict"]["outcome"] == outcome:
+            return got
+        time.sleep(0.2)
+    raise AssertionError(f"{outcome} is not reached: {got['verdict']}")
+
+
+def test_the_last_slice_that_never_came_is_missed(node, phantoms):
+    images = sorted((pydicom.dcmread(p) for p in (phantoms / "CtHead").iterdir()), key=lambda i: int(i.InstanceNumber))
+    study, uid = images[0].StudyInstanceUID, generate_uid()
+    association = associate(node)
+    assert create(association, begun(study), uid) == 0x0000
+    for image in images[:-1]:
+        assert association.send_c_store(image).Status == 0x0000
+    # Nothing else could tell: the stack has no gap, the numbers begin at 1.
+    assert node.judged(study)["verdict"]["outcome"] == "accept"
+    assert change(association, ended("COMPLETED", images), uid) == 0x0000
+    got = until(node, study, "reject")
+    missed = [f for f in got["verdict"]["findings"] if f["check"] == "C-07"]
+    assert len(missed) == 1 and (missed[0]["measured"], missed[0]["threshold"]) == (29, 30)
+    assert association.send_c_store(images[-1]).Status == 0x0000
+    until(node, study, "accept")
+    association.release()
+
+
+def test_a_series_of_which_nothing_came_is_missed_and_survives_a_restart(node, phantoms):
+    images = [pydicom.dcmread(p) for p in (phantoms / "CtChest").iterdir()]
+    plain = [i for i in images if "ContrastBolusAgent" not in i]
+    study, uid = images[0].StudyInstanceUID, generate_uid()
+    association = associate(node)
+    assert create(association, begun(study), uid) == 0x0000
+    assert change(association, ended("COMPLETED", images), uid) == 0x0000
+    for image in plain:
+        assert association.send_c_store(image).Status == 0x0000
+    association.release()
+    verdict = node.judged(study)["verdict"]
+    assert any(f["check"] == "C-07" and f["threshold"] == 62 for f in verdict["findings"]), verdict["findings"]
+    journal = (node.place / "storage/journal.jsonl").read_text()
+    assert journal.count('"event":"performed"') == 2 and "A1" not in journal
+
+
+def test_steps_out_of_order_are_refused_in_the_protocols_terms(node):
+    study, uid = generate_uid(), generate_uid()
+    association = associate(node)
+    assert change(association, ended("COMPLETED", []), uid) == 0x0112
+    wrong = begun(study)
+    wrong.PerformedProcedureStepStatus = "COMPLETED"
+    assert create(association, wrong, uid) == 0x0106
+    nowhere = begun(study)
+    del nowhere.ScheduledStepAttributesSequence
+    assert create(association, nowhere, uid) == 0x0120
+    assert create(association, begun(study), uid) == 0x0000
+    assert create(association, begun(study), uid) == 0x0111
+    strange = Dataset()
+    strange.PerformedProcedureStepStatus = "PERHAPS"
+    assert change(association, strange, uid) == 0x0106
+    assert change(association, ended("DISCONTINUED", []), uid) == 0x0000
+    assert change(association, ended("COMPLETED", []), uid) == 0x0110
+    association.release()
