@@ -165,6 +165,12 @@ impl Journal {
         self.lock().known.rulings.get(study).cloned().unwrap_or_default()
     }
 
+    /// How much is known of a study, to tell whether more has come.
+    pub fn known_of(&self, study: &str) -> (usize, BTreeMap<String, usize>) {
+        let rulings = self.lock().known.rulings.get(study).map_or(0, Vec::len);
+        (rulings, self.announced(study))
+    }
+
     /// A performed procedure step by its SOP Instance UID, as it stands.
     pub fn step(&self, uid: &str) -> Option<Step> {
         self.lock().known.steps.get(uid).cloned()

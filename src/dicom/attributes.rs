@@ -15,6 +15,16 @@ pub enum Decoded {
     Items(Vec<Attributes>),
 }
 
+impl Decoded {
+    /// Bytes of all texts in it.
+    fn bytes(&self) -> usize {
+        match self {
+            Decoded::Texts(texts) => texts.iter().map(String::len).sum(),
+            Decoded::Items(items) => items.iter().flat_map(|i| i.0.values()).map(|(_, value)| value.bytes()).sum(),
+        }
+    }
+}
+
 /// Attributes by tag. Bulk values (OB, OW, UN …) are not among them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attributes(BTreeMap<u32, ([u8; 2], Decoded)>);
@@ -100,6 +110,12 @@ impl Attributes {
         for (k, v) in &other.0 {
             self.0.entry(*k).or_insert_with(|| v.clone());
         }
+    }
+
+    /// Those whose texts, items included, are at most so many bytes.
+    pub fn brief(&self, most: usize) -> Attributes {
+        let short = |value: &Decoded| value.bytes() <= most;
+        Attributes(self.0.iter().filter(|(_, (_, value))| short(value)).map(|(k, v)| (*k, v.clone())).collect())
     }
 
     /// Moves an attribute to another tag, over what is there; nothing happens where it is absent.

@@ -67,7 +67,6 @@ pub const SERIES: &[Tag] = &[
     tags::MR_ACQUISITION_TYPE,
     tags::SEQUENCE_NAME,
     tags::REPETITION_TIME,
-    tags::ECHO_TIME,
     tags::INVERSION_TIME,
     tags::MAGNETIC_FIELD_STRENGTH,
 ];
@@ -95,6 +94,7 @@ pub const INSTANCE: &[Tag] = &[
     tags::KVP,
     tags::SPACING_BETWEEN_SLICES,
     tags::TRIGGER_TIME,
+    tags::ECHO_TIME,
     tags::IMAGER_PIXEL_SPACING,
     tags::GANTRY_DETECTOR_TILT,
     tags::CONVOLUTION_KERNEL,

@@ -18,12 +18,15 @@ const RENAMED: &[(Tag, Tag)] = &[
 /// What the top level says of the whole object and not of one frame.
 const OF_THE_OBJECT: &[Tag] = &[tags::NUMBER_OF_FRAMES, tags::IMAGES_IN_ACQUISITION, tags::INSTANCE_NUMBER];
 
+/// Bytes of an attribute's text that each frame may repeat.
+const LONGEST_SHARED: usize = 256;
+
 /// More frames than any examination has: what lies behind them is not read.
 const MOST_FRAMES: usize = 50_000;
 
-/// Whether an object describes its frames one by one.
-pub fn is_enhanced(data_set: &DataSet) -> bool {
-    !data_set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).is_empty()
+/// How many frames an object describes one by one; 0 for one that does not.
+pub fn count(data_set: &DataSet) -> usize {
+    data_set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).len()
 }
 
 /// The attributes of each frame: its own groups, else the shared ones, else `whole`, those of the object.
@@ -33,6 +36,8 @@ pub fn frames(data_set: &DataSet, whole: &Attributes) -> Vec<Attributes> {
         shared = flattened(groups);
     }
     shared.fill_from(&whole.only(|tag| !OF_THE_OBJECT.contains(&tag)));
+    // Every frame gets a copy: a long text of the object would be there thousands of times.
+    let shared = shared.brief(LONGEST_SHARED);
     let own = data_set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).iter().take(MOST_FRAMES);
     let frame = |groups: &DataSet| {
         let mut frame = flattened(groups);

@@ -178,6 +178,7 @@ pub fn study_facts(study: &Attributes, series: &[SeriesInput<'_>]) -> StudyFacts
 fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
     let own = |tag| series.attributes.text(tag).unwrap_or("").to_string();
     let number = |tag| series.attributes.float(tag);
+    let first = |tag| series.instances.iter().find_map(|i| i.attributes.float(tag));
     let all = |tag| {
         let mut values: Vec<String> = series.instances.iter().flat_map(|i| i.attributes.texts(tag).to_vec()).collect();
         values.sort();
@@ -226,7 +227,7 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
             _ => None,
         },
         announced: None,
-        times_ms: (number(tags::REPETITION_TIME), number(tags::ECHO_TIME), number(tags::INVERSION_TIME)),
+        times_ms: (number(tags::REPETITION_TIME), first(tags::ECHO_TIME), number(tags::INVERSION_TIME)),
     }
 }
 

@@ -82,6 +82,7 @@ pub fn slice(uid: &Uid, attributes: &Attributes) -> Option<Slice> {
     let position: [f64; 3] = attributes.floats(tags::IMAGE_POSITION_PATIENT).try_into().ok()?;
     let parts = [
         tags::TRIGGER_TIME,
+        tags::ECHO_TIME,
         tags::TEMPORAL_POSITION_IDENTIFIER,
         tags::CONVOLUTION_KERNEL,
         tags::CONTRAST_BOLUS_AGENT,

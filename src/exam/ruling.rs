@@ -101,6 +101,9 @@ impl Ruling {
             let fixed = own.grounds.iter().find(|g| accepts && FIXED.contains(&g.code.as_str()));
             return fixed.map_or(Ok(()), |g| Err(NotRuled::Fixed(format!("{} {}", g.code, g.en))));
         }
+        if accepts && verdict.hospital.is_none() {
+            return Err(NotRuled::Fixed("HOSPITAL_UNKNOWN the producing hospital is not in the register".into()));
+        }
         if self.series.is_empty() {
             return Err(NotRuled::NoSeries(number));
         }
@@ -113,7 +116,10 @@ impl Ruling {
         let own = verdict.items.iter().find(|i| Some(i.number) == self.item);
         match own {
             Some(item) => item.grounds.iter().map(|g| g.code.clone()).collect(),
-            None => verdict.refused.iter().map(|r| r.reason.code()).collect(),
+            None => {
+                let items = verdict.accepted().filter(|_| self.item.is_none()).map(|i| format!("ITEM {}", i.number));
+                items.chain(verdict.refused.iter().map(|r| r.reason.code())).collect()
+            }
         }
     }
 
@@ -141,8 +147,9 @@ impl Ruling {
     }
 }
 
-/// The last ruling on each item among those about the same images, in the order they were made.
-pub(super) fn standing<'a>(rulings: &'a [Ruling], contents: &str) -> Vec<&'a Ruling> {
+/// The last ruling on each item among those about the same images, in the order they were made: a later one that the study holds no item
+/// goes for all before it.
+pub fn standing<'a>(rulings: &'a [Ruling], contents: &str) -> Vec<&'a Ruling> {
     let mut last: Vec<&Ruling> = Vec::new();
     for ruling in rulings.iter().filter(|r| r.contents == contents) {
         last.retain(|other| other.item != ruling.item);

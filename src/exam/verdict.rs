@@ -252,13 +252,15 @@ pub fn judge(input: Input<'_>) -> Verdict {
 
 /// Carries a ruling out: on the item it is about, or on one that only the person saw.
 fn rule(ruling: &Ruling, region: Option<&Region>, input: &Input<'_>, items: &mut Vec<ItemVerdict>) {
-    let (Some(number), Some(region)) = (ruling.item, region) else { return };
+    let Some(number) = ruling.item else { return items.iter_mut().for_each(|item| ruling.apply(item)) };
+    let Some(region) = region else { return };
     if !items.iter().any(|i| i.number == number) && ruling.outcome == Outcome::Accept {
         let seen = Recognised {
             item: number,
             side: None,
             series: ruling.series.clone(),
             images: BTreeSet::new(),
+            enhanced: BTreeSet::new(),
             because: vec![],
             assumed: vec![],
             confidence: Confidence::Stated,

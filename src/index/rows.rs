@@ -1,7 +1,7 @@
 //! What the index holds.
 
 use crate::dicom::stamp::Kind;
-use crate::dicom::{Attributes, Uid, tags};
+use crate::dicom::{Attributes, Tag, Uid, tags};
 pub use crate::exam::lifecycle::State;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +62,27 @@ pub struct SeriesRow {
     pub instances: u32,
     /// It holds marked copies.
     pub marked: bool,
+    /// Keywords of attributes that should be the same in a series and are not.
+    pub differs: BTreeSet<String>,
+}
+
+/// What all images of a series must say alike, for rules go by it: with its keyword, and whether saying nothing is a difference too.
+const ALIKE: &[(Tag, &str, bool)] = &[
+    (tags::MODALITY, "Modality", false),
+    (tags::LATERALITY, "Laterality", true),
+    (tags::BODY_PART_EXAMINED, "BodyPartExamined", false),
+    (tags::SERIES_DESCRIPTION, "SeriesDescription", false),
+    (tags::PROTOCOL_NAME, "ProtocolName", false),
+];
+
+/// The keywords of what two images of a series say differently.
+pub(super) fn differences(a: &Attributes, b: &Attributes) -> BTreeSet<String> {
+    let differ = |(tag, _, or_silent): &&(Tag, &str, bool)| match (a.text(*tag), b.text(*tag)) {
+        (Some(x), Some(y)) => x != y,
+        (None, None) => false,
+        _ => *or_silent,
+    };
+    ALIKE.iter().filter(differ).map(|(_, keyword, _)| (*keyword).to_string()).collect()
 }
 
 /// One study.
@@ -91,6 +112,8 @@ pub struct StudyRow {
     pub state: State,
     /// The marked copies that the present verdict recognises; what the exchange may see while the state is Ready.
     pub recognised: Recognised,
+    /// Every Study Description of the originals: they should be one.
+    pub descriptions: BTreeSet<String>,
     /// Sender and Institution Name of every original: who produced the study.
     pub sources: BTreeSet<(String, String)>,
 }

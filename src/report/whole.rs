@@ -2,7 +2,7 @@
 
 use crate::dicom::levels::{Level, level_of};
 use crate::dicom::{Attributes, multiframe, tags};
-use crate::exam::facts::{InstanceInput, SeriesInput, StudyFacts, study_facts};
+use crate::exam::facts::{InstanceInput, SeriesInput, StudyFacts, StudyText, study_facts};
 use crate::index::{InstanceRow, SeriesRow, StudyRow};
 use crate::retrieve::Object;
 use crate::store::Store;
@@ -45,13 +45,13 @@ impl Whole {
 }
 
 fn frames_of(store: &Store, row: &InstanceRow) -> Vec<Attributes> {
-    let several = row.attributes.int(tags::NUMBER_OF_FRAMES).is_some_and(|n| n > 1);
-    if !several {
-        return Vec::new();
-    }
-    match Object::open(store, row, 1 << 16) {
-        Ok(object) if multiframe::is_enhanced(&object.data_set) => multiframe::frames(&object.data_set, &row.attributes),
-        _ => Vec::new(),
+    let stated = row.attributes.int(tags::NUMBER_OF_FRAMES).and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 1);
+    let (Some(stated), Ok(object)) = (stated, Object::open(store, row, 1 << 16)) else { return Vec::new() };
+    // Groups for more or fewer frames than there are pixels say nothing of them: the image has no place, and goes to review.
+    if multiframe::count(&object.data_set) == stated {
+        multiframe::frames(&object.data_set, &row.attributes)
+    } else {
+        Vec::new()
     }
 }
 
@@ -59,7 +59,17 @@ fn frames_of(store: &Store, row: &InstanceRow) -> Vec<Attributes> {
 pub fn facts(study: &StudyRow, originals: &Contents, whole: &[Whole]) -> StudyFacts {
     let pairs = originals.iter().zip(whole);
     let inputs: Vec<SeriesInput<'_>> = pairs.map(|((series, rows), whole)| input(series, rows, whole)).collect();
-    study_facts(&study.attributes, &inputs)
+    let mut facts = study_facts(&study.attributes, &inputs);
+    // What another image calls the study counts as well: it may say what the first one does not.
+    let known = |text: &String| facts.texts.iter().any(|t| t.text == *text);
+    let more: Vec<StudyText> = study
+        .descriptions
+        .iter()
+        .filter(|text| !known(text))
+        .map(|text| StudyText { from: "Study Description", text: text.clone() })
+        .collect();
+    facts.texts.extend(more);
+    facts
 }
 
 fn input<'a>(series: &'a SeriesRow, rows: &'a [InstanceRow], whole: &'a Whole) -> SeriesInput<'a> {

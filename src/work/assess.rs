@@ -11,10 +11,10 @@ use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::calibrated::{self, Measure};
 use crate::exam::quality::perception::Perceived;
 use crate::exam::quality::{self, identity, pixels};
-use crate::exam::ruling::Ruling;
+use crate::exam::ruling::{self, Ruling};
 use crate::exam::verdict::{self, Outcome, Verdict};
 use crate::exam::{classify, complete};
-use crate::index::{InstanceRow, Job, JobKind, Recognised, StudyRow, Transition};
+use crate::index::{InstanceRow, Job, JobKind, Recognised, SeriesRow, StudyRow, Transition};
 use crate::ingest::now_ms;
 use crate::journal::Event as Record;
 use crate::mark::derive;
@@ -22,7 +22,7 @@ use crate::procedure::Region;
 use crate::report::{self, Contents, Whole};
 use crate::retrieve::Object;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 
 /// Does an assess job.
@@ -37,6 +37,7 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         return Ok(());
     }
     let contents = shop.index.contents(&job.study)?;
+    let known = shop.journal.known_of(job.study.as_str());
     let verdict = assess(shop, &study, &contents, &Scope::default())?;
     let state = step(state, Event::Assessed(verdict.outcome))?;
     let next = (verdict.outcome == Outcome::Accept).then(|| Job {
@@ -59,6 +60,10 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         shop.journal.append(record, now_ms(), true)?;
         metrics::counter!("hutong_verdicts_total", "outcome" => format!("{outcome:?}").to_lowercase()).increment(1);
         tracing::info!(study = %job.study, revision = job.revision, outcome = ?outcome, "verdict reached");
+        // A ruling or a finished step that came meanwhile asked for this job too, which is done now without it.
+        if shop.journal.known_of(job.study.as_str()) != known {
+            shop.ingest.judge_again(&job.study)?;
+        }
     }
     Ok(())
 }
@@ -101,6 +106,8 @@ struct Case<'a> {
     region: Option<&'a Region>,
     facts: StudyFacts,
     classification: Classification,
+    /// Series that a person names for an item: they are looked at like those that carry one.
+    ruled: BTreeSet<Uid>,
 }
 
 /// Judges a study as it is stored now.
@@ -117,9 +124,13 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let mut facts = report::facts(study, &originals, &whole);
     let absent = announce(&mut facts, &originals, shop.journal.announced(study.study.as_str()));
     let classification = region.map(|r| classify::classify(r, &shop.procedures, &facts)).unwrap_or_default();
-    let case = Case { shop, scope, originals: &originals, whole: &whole, region, facts, classification };
+    let (rulings, contents) = (rulings(shop, &study.study), digest(&originals));
+    let accepting = |r: &&Ruling| r.outcome == Outcome::Accept;
+    let ruled = ruling::standing(&rulings, &contents).into_iter().filter(accepting).flat_map(|r| r.series.clone()).collect();
+    let case = Case { shop, scope, originals: &originals, whole: &whole, region, facts, classification, ruled };
     let mut findings = case.by_headers(study);
     findings.extend(absent);
+    findings.extend(originals.iter().filter_map(|(series, _)| mixed(series)));
     let (by_pixels, measures) = case.by_pixels()?;
     findings.extend(by_pixels);
     let producer = shop.register.producer_of_all(&study.sources);
@@ -139,8 +150,8 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
         findings,
         accredited: &accredited,
         measures,
-        contents: digest(&originals),
-        rulings: &rulings(shop, &study.study),
+        contents,
+        rulings: &rulings,
     }))
 }
 
@@ -150,6 +161,20 @@ fn announce(facts: &mut StudyFacts, originals: &Contents, mut announced: BTreeMa
         series.announced = announced.remove(series.uid.as_str()).map(|expected| (expected, rows.len()));
     }
     announced.values().filter(|n| **n > 0).map(|n| complete::fewer(*n, 0)).collect()
+}
+
+/// Images of one series that say different things: rules go by what the first one says, so a person must look.
+fn mixed(series: &SeriesRow) -> Option<Finding> {
+    let named: Vec<&str> = series.differs.iter().map(String::as_str).collect();
+    (!named.is_empty()).then(|| {
+        Finding::new(
+            "SERIES_MIXED",
+            Level::Review,
+            format!("同一序列的图像属性不一致（{}），请核对或分成不同序列发送", named.join("、")),
+            format!("images of one series differ in {}; check them, or send them as series of their own", named.join(", ")),
+        )
+        .in_series(&series.series)
+    })
 }
 
 /// One digest for all original images of a study, whatever order they came in.
@@ -196,7 +221,7 @@ impl Case<'_> {
             let carried = self.classification.recognised.iter().filter(|r| r.series.contains(&series.series));
             let carries = |row: &InstanceRow| {
                 let own = carried.clone().any(|r| r.images.is_empty() || r.images.contains(&row.sop_instance));
-                own || (self.scope.everything && row.attributes.has(tags::ROWS))
+                own || self.ruled.contains(&series.series) || (self.scope.everything && row.attributes.has(tags::ROWS))
             };
             let modality = series.attributes.text(tags::MODALITY).unwrap_or("");
             let frames: usize = whole.frames.iter().map(|f| f.len().max(1)).sum();
@@ -287,20 +312,25 @@ fn check_instance(
             }
         };
         if !frame.layout.is_grey() {
-            continue;
+            findings.push(about(in_colour()));
+            return Ok(findings);
         }
         let values = samples::read(&frame);
-        findings.extend(seen.twice(&values, &row.sop_instance).map(about));
+        let mut found: Vec<Finding> = seen.twice(&values, &row.sop_instance).into_iter().collect();
         let units = hounsfield(modality, image);
         seen.take(&values, &frame.layout, units, projection);
-        let found = if projection {
+        found.extend(if projection {
             let statistics = pixels::FrameStatistics::of(&values, frame.layout.range());
             statistics.map(|s| pixels::judge(&s, &shop.procedures.quality.pixels)).unwrap_or_default()
         } else {
             let columns = usize::try_from(frame.layout.columns).unwrap_or(0);
-            seen.uniform.push((row.sop_instance.clone(), pixels::uniform_share(&values, columns)));
+            if seen.uniform.len() < MOST_FRAMES {
+                seen.uniform.push((row.sop_instance.clone(), pixels::uniform_share(&values, columns)));
+            }
             pixels::blank(&values).into_iter().collect()
-        };
+        });
+        // The same fault of many frames of an object is one finding.
+        found.retain(|f| !findings.iter().any(|known: &Finding| known.check == f.check && known.level == f.level));
         findings.extend(found.into_iter().map(about));
     }
     Ok(findings)
@@ -350,6 +380,19 @@ const AIR_BESIDE_BODY: f64 = -300.0;
 fn hounsfield(modality: &str, image: &Attributes) -> Option<(f64, f64)> {
     (modality == "CT").then_some(())?;
     Some((image.float(tags::RESCALE_SLOPE)?, image.float(tags::RESCALE_INTERCEPT)?))
+}
+
+/// Frames of a series that are compared with each other.
+const MOST_FRAMES: usize = 50_000;
+
+/// a radiograph or slice in colour is a picture of one; no check looks into it.
+fn in_colour() -> Finding {
+    Finding::new(
+        "X-15",
+        Level::Review,
+        "彩色图像，无法核对像素质量，请人工确认是否为原始采集",
+        "an image in colour: its pixels are not checked; decide by hand whether it is an acquisition",
+    )
 }
 
 fn fault_of_decoding(error: &DecodeError, number: u32) -> Finding {

@@ -138,7 +138,78 @@ const FAULTS: &[Fault] = &[
         "C-07",
         REJECT,
     ),
-    ("a missing view", Phantom::SideConflict, |i| i.truncate(1), "LATERALITY_CONFLICT", HELD),
+    ("a missing view", Phantom::Chest, |i| drop(i.remove(0)), "VIEW_MISSING", HELD),
+    ("the wrong side", Phantom::SideConflict, |_| {}, "LATERALITY_CONFLICT", HELD),
+    (
+        "two sides in one series",
+        Phantom::SideConflict,
+        |i| {
+            let series = i[0].data_set.text(tags::SERIES_INSTANCE_UID).unwrap();
+            for (image, side) in i.iter_mut().zip(["L", "R"]) {
+                image.data_set.remove(tags::IMAGE_LATERALITY);
+                put(image, tags::SERIES_INSTANCE_UID, VR::UI, &series);
+                put(image, tags::LATERALITY, VR::CS, side);
+                put(image, tags::STUDY_DESCRIPTION, VR::LO, "KNEE AP LAT");
+            }
+        },
+        "SERIES_MIXED",
+        HELD,
+    ),
+    (
+        "half of a series of another region",
+        Phantom::CtHead,
+        |i| i.iter_mut().skip(15).for_each(|x| put(x, tags::BODY_PART_EXAMINED, VR::CS, "ORBIT")),
+        "SERIES_MIXED",
+        HELD,
+    ),
+    (
+        "what only the last image says of the study",
+        Phantom::Chest,
+        |i| put(&mut i[1], tags::STUDY_DESCRIPTION, VR::LO, "胸部站立正侧位 外院片"),
+        "REVIEW_CONFLICT",
+        HELD,
+    ),
+    (
+        "a picture in colour",
+        Phantom::Chest,
+        |i| {
+            for (tag, value) in [(tags::SAMPLES_PER_PIXEL, 3), (tags::PLANAR_CONFIGURATION, 0), (tags::BITS_ALLOCATED, 8)] {
+                i[0].data_set.put_u16(tag, value);
+            }
+            i[0].data_set.put_u16(tags::BITS_STORED, 8);
+            i[0].data_set.put_u16(tags::HIGH_BIT, 7);
+            put(&mut i[0], tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB");
+            i[0].pixels = Box::new(|| vec![0; 2500 * 3000 * 3 / 2]);
+        },
+        "X-15",
+        HELD,
+    ),
+    (
+        "phases of different ranges, the plain one with the agent NONE",
+        Phantom::CtChest,
+        |i| {
+            let plain = |x: &Image| x.data_set.text(tags::CONTRAST_BOLUS_AGENT).is_none();
+            i.retain(|x| if plain(x) { number(x) <= 46 } else { number(x) > 16 });
+            i.iter_mut().filter(|x| plain(x)).for_each(|x| put(x, tags::CONTRAST_BOLUS_AGENT, VR::LO, "NONE"));
+        },
+        "C-13",
+        HELD,
+    ),
+    (
+        "an echo with slices missing beside a whole one",
+        Phantom::MrLumbar,
+        |i| {
+            let whole =
+                study(Phantom::MrLumbar).into_iter().filter(|x| x.data_set.text(tags::SERIES_NUMBER).as_deref() == Some("2"));
+            for (n, mut image) in whole.enumerate().filter(|(n, _)| !(5..8).contains(n)) {
+                put(&mut image, tags::ECHO_TIME, VR::DS, "44");
+                put(&mut image, tags::SOP_INSTANCE_UID, VR::UI, &format!("1.2.3.{n}"));
+                i.push(image);
+            }
+        },
+        "C-02",
+        REJECT,
+    ),
     (
         "contrast without plain",
         Phantom::CtChest,
@@ -412,4 +483,21 @@ fn irreversible_compression_that_hides_is_rejected_and_a_stated_one_is_weighed()
     assert!(strong.0 > 0 && strong.1 == 0 && outcome(&strong) == "accept", "{strong:?}");
     let gross = judged(Some("45"));
     assert!(gross.1 > 0 && outcome(&gross) == "reject", "{gross:?}");
+}
+
+/// One image of many tiny frames must not cost more than an image: the same fault of its frames is one finding.
+#[test]
+fn a_hundred_thousand_frames_are_one_finding() {
+    let mut images = study(Phantom::CtHead);
+    let mut many = study(Phantom::CtHead).remove(0);
+    many.data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3.4");
+    many.data_set.put_text(tags::NUMBER_OF_FRAMES, VR::IS, "100000");
+    many.data_set.put_u16(tags::ROWS, 1);
+    many.data_set.put_u16(tags::COLUMNS, 1);
+    many.pixels = Box::new(|| vec![0; 100_000]);
+    images.push(many);
+    let json = check_files(&images.iter().map(Image::file).collect::<Vec<_>>());
+    let findings = json["studies"][0]["findings"].as_array().unwrap();
+    assert!(findings.len() < 20, "{} findings", findings.len());
+    assert_eq!(json["studies"][0]["outcome"], "reject");
 }

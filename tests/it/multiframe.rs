@@ -125,3 +125,13 @@ fn real_enhanced_objects_have_their_slices_counted() {
         assert!(!findings.contains("M-04") || !findings.contains("层数过少"), "{name}: {findings}");
     }
 }
+
+#[test]
+fn groups_of_more_frames_than_there_are_count_for_nothing() {
+    let mut lying = enhanced(study(Phantom::CtHead), uids::ENHANCED_CT_IMAGE_STORAGE);
+    lying.data_set.put_text(tags::NUMBER_OF_FRAMES, VR::IS, "2");
+    let whole = std::mem::replace(&mut lying.pixels, Box::new(Vec::new));
+    lying.pixels = Box::new(move || whole().into_iter().take(2 * 512 * 512).collect());
+    let (outcome, checks, _) = judged(&[lying]);
+    assert!(outcome != "accept", "{checks:?}");
+}

@@ -105,6 +105,28 @@ fn a_review_is_settled_either_way() {
 }
 
 #[test]
+fn that_a_study_holds_no_item_takes_its_marks_away() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[]);
+    let study = study(Phantom::CtHead);
+    let uid = study.uid.as_str();
+    node.send(&study.images);
+    comes_to(&node, uid, "accept");
+    assert_eq!(shown(&node, uid), 1);
+    let none = json!({"item": null, "outcome": "reject", "by": "李主任", "reason": "申请单开错"});
+    let (status, answer) = node.post(&path(&study), &none);
+    assert_eq!((status, &answer["ruling"]["overruled"]), (202, &json!(["ITEM 34"])));
+    comes_to(&node, uid, "reject");
+    assert_eq!(shown(&node, uid), 0);
+    // What is ruled later stands.
+    let again = json!({"item": 34, "outcome": "accept", "by": "李主任", "reason": "核对无误"});
+    assert_eq!(node.post(&path(&study), &again).0, 202);
+    comes_to(&node, uid, "accept");
+    assert_eq!(node.post(&path(&study), &none).0, 202);
+    comes_to(&node, uid, "reject");
+}
+
+#[test]
 fn what_no_ruling_can_be_is_refused_and_says_why() {
     let place = tempfile::tempdir().unwrap();
     // A hospital that nobody knows.
@@ -128,8 +150,9 @@ fn what_no_ruling_can_be_is_refused_and_says_why() {
         (with("outcome", json!("maybe")), 422, "outcome"),
         (with("item", json!(null)), 422, "item"),
         (with("item", json!(999)), 422, "999"),
-        (with("item", json!(36)), 422, "series"),
-        (json!({"item": 36, "outcome": "accept", "by": "a", "reason": "b", "series": ["1.2.3"]}), 422, "1.2.3"),
+        (json!({"item": 36, "outcome": "reject", "by": "a", "reason": "b"}), 422, "series"),
+        (json!({"item": 36, "outcome": "accept", "by": "a", "reason": "b", "series": ["1.2.3"]}), 409, "HOSPITAL_UNKNOWN"),
+        (json!({"item": 36, "outcome": "reject", "by": "a", "reason": "b", "series": ["1.2.3"]}), 422, "1.2.3"),
         (json!({"item": 36, "outcome": "accept", "by": "a", "reason": "b", "series": ["../x"]}), 400, "series"),
         (with("colour", json!("red")), 422, "colour"),
         (with("contents", json!("other")), 409, "images"),

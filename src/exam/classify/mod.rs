@@ -88,6 +88,9 @@ pub struct Recognised {
     pub series: BTreeSet<Uid>,
     /// Single images that carry it; empty means: all of the series.
     pub images: BTreeSet<Uid>,
+    /// The series after contrast (增强), where the item needs both phases.
+    #[serde(default)]
+    pub enhanced: BTreeSet<Uid>,
     /// Why.
     pub because: Vec<Evidence>,
     /// What had to be assumed (code, e.g. `ERECT_ASSUMED`).

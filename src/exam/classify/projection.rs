@@ -197,6 +197,7 @@ fn recognised(item: &Item, sided: &[&Shown<'_>], carrying: &[Vec<&Shown<'_>>]) -
         side: (item.side == Some(Side::Any)).then(|| sided.iter().find_map(|s| s.side)).flatten(),
         series: all.clone().map(|s| s.view.series.facts.uid.clone()).collect(),
         images: all.clone().map(|s| s.view.image.uid.clone()).collect(),
+        enhanced: BTreeSet::new(),
         because: all.flat_map(|s| s.view.views.evidence.iter().chain(&s.posture.evidence).cloned()).collect(),
         assumed: assumed.into_iter().collect(),
         confidence: Confidence::Stated,

@@ -96,7 +96,16 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
         let own: Vec<&Reading> = plain.iter().copied().filter(of).collect();
         protocol.is_some_and(|p| is_complete(p, &own)) && (contrast.is_empty() || contrast.iter().any(of))
     };
-    recognise(study, concept, &wanted, &carrying, &whole, (regions, because), result);
+    recognise(
+        study,
+        concept,
+        &wanted,
+        &carrying,
+        &contrast.iter().map(|r| r.series).collect::<Vec<_>>(),
+        &whole,
+        (regions, because),
+        result,
+    );
 }
 
 /// Whether the series make the examination that a protocol of `procedures/protocols.toml` describes.

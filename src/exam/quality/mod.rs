@@ -56,7 +56,13 @@ impl<'a> Exam<'a> {
 
     /// The recognised items, each with the series that carry it.
     fn items(&self) -> Vec<(&'a Item, Vec<&Series<'a>>)> {
+        self.found().into_iter().map(|(_, item, series)| (item, series)).collect()
+    }
+
+    /// The same with what was recognised.
+    fn found(&self) -> Vec<(&'a Recognised, &'a Item, Vec<&Series<'a>>)> {
         let found = self.recognised.iter().filter_map(|one| Some((one, self.region?.item(one.item)?)));
-        found.map(|(one, item)| (item, self.series.iter().filter(|s| one.series.contains(s.uid)).collect())).collect()
+        let of = |one: &Recognised| self.series.iter().filter(|s| one.series.contains(s.uid)).collect();
+        found.map(|(one, item)| (one, item, of(one))).collect()
     }
 }

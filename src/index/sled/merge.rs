@@ -7,7 +7,7 @@ use super::log::Writes;
 use crate::dicom::levels::{Level, level_of};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, tags};
-use crate::index::rows::different_patients;
+use crate::index::rows::{differences, different_patients};
 use crate::index::{InstanceRow, Recognised, SeriesRow, State, StudyRow};
 use std::collections::BTreeSet;
 
@@ -26,6 +26,7 @@ pub(super) fn new_study(row: &InstanceRow, all: &Attributes) -> StudyRow {
         patients_differ: false,
         state: State::Receiving,
         recognised: Recognised::default(),
+        descriptions: BTreeSet::new(),
         sources: BTreeSet::new(),
     }
 }
@@ -38,11 +39,13 @@ pub(super) fn new_series_row(row: &InstanceRow, all: &Attributes) -> SeriesRow {
         from: (row.received_ms, row.sop_instance.clone()),
         instances: 0,
         marked: row.is_marked(),
+        differs: BTreeSet::new(),
     }
 }
 
 pub(super) fn add_to_series(series: &mut SeriesRow, row: &InstanceRow, all: &Attributes) {
     series.instances += 1;
+    series.differs.extend(differences(&series.attributes, all));
     let from = (row.received_ms, row.sop_instance.clone());
     if from < series.from {
         series.attributes = all.only(|t| level_of(t) == Some(Level::Series));
@@ -76,6 +79,7 @@ pub(super) fn add_to_study(
     study.revision += 1;
     study.state = State::Receiving;
     study.modalities.extend(all.text(tags::MODALITY).map(str::to_string));
+    study.descriptions.extend(all.text(tags::STUDY_DESCRIPTION).map(str::to_string));
     let from = (row.received_ms, row.sop_instance.clone());
     if from < study.from {
         find_keys(study).into_iter().for_each(|key| batch.remove(key));

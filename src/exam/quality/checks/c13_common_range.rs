@@ -8,10 +8,10 @@ use crate::procedure::Contrast;
 pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
     let least = exam.limits.completeness.common_range_share;
     let mut findings = Vec::new();
-    for (item, carrying) in exam.items() {
+    for (one, item, carrying) in exam.found() {
         let both = item.contrast == Some(Contrast::PlainAndEnhanced) && item.modality.iter().any(|m| m == "CT");
         let longest = |enhanced: bool| {
-            let phase = carrying.iter().map(|s| s.facts).filter(|s| s.agents.is_empty() != enhanced);
+            let phase = carrying.iter().map(|s| s.facts).filter(|s| one.enhanced.contains(&s.uid) == enhanced);
             phase.filter_map(range).max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0)))
         };
         let (true, Some(plain), Some(contrast)) = (both, longest(false), longest(true)) else { continue };

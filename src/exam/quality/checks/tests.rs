@@ -44,6 +44,7 @@ fn found(item: u32, modality: &str, syntax: &str, changes: &[(Tag, VR, &[&str])]
         side: None,
         series: BTreeSet::from([uid.clone()]),
         images: BTreeSet::new(),
+        enhanced: BTreeSet::new(),
         because: vec![],
         assumed: vec![],
         confidence: Confidence::Stated,
