@@ -79,8 +79,8 @@ fn check_stack(stack: &Stack, limits: &Completeness) -> Vec<Finding> {
         findings.push(Finding::new(
             "C-03",
             Level::Warn,
-            format!("有 {uneven} 处层距不均匀"),
-            format!("the distance between slices is uneven in {uneven} places"),
+            format!("有 {uneven} 处层距不均匀，请核对是否缺层或重复"),
+            format!("the distance between slices is uneven in {uneven} places; check for missing or repeated slices"),
         ));
     }
     let axial = stack.plane == Plane::Axial;
@@ -90,8 +90,10 @@ fn check_stack(stack: &Stack, limits: &Completeness) -> Vec<Finding> {
         let finding = Finding::new(
             "C-05",
             Level::Warn,
-            format!("层距 {step:.1} mm 大于层厚 {thickness:.1} mm，层间有间隙"),
-            format!("the step of {step:.1} mm leaves gaps between slices of {thickness:.1} mm"),
+            format!("层距 {step:.1} mm 大于层厚 {thickness:.1} mm，层间有间隙，建议连续重建后重新发送"),
+            format!(
+                "the step of {step:.1} mm leaves gaps between slices of {thickness:.1} mm; send a contiguous reconstruction"
+            ),
         );
         findings.push(finding.measured(step, thickness + limits.gap_mm, "mm"));
     }
@@ -99,9 +101,9 @@ fn check_stack(stack: &Stack, limits: &Completeness) -> Vec<Finding> {
         let finding = Finding::new(
             "C-05",
             Level::Reject,
-            format!("层距 {step:.1} mm 超过层厚 {thickness:.1} mm 的 {} 倍：间隔扫描", limits.gapped_factor),
+            format!("层距 {step:.1} mm 超过层厚 {thickness:.1} mm 的 {} 倍：间隔扫描，请重建连续层面", limits.gapped_factor),
             format!(
-                "the step of {step:.1} mm is over {} times the thickness of {thickness:.1} mm: a gapped scan",
+                "the step of {step:.1} mm is over {} times the thickness of {thickness:.1} mm: a gapped scan; send a contiguous one",
                 limits.gapped_factor
             ),
         );
@@ -229,7 +231,7 @@ fn instance_numbers(series: &SeriesFacts) -> Option<Finding> {
     ))
 }
 
-/// C-09 and M-03: the thinnest diagnostic series decides, so only a finding when this one is the item's only hope.
+/// C-09 and M-03: every series that carries the item is marked, so every one is held to its thickness.
 fn check_thickness(series: &SeriesFacts, item: &Item) -> Option<Finding> {
     let limits = item.thickness_mm?;
     let Some(thickness) = series.stack()?.thickness_mm else {
@@ -250,8 +252,8 @@ fn check_thickness(series: &SeriesFacts, item: &Item) -> Option<Finding> {
     let finding = Finding::new(
         check,
         level,
-        format!("层厚 {thickness:.1} mm，超过 {limit:.1} mm"),
-        format!("the slices are {thickness:.1} mm thick, over {limit:.1} mm"),
+        format!("层厚 {thickness:.1} mm，超过 {limit:.1} mm，请重建薄层后重新发送"),
+        format!("the slices are {thickness:.1} mm thick, over {limit:.1} mm; reconstruct thinner ones"),
     );
     Some(finding.in_series(&series.uid).measured(thickness, limit, "mm"))
 }
@@ -272,8 +274,8 @@ fn check_coverage(study: &StudyFacts, one: &Recognised, item: &Item, limits: &Co
     let finding = Finding::new(
         "C-08",
         level,
-        format!("扫描范围 {:.0} mm，项目建议不少于 {wanted:.0} mm", longest.0),
-        format!("{:.0} mm are covered, {wanted:.0} mm are usual for the item", longest.0),
+        format!("扫描范围 {:.0} mm，项目建议不少于 {wanted:.0} mm，请补充范围或说明", longest.0),
+        format!("{:.0} mm are covered, {wanted:.0} mm are usual for the item; complete the range or say why", longest.0),
     );
     Some(finding.in_series(longest.1).measured(longest.0, wanted, "mm"))
 }

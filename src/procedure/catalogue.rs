@@ -263,6 +263,7 @@ pub struct Quality {
 #[expect(missing_docs, reason = "each is explained in procedures/quality.toml")]
 pub struct Perception {
     pub frames_a_series: usize,
+    pub misfit_warn: f64,
 }
 
 /// Thresholds of CT numbers, HU.

@@ -10,7 +10,7 @@ use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::calibrated::{self, Measure};
 use crate::exam::quality::perception::Perceived;
-use crate::exam::quality::{self, identity, pixels};
+use crate::exam::quality::{self, identity, neighbours, pixels};
 use crate::exam::ruling::{self, Ruling};
 use crate::exam::verdict::{self, Outcome, Verdict};
 use crate::exam::{classify, complete};
@@ -217,7 +217,7 @@ impl Case<'_> {
     fn by_pixels(&self) -> Result<(Vec<Finding>, Vec<Measure>), JobError> {
         let procedures = &self.shop.procedures;
         let (mut findings, mut measured) = (Vec::new(), Vec::new());
-        for ((series, rows), whole) in self.originals.iter().zip(self.whole) {
+        for (((series, rows), whole), facts) in self.originals.iter().zip(self.whole).zip(&self.facts.series) {
             let carried = self.classification.recognised.iter().filter(|r| r.series.contains(&series.series));
             let carries = |row: &InstanceRow| {
                 let own = carried.clone().any(|r| r.images.is_empty() || r.images.contains(&row.sop_instance));
@@ -235,6 +235,8 @@ impl Case<'_> {
                 |item: &u32| self.region.and_then(|r| r.item(*item)).is_some_and(|i| i.region.iter().any(|c| c == "head"));
             let mut judged = quality::slices::judge(&seen.slices, items.iter().any(head), &procedures.quality.hounsfield);
             judged.extend(pixels::partly_blank(&seen.uniform, &procedures.quality.pixels));
+            let least = procedures.quality.perception.misfit_warn;
+            judged.extend(facts.stacks.iter().flat_map(|stack| neighbours::misfits(stack, &seen.coarse, least)));
             judged.extend(calibrated::dead_lines(modality, &seen.perceived));
             findings.extend(judged.into_iter().map(|f| f.in_series(&series.series)));
             let measures = calibrated::measures(&series.series, &series.attributes, &items, &seen.perceived);
@@ -252,6 +254,8 @@ struct Seen {
     perceived: Vec<Perceived>,
     /// Of every slice: how much of it is uniform.
     uniform: Vec<(Uid, f64)>,
+    /// Coarse samplings of slices, to compare neighbours.
+    coarse: HashMap<Uid, Vec<f32>>,
     /// Digest of the samples, and the first image that has them.
     same: HashMap<u64, Uid>,
     /// One frame in so many is measured: medians over a series need no more.
@@ -326,6 +330,8 @@ fn check_instance(
             let columns = usize::try_from(frame.layout.columns).unwrap_or(0);
             if seen.uniform.len() < MOST_FRAMES {
                 seen.uniform.push((row.sop_instance.clone(), pixels::uniform_share(&values, columns)));
+                let coarse = neighbours::sampling(&values, columns).filter(|_| layout.frames == 1);
+                seen.coarse.extend(coarse.map(|c| (row.sop_instance.clone(), c)));
             }
             pixels::blank(&values).into_iter().collect()
         });

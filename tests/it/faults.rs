@@ -221,6 +221,17 @@ const FAULTS: &[Fault] = &[
     ),
     ("a blank frame", Phantom::CtHead, |i| i[9].pixels = Box::new(|| vec![0; 512 * 512]), "C-18", REJECT),
     (
+        "the pixels of two slices exchanged",
+        Phantom::CtHead,
+        |i| {
+            let (a, b) = ((i[3].pixels)(), (i[22].pixels)());
+            i[3].pixels = Box::new(move || b.clone());
+            i[22].pixels = Box::new(move || a.clone());
+        },
+        "C-16",
+        ANY,
+    ),
+    (
         "the pixels of another slice",
         Phantom::CtHead,
         |i| {

@@ -90,22 +90,14 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
         Ok(items) => items,
         Err((reason, nearest)) => return result.refuse(reason, nearest, all()),
     };
+    let after: Vec<&Series> = contrast.iter().map(|r| r.series).collect();
     let carrying: Vec<&Series> = plain.iter().chain(&contrast).map(|r| r.series).collect();
     let whole = |own: &[&Series]| {
         let of = |r: &&Reading| own.iter().any(|s| std::ptr::eq(*s, r.series));
         let own: Vec<&Reading> = plain.iter().copied().filter(of).collect();
         protocol.is_some_and(|p| is_complete(p, &own)) && (contrast.is_empty() || contrast.iter().any(of))
     };
-    recognise(
-        study,
-        concept,
-        &wanted,
-        &carrying,
-        &contrast.iter().map(|r| r.series).collect::<Vec<_>>(),
-        &whole,
-        (regions, because),
-        result,
-    );
+    recognise(study, concept, &wanted, (&carrying, &after), &whole, (regions, because), result);
 }
 
 /// Whether the series make the examination that a protocol of `procedures/protocols.toml` describes.

@@ -106,7 +106,7 @@ fn judge(study: &Study<'_>, concept: &str, items: &[&Item], here: &[&Reading<'_>
             |phase: &[&Series]| own.iter().copied().filter(|s| phase.iter().any(|p| std::ptr::eq(*p, *s))).collect::<Vec<_>>();
         complete(&of(&plain)) && (contrast.is_empty() || complete(&of(&contrast)))
     };
-    recognise(study, concept, &wanted, &carrying, &contrast, &whole, (regions, because), result);
+    recognise(study, concept, &wanted, (&carrying, &contrast), &whole, (regions, because), result);
 }
 
 fn limits_of<'a>(study: &Study<'a>) -> &'a Completeness {

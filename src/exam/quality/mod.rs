@@ -5,6 +5,7 @@
 pub mod calibrated;
 pub mod checks;
 pub mod identity;
+pub mod neighbours;
 pub mod perception;
 pub mod pixels;
 pub mod slices;

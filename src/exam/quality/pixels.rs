@@ -137,13 +137,23 @@ pub fn judge(statistics: &FrameStatistics, limits: &Pixels) -> Vec<Finding> {
     let level = if worst > limits.clipped_reject { Some((Level::Reject, limits.clipped_reject)) } else { None };
     let level = level.or((worst > limits.clipped_warn).then_some((Level::Warn, limits.clipped_warn)));
     if let Some((level, limit)) = level {
-        let finding = Finding::new("X-07", level, "图像饱和（截断）像素过多", "too many saturated samples");
+        let finding = Finding::new(
+            "X-07",
+            level,
+            "图像饱和（截断）像素过多，请核对曝光与处理后重新发送",
+            "too many saturated samples; check exposure and processing, and send it again",
+        );
         findings.push(finding.measured(worst, limit, "of samples"));
     }
     let level = if s.spread < limits.range_reject { Some((Level::Reject, limits.range_reject)) } else { None };
     let level = level.or((s.spread < limits.range_warn).then_some((Level::Warn, limits.range_warn)));
     if let Some((level, limit)) = level {
-        let finding = Finding::new("X-08", level, "图像灰度动态范围过小", "the grey values use hardly any of their range");
+        let finding = Finding::new(
+            "X-08",
+            level,
+            "图像灰度动态范围过小，请核对曝光与处理",
+            "the grey values use hardly any of their range; check exposure and processing",
+        );
         findings.push(finding.measured(s.spread, limit, "of range"));
     }
     findings

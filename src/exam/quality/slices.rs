@@ -168,8 +168,8 @@ pub fn judge(slices: &[Measures], head: bool, limits: &Hounsfield) -> Vec<Findin
         let finding = Finding::new(
             "C-14",
             Level::Warn,
-            format!("图像噪声 {noise:.0} HU，偏高"),
-            format!("a noise of {noise:.0} HU is high"),
+            format!("图像噪声 {noise:.0} HU，偏高，请核对剂量与重建核"),
+            format!("a noise of {noise:.0} HU is high; check dose and kernel"),
         );
         findings.push(finding.measured(noise, limit, "HU"));
     }
@@ -187,8 +187,8 @@ pub fn judge(slices: &[Measures], head: bool, limits: &Hounsfield) -> Vec<Findin
         let finding = Finding::new(
             "C-17",
             Level::Warn,
-            format!("体部超出重建视野（边缘 {:.0}% 为体部）", rim * 100.0),
-            format!("the body is cut off by the field of view ({:.0} % of its rim)", rim * 100.0),
+            format!("体部超出重建视野（边缘 {:.0}% 为体部），请扩大重建视野", rim * 100.0),
+            format!("the body is cut off by the field of view ({:.0} % of its rim); reconstruct a larger one", rim * 100.0),
         );
         findings.push(finding.measured(rim, limits.rim_warn, "of rim"));
     }

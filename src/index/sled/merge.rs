@@ -1,5 +1,5 @@
-//! How an instance changes the rows of its series and study. The order in which instances come does not matter: attributes are
-//! those of the one that came first.
+//! How an instance changes the rows of its series and study. Attributes are those of the one that came first,
+//! whatever order they are committed in; what others say differently is noted.
 
 use super::IndexError;
 use super::keys::find_keys;

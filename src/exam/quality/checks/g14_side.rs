@@ -1,5 +1,5 @@
-//! G-14: the side in the header of an image or its series against the side in its description. Items with a side are held by the
-//! classification already; this is for the others (髋关节, 胸部 …), whose mark would carry the contradiction along.
+//! G-14: Laterality of the series against Image Laterality. Sides in texts are held against both by the classification, for items with a
+//! side; this is for the others (髋关节, 胸部 …), whose mark would carry the contradiction along.
 
 use super::Exam;
 use crate::exam::finding::{Finding, Level};

@@ -1,0 +1,72 @@
+//! C-16: a slice that does not fit between its neighbours, while these fit each other: moved by the patient, of another place, exchanged.
+//!
+//! Compared on coarse samplings, by correlation; the ends of a stack have one neighbour only and are not told.
+
+use crate::dicom::Uid;
+use crate::exam::finding::{Finding, Level};
+use crate::exam::geometry::Stack;
+use std::collections::HashMap;
+
+/// Samples along each side of a sampling.
+const SIDE: usize = 48;
+/// Anatomy covers at least this share of a slice that is compared, as samples off the commonest value.
+const LEAST_SPREAD: f64 = 1e-9;
+
+/// A coarse sampling of a slice: zero mean, unit length; none for a slice of one grey.
+pub fn sampling(samples: &[i32], columns: usize) -> Option<Vec<f32>> {
+    let rows = samples.len().checked_div(columns)?;
+    if rows < SIDE || columns < SIDE {
+        return None;
+    }
+    let at = |i: usize, length: usize| (2 * i + 1) * length / (2 * SIDE);
+    let mut coarse: Vec<f64> = Vec::with_capacity(SIDE * SIDE);
+    for y in 0..SIDE {
+        for x in 0..SIDE {
+            coarse.push(f64::from(*samples.get(at(y, rows) * columns + at(x, columns))?));
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand samples")]
+    let mean = coarse.iter().sum::<f64>() / coarse.len() as f64;
+    let length = coarse.iter().map(|v| (v - mean).powi(2)).sum::<f64>().sqrt();
+    #[expect(clippy::cast_possible_truncation, reason = "a share of one")]
+    (length > LEAST_SPREAD).then(|| coarse.iter().map(|v| ((v - mean) / length) as f32).collect())
+}
+
+fn correlation(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+}
+
+/// The slices of a stack that do not fit; `least` is by how much the neighbours must fit each other better.
+pub fn misfits(stack: &Stack, samplings: &HashMap<Uid, Vec<f32>>, least: f64) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for three in stack.slices.windows(3) {
+        let [before, here, after] = three else { continue };
+        let (Some(a), Some(b), Some(c)) = (samplings.get(before), samplings.get(here), samplings.get(after)) else { continue };
+        let across = correlation(a, c) - correlation(a, b).max(correlation(b, c));
+        if across > least {
+            let finding = Finding::new(
+                "C-16",
+                Level::Warn,
+                "该层与上下相邻层不连续，请核对是否运动、错位或层面互换",
+                "this slice does not fit between its neighbours; check for motion or exchanged slices",
+            );
+            findings.push(finding.at(here).measured(across, least, "of correlation"));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_too_small_or_of_one_grey_are_not_compared() {
+        assert_eq!(sampling(&[], 0), None);
+        assert_eq!(sampling(&[1; 30 * 30], 30), None);
+        assert_eq!(sampling(&[7; 64 * 64], 64), None);
+        let ramp: Vec<i32> = (0..64 * 64).collect();
+        let own = sampling(&ramp, 64).unwrap();
+        assert!((correlation(&own, &own) - 1.0).abs() < 1e-4);
+    }
+}
