@@ -73,6 +73,8 @@ pub struct SeriesFacts {
     pub agents: Vec<String>,
     /// Values of Contrast/Bolus Route, codes of its sequence as meanings.
     pub routes: Vec<String>,
+    /// Contrast/Bolus Agent Phase (0018,9344), such as `PRE_CONTRAST`, `PORTAL_VENOUS` (采集期相).
+    pub phases: Vec<String>,
     /// Anatomic Region Sequence of the series' images.
     pub region_codes: Vec<Code>,
     /// Patient Position (0018,5100), such as `HFS`.
@@ -213,6 +215,7 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
         routes: distinct(
             all(tags::CONTRAST_BOLUS_ROUTE).into_iter().chain(meanings(tags::CONTRAST_BOLUS_ADMINISTRATION_ROUTE_SEQUENCE)),
         ),
+        phases: all(tags::CONTRAST_BOLUS_AGENT_PHASE),
         region_codes: coded(tags::ANATOMIC_REGION_SEQUENCE),
         patient_position: own(tags::PATIENT_POSITION),
         acquisition_contrast: all(tags::ACQUISITION_CONTRAST),

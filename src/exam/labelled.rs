@@ -163,6 +163,7 @@ fn series<'a>(cell: &dyn Fn(&str) -> &'a str, i: usize, s: &SeriesCell) -> Serie
         image_type: s.it.split('\\').filter(|t| !t.is_empty()).map(str::to_string).collect(),
         agents: one(&s.ca),
         routes: vec![],
+        phases: vec![],
         region_codes: vec![],
         patient_position: String::new(),
         acquisition_contrast: vec![],

@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Changes when rows change shape; another version's index is rebuilt.
-const SCHEMA: &[u8] = b"hutong-index-4";
+const SCHEMA: &[u8] = b"hutong-index-5";
 
 /// Notes that every stored file is in the index.
 const COMPLETE: [u8; 2] = [META, b'w'];

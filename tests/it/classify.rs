@@ -41,6 +41,7 @@ fn series(modality: &str, n: usize, description: &str) -> SeriesFacts {
         image_type: vec!["ORIGINAL".into(), "PRIMARY".into()],
         agents: vec![],
         routes: vec![],
+        phases: vec![],
         region_codes: vec![],
         patient_position: "HFS".into(),
         acquisition_contrast: vec![],
@@ -257,6 +258,25 @@ fn only_the_series_that_carry_an_item_are_named() {
     list.push(stacked(series("CT", 12, "VR"), Plane::Axial, 1.0));
     let found = judge(item, words.join(" "), list);
     assert_eq!(found.recognised[0].series, BTreeSet::from([carrying]));
+}
+
+#[test]
+fn the_phase_of_a_series_tells_plain_from_enhanced_where_the_agent_is_that_of_the_examination() {
+    let item = procedures().region_for("20260310").unwrap().item(49).unwrap();
+    let (words, mut list) = study_of(item, procedures());
+    for (series, phase) in list.iter_mut().zip(["PRE_CONTRAST", "PORTAL_VENOUS"]) {
+        series.description = "5 mm".into();
+        series.agents = vec!["碘海醇".into()];
+        series.phases = vec![phase.into()];
+    }
+    assert_eq!(items_of(&judge(item, words.join(" "), list.clone())), BTreeSet::from([49]));
+    // Words and phase contradict each other.
+    list[1].phases = vec!["PRE_CONTRAST".into()];
+    list[1].description = "增强".into();
+    assert_eq!(items_of(&judge(item, words.join(" "), list.clone())), BTreeSet::new());
+    // Without the phase, an agent in both series leaves none that is plain.
+    list.iter_mut().for_each(|s| s.phases.clear());
+    assert_eq!(items_of(&judge(item, words.join(" "), list)), BTreeSet::new());
 }
 
 /// The built-in files, with some put in their place or added.

@@ -5,6 +5,9 @@ use super::study::{Series, Study};
 use crate::procedure::Axis;
 use crate::procedure::vocabulary::AgentValue;
 
+/// Contrast/Bolus Agent Phase of a plain series (PS3.3 C.8.15.3.7).
+const BEFORE: &str = "PRE_CONTRAST";
+
 /// Whether a series shows intravascular contrast, or the evidence that it contradicts itself.
 pub(super) fn enhanced(study: &Study<'_>, series: &Series<'_>) -> Result<bool, Vec<Evidence>> {
     let said = series.itself(Axis::Contrast);
@@ -13,8 +16,11 @@ pub(super) fn enhanced(study: &Study<'_>, series: &Series<'_>) -> Result<bool, V
     // An agent that is known for the study alone holds for every series that does not say it is plain.
     let shared = if said.has("plain") { &[][..] } else { &study.facts.agents[..] };
     let values: Vec<AgentValue> = facts.agents.iter().chain(shared).map(|a| study.words.agent(a)).collect();
-    let given = values.contains(&AgentValue::Given) && intravascular != Some(false);
-    let denied = !given && (values.contains(&AgentValue::None) || intravascular == Some(false));
+    // The phase is the series' own, where an agent may be that of the whole examination.
+    let before = !facts.phases.is_empty() && facts.phases.iter().all(|p| p == BEFORE);
+    let after = facts.phases.iter().any(|p| p != BEFORE);
+    let given = !before && (after || (values.contains(&AgentValue::Given) && intravascular != Some(false)));
+    let denied = !given && (before || values.contains(&AgentValue::None) || intravascular == Some(false));
     let (plain, contrast) = (said.has("plain"), said.has("enhanced"));
     if (denied && contrast && !plain) || (given && plain && !contrast) {
         let agents = facts.agents.iter().chain(&facts.routes);
