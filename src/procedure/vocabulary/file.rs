@@ -33,6 +33,8 @@ pub(super) struct ConceptRow {
     pub overlaps: Vec<String>,
     #[serde(default)]
     pub whole_order: bool,
+    #[serde(default)]
+    pub aside_in_brackets: bool,
 }
 
 /// Words and codes of the same meaning.

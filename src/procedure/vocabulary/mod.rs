@@ -82,6 +82,7 @@ struct Nature {
     special_in: BTreeSet<String>,
     overlaps: BTreeSet<String>,
     whole_order: bool,
+    aside_in_brackets: bool,
 }
 
 /// See the module.
@@ -143,6 +144,11 @@ impl Vocabulary {
     /// Whether a word is about everything that an order names, in whatever clause it stands: 体模, 外院, DXA.
     pub fn is_of_the_whole_order(&self, concept: &str) -> bool {
         self.concepts.get(concept).is_some_and(|c| c.whole_order)
+    }
+
+    /// Whether a region in brackets behind another one says what is looked for, not what is imaged: 盆腔平扫(直肠).
+    fn is_aside_in_brackets(&self, concept: &str) -> bool {
+        self.concepts.get(concept).is_some_and(|c| c.aside_in_brackets)
     }
 
     /// Whether a region lies over another one that is covered anyway (下腹 over 盆腔, N-17).
@@ -302,6 +308,7 @@ impl VocabularyBuilder {
                 special_in: concept.special_in.into_iter().collect(),
                 overlaps: concept.overlaps.into_iter().collect(),
                 whole_order: concept.whole_order,
+                aside_in_brackets: concept.aside_in_brackets,
             };
             self.words.concepts.insert(concept.id, nature);
         }

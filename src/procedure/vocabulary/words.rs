@@ -100,7 +100,7 @@ pub(super) fn read(vocabulary: &Vocabulary, text: &str, modality: &str) -> Words
     negate(&folded, &mut hits);
     keep_company(&mut hits);
     let clauses = cut_clauses(&mut hits);
-    set_asides(&folded, &mut hits);
+    set_asides(vocabulary, &folded, &mut hits);
     drop_stumps(&folded, &mut hits);
     let covered = covered(&folded, &hits);
     let unknown = unaccounted(vocabulary, &folded, &covered);
@@ -187,7 +187,7 @@ fn keep_company(hits: &mut Vec<Hit>) {
 
 /// Regions that are no subject: those after 含 or "including", after "R/O" or "?fracture", those in a phrase that says why the patient
 /// came (脊髓占位), and those that are part of the name of a disease (肠梗阻). When nothing else is left, they are the subject.
-fn set_asides(text: &Folded, hits: &mut [Hit]) {
+fn set_asides(vocabulary: &Vocabulary, text: &Folded, hits: &mut [Hit]) {
     let regions = |hits: &[Hit]| {
         hits.iter()
             .filter(|h| h.axis == Axis::Anatomy && h.means.iter().all(|m| m != NOTHING))
@@ -214,7 +214,10 @@ fn set_asides(text: &Folded, hits: &mut [Hit]) {
     let why = |h: &Hit| says(h, "indication");
     for (from, to, bracketed) in phrases(text) {
         let aside = |h: &Hit| why(h) || (bracketed && says(h, "history"));
-        if hits.iter().any(|h| aside(h) && from <= h.at && h.at < to) {
+        let organ = |h: &Hit| h.axis == Axis::Anatomy && h.means.iter().all(|m| vocabulary.is_aside_in_brackets(m));
+        let inside = |h: &&Hit| from <= h.at && h.at < to;
+        let looked_for = bracketed && from > first && hits.iter().filter(inside).any(organ);
+        if looked_for || hits.iter().any(|h| aside(h) && from <= h.at && h.at < to) {
             spans.push((from, to));
         }
     }
