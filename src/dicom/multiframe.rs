@@ -61,3 +61,31 @@ fn flattened(groups: &DataSet) -> Attributes {
     }
     flat
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::VR;
+    use crate::dicom::dataset::Value;
+
+    #[test]
+    fn a_frame_repeats_short_attributes_of_the_object_and_no_long_ones() {
+        let mut data_set = DataSet::default();
+        let mut position = DataSet::default();
+        position.put_text(tags::IMAGE_POSITION_PATIENT, VR::DS, "0\\0\\5");
+        let mut groups = DataSet::default();
+        groups.put(tags::PLANE_POSITION_SEQUENCE, VR::SQ, Value::Items(vec![position]));
+        data_set.put(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, VR::SQ, Value::Items(vec![groups.clone(), groups]));
+        let mut whole = Attributes::default();
+        whole.set(tags::SLICE_THICKNESS, VR::DS, vec!["5".into()]);
+        whole.set(tags::DERIVATION_DESCRIPTION, VR::ST, vec!["x".repeat(60_000)]);
+        whole.set(tags::NUMBER_OF_FRAMES, VR::IS, vec!["2".into()]);
+        let frames = frames(&data_set, &whole);
+        assert_eq!((frames.len(), count(&data_set)), (2, 2));
+        for frame in &frames {
+            assert_eq!(frame.floats(tags::IMAGE_POSITION_PATIENT), [0.0, 0.0, 5.0]);
+            assert_eq!(frame.float(tags::SLICE_THICKNESS), Some(5.0));
+            assert!(!frame.has(tags::DERIVATION_DESCRIPTION) && !frame.has(tags::NUMBER_OF_FRAMES));
+        }
+    }
+}
