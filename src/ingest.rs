@@ -432,6 +432,13 @@ pub fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Date (`YYYYMMDD`) and time (`HHMMSS`) now, in UTC plus 8 hours: China's one time zone.
+pub fn china_now() -> (String, String) {
+    let now = time::OffsetDateTime::now_utc() + time::Duration::hours(8);
+    let date = format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day());
+    (date, format!("{:02}{:02}{:02}", now.hour(), now.minute(), now.second()))
+}
+
 /// Where the crash tests kill the process: `HUTONG_TEST_CRASH=<point>:<n>` aborts at the n-th passage.
 pub fn crash_point(point: &str) {
     use std::sync::OnceLock;

@@ -14,7 +14,7 @@ use hutong::index::{Index, Query, StudyRow, View};
 use hutong::ingest::{Ingest, IngestError, Outcome as Taken, Refused, Settings};
 use hutong::journal::Journal;
 use hutong::node::{open_data, procedures};
-use hutong::report::{Shown, page};
+use hutong::report::{Input, page};
 use hutong::work::{Scope, Shop, assess, exam_date, today};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -183,7 +183,7 @@ fn write_reports(shop: &Shop, judged: &[Judged], folder: &std::path::Path) -> an
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     for one in judged {
         let contents = shop.index.contents(&one.study.study)?;
-        let shown = Shown {
+        let input = Input {
             store: &shop.store,
             pool: &shop.pool,
             procedures: &shop.procedures,
@@ -192,7 +192,7 @@ fn write_reports(shop: &Shop, judged: &[Judged], folder: &std::path::Path) -> an
             verdict: &one.verdict,
         };
         let path = folder.join(format!("{}.html", one.study.study));
-        std::fs::write(&path, page(&shown)).with_context(|| path.display().to_string())?;
+        std::fs::write(&path, page(&input)).with_context(|| path.display().to_string())?;
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! `hutong demo`: the main job, shown on phantoms or on a folder of your own.
 
-use super::explain::outcome;
 use super::wire::{bar, describe};
 use super::{files, own_folder, own_program, register_of_one, start_log, table};
 use anyhow::Context;
@@ -265,13 +264,13 @@ fn rows(shown: &Shown) -> Vec<Vec<String>> {
         let (codes, why) = short(&shown.verdict.grounds);
         let nearest: Vec<String> = shown.verdict.refused.iter().flat_map(|r| &r.nearest).map(ToString::to_string).collect();
         let item = if nearest.is_empty() { "—".into() } else { format!("（近 near {}）", nearest.join(",")) };
-        return vec![vec![patient, item, outcome(shown.verdict.outcome).into(), codes, why]];
+        return vec![vec![patient, item, shown.verdict.outcome.words().into(), codes, why]];
     }
     let items = shown.verdict.items.iter();
     items
         .map(|i| {
             let (codes, why) = short(&i.grounds);
-            vec![patient.clone(), format!("{} {}", i.number, i.name), outcome(i.outcome).into(), codes, why]
+            vec![patient.clone(), format!("{} {}", i.number, i.name), i.outcome.words().into(), codes, why]
         })
         .collect()
 }

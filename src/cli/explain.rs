@@ -4,12 +4,9 @@ use super::Common;
 use anyhow::Context;
 use hutong::dicom::Uid;
 use hutong::exam::classify::{Evidence, assumption};
-use hutong::exam::verdict::{Outcome, Verdict};
+use hutong::exam::verdict::Verdict;
 use hutong::index::{Index, SledIndex};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Prints the evidence.
 #[derive(clap::Args)]
@@ -47,28 +44,12 @@ impl Explain {
 
 /// The verdict from the node that holds the index.
 fn ask_node(port: u16, study: &Uid) -> anyhow::Result<Option<Verdict>> {
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
-        .with_context(|| format!("the index is in use, and no node answers on http.port {port}"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(stream, "GET /api/v1/studies/{study} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the node's answer is no HTTP")?;
-    if head.starts_with("HTTP/1.0 404") || head.starts_with("HTTP/1.1 404") {
+    let (status, body) = super::node::ask(port, "GET", &format!("/api/v1/studies/{study}"), "")?;
+    if status == 404 {
         return Ok(None);
     }
-    let json: serde_json::Value = serde_json::from_str(body)?;
+    let json: serde_json::Value = serde_json::from_str(&body)?;
     Ok(serde_json::from_value(json.get("verdict").cloned().unwrap_or_default())?)
-}
-
-/// The Chinese and English word for an outcome.
-pub fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accept => "互认 accept",
-        Outcome::Review => "待复核 review",
-        Outcome::Reject => "不予标注 reject",
-    }
 }
 
 fn print_evidence(because: &[Evidence]) {
@@ -83,9 +64,9 @@ pub fn print(verdict: &Verdict) {
     let region = verdict.region.as_ref().map_or("—".into(), |(code, edition)| format!("{code} {edition}"));
     println!("清单 List       {region}   procedures {}", verdict.procedures.get(..12).unwrap_or(""));
     println!("机构 Hospital   {}", verdict.hospital.as_deref().unwrap_or("未知 unknown"));
-    println!("结论 Verdict    {}", outcome(verdict.outcome));
+    println!("结论 Verdict    {}", verdict.outcome.words());
     for item in &verdict.items {
-        println!("\n项目 Item {} {} — {}", item.number, item.name, outcome(item.outcome));
+        println!("\n项目 Item {} {} — {}", item.number, item.name, item.outcome.words());
         let (zh, en) = item.confidence.words();
         println!("  依据程度 founded: {zh} {en}");
         for series in &item.series {

@@ -7,6 +7,7 @@ mod evaluate;
 mod explain;
 mod files;
 mod maintain;
+mod node;
 mod rule;
 mod serve;
 mod table;

@@ -3,10 +3,7 @@
 use super::Common;
 use anyhow::Context;
 use hutong::dicom::Uid;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Rules on a study.
 #[derive(clap::Args)]
@@ -44,7 +41,7 @@ impl Rule {
         let body = serde_json::json!({
             "item": item, "outcome": outcome, "by": self.by, "reason": self.reason, "series": self.series,
         });
-        let (status, answer) = post(port, &format!("/api/v1/studies/{study}/rulings"), &body.to_string())?;
+        let (status, answer) = super::node::ask(port, "POST", &format!("/api/v1/studies/{study}/rulings"), &body.to_string())?;
         anyhow::ensure!(status == 202, "{}", detail(&answer));
         println!("已记录裁定，检查将重新判定  the ruling is recorded; the study is judged again");
         Ok(ExitCode::SUCCESS)
@@ -54,22 +51,4 @@ impl Rule {
 fn detail(answer: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(answer).ok();
     json.and_then(|j| j.get("detail")?.as_str().map(str::to_string)).unwrap_or_else(|| answer.to_string())
-}
-
-/// Posts JSON to the node on this machine: status and body.
-fn post(port: u16, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
-        .with_context(|| format!("no node answers on http.port {port}; start it first"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(
-        stream,
-        "POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the node's answer is no HTTP")?;
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).context("the node's answer has no status")?;
-    Ok((status, body.to_string()))
 }

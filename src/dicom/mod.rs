@@ -5,6 +5,7 @@
 
 pub mod attributes;
 pub mod charset;
+pub mod coded;
 pub mod dataset;
 pub mod header;
 pub mod image;

@@ -17,6 +17,18 @@ pub enum Level {
     Reject,
 }
 
+impl Level {
+    /// The word, Chinese and English.
+    pub fn words(self) -> &'static str {
+        match self {
+            Level::Reject => "不合格 reject",
+            Level::Review => "待复核 review",
+            Level::Warn => "警告 warn",
+            Level::Info => "提示 info",
+        }
+    }
+}
+
 /// One result of one check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {

@@ -21,6 +21,17 @@ pub enum Outcome {
     Reject,
 }
 
+impl Outcome {
+    /// The word, Chinese and English.
+    pub fn words(self) -> &'static str {
+        match self {
+            Outcome::Accept => "互认 accept",
+            Outcome::Review => "待复核 review",
+            Outcome::Reject => "不予标注 reject",
+        }
+    }
+}
+
 /// Why an item passes or not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ground {

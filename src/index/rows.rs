@@ -160,16 +160,29 @@ pub struct Job {
 }
 
 /// Totals.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Studies.
     pub studies: u64,
     /// Instances received.
     pub originals: u64,
-    /// Marked copies, and quality reports.
+    /// Marked copies.
     pub marked: u64,
+    /// Quality reports.
+    pub reports: u64,
     /// Bytes of all data sets.
     pub bytes: u64,
+}
+
+impl Counts {
+    /// The instances of a kind.
+    pub(super) fn of(&mut self, kind: &Kind) -> &mut u64 {
+        match kind {
+            Kind::Original => &mut self.originals,
+            Kind::Marked { .. } => &mut self.marked,
+            Kind::Report { .. } => &mut self.reports,
+        }
+    }
 }
 
 /// Whether two sets of patient attributes speak of different people: an identifier, name or birth date that both state differs.

@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Changes when rows change shape; another version's index is rebuilt.
-const SCHEMA: &[u8] = b"hutong-index-5";
+const SCHEMA: &[u8] = b"hutong-index-6";
 
 /// Notes that every stored file is in the index.
 const COMPLETE: [u8; 2] = [META, b'w'];
@@ -72,7 +72,7 @@ impl From<::sled::Error> for IndexError {
 pub struct Opened {
     /// The index.
     pub index: SledIndex,
-    /// It is new, of another version, or was damaged: empty.
+    /// It is new, of another version, or was damaged.
     pub must_rebuild: bool,
 }
 
@@ -82,13 +82,15 @@ impl SledIndex {
     /// # Errors
     /// Another process has it open, or the folder cannot be written.
     pub fn open(folder: &Path) -> Result<Opened, IndexError> {
-        match SledIndex::try_open(folder) {
+        // A process that is just being forked, or just ending, holds the lock for a moment: it is tried again.
+        let wait = |n| std::thread::sleep(std::time::Duration::from_millis(10 * n));
+        let mut tries = (0u64..10).inspect(|n| wait(*n)).map(|_| SledIndex::try_open(folder));
+        match tries.find(|o| !matches!(o, Err(IndexError::InUse))).unwrap_or(Err(IndexError::InUse)) {
             Ok(Some(index)) => return Ok(Opened { must_rebuild: !index.is_complete()?, index }),
             Ok(None) | Err(IndexError::Damaged(_)) => {}
             Err(e) => return Err(e),
         }
-        let aside = (0..u32::MAX).map(|n| folder.with_extension(format!("damaged-{n}"))).find(|p| !p.exists());
-        if let Some(aside) = aside {
+        if let Some(aside) = (0..u32::MAX).map(|n| folder.with_extension(format!("damaged-{n}"))).find(|p| !p.exists()) {
             std::fs::rename(folder, aside).map_err(|e| IndexError::Backend(e.to_string()))?;
         }
         match SledIndex::try_open(folder)? {
@@ -124,12 +126,11 @@ impl SledIndex {
     /// None when the version is another.
     fn try_open(folder: &Path) -> Result<Option<SledIndex>, IndexError> {
         let db = ::sled::Config::new().path(folder).cache_capacity(256 << 20).flush_every_ms(None).open()?;
-        let key = [META, 0];
-        match db.get(key)? {
+        match db.get([META, 0])? {
             Some(version) if version == SCHEMA => {}
             Some(_) => return Ok(None),
             None if db.is_empty() => {
-                db.insert(key, SCHEMA)?;
+                db.insert([META, 0], SCHEMA)?;
                 db.flush()?;
             }
             None => return Ok(None),
@@ -174,7 +175,7 @@ impl SledIndex {
                 add_to_study(study, row, all, new_series, &mut batch)?;
             }
             counts.bytes += row.length;
-            *(if row.is_original() { &mut counts.originals } else { &mut counts.marked }) += 1;
+            *counts.of(&row.kind) += 1;
             let instance_key = joined(INSTANCE, &[row.study.as_str(), row.series.as_str(), row.sop_instance.as_str()]);
             batch.insert(joined(BY_SOP, &[row.sop_instance.as_str()]), instance_key.clone());
             batch.insert(instance_key, pack(row)?);
@@ -191,7 +192,7 @@ impl SledIndex {
                 batch.remove(job_key(JobKind::Render, uid));
             }
         }
-        batch.insert(vec![META, b'c'], pack(&(counts.studies, counts.originals, counts.marked, counts.bytes))?);
+        batch.insert(vec![META, b'c'], pack(&counts)?);
         Ok(batch)
     }
 
@@ -493,8 +494,6 @@ impl Index for SledIndex {
     }
 
     fn counts(&self) -> Result<Counts, IndexError> {
-        let row: Option<(u64, u64, u64, u64)> = self.get(&[META, b'c'])?;
-        let (studies, originals, marked, bytes) = row.unwrap_or_default();
-        Ok(Counts { studies, originals, marked, bytes })
+        Ok(self.get(&[META, b'c'])?.unwrap_or_default())
     }
 }

@@ -3,13 +3,12 @@
 //! Deterministic: the same source and mark give the same bytes, on every node and at any time.
 
 use crate::codec::Frame;
+use crate::dicom::coded::{OWN_SCHEME, code, one};
 use crate::dicom::dataset::{Element, Value, dictionary_vr};
 use crate::dicom::{DataSet, Tag, Uid, VR, syntax, tags};
 use crate::procedure::catalogue::Mark;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 
-/// Names our own codes.
-const SCHEME: &str = "99HUTONG";
 /// The derivation: a mark was burnt in.
 const CODE: &str = "HR-MARK";
 
@@ -41,7 +40,7 @@ pub fn series_uid(series: &Uid, mark: &Mark) -> Uid {
 pub fn is_marked(data_set: &DataSet) -> bool {
     data_set.items(tags::DERIVATION_CODE_SEQUENCE).iter().any(|item| {
         item.text(tags::CODE_VALUE).as_deref() == Some(CODE)
-            && item.text(tags::CODING_SCHEME_DESIGNATOR).as_deref() == Some(SCHEME)
+            && item.text(tags::CODING_SCHEME_DESIGNATOR).as_deref() == Some(OWN_SCHEME)
     })
 }
 
@@ -108,18 +107,6 @@ fn image_type(data_set: &mut DataSet) {
     data_set.put_text(tags::IMAGE_TYPE, VR::CS, &values.join("\\"));
 }
 
-fn code(value: &str, scheme: &str, meaning: &str) -> DataSet {
-    let mut item = DataSet::default();
-    item.put_text(tags::CODE_VALUE, VR::SH, value);
-    item.put_text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme);
-    item.put_text(tags::CODE_MEANING, VR::LO, meaning);
-    item
-}
-
-fn one(item: DataSet) -> Value {
-    Value::Items(vec![item])
-}
-
 fn source_image(data_set: &mut DataSet, source: &Source<'_>) {
     let mut item = DataSet::default();
     item.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, source.sop_class);
@@ -136,7 +123,7 @@ fn append(data_set: &mut DataSet, sequence: Tag, item: DataSet) {
 }
 
 fn derivation(data_set: &mut DataSet) {
-    append(data_set, tags::DERIVATION_CODE_SEQUENCE, code(CODE, SCHEME, "Mutual recognition mark burned in"));
+    append(data_set, tags::DERIVATION_CODE_SEQUENCE, code(CODE, OWN_SCHEME, "Mutual recognition mark burned in"));
     let old = data_set.bytes(tags::DERIVATION_DESCRIPTION).map(<[u8]>::to_vec).unwrap_or_default();
     let mut text = old.trim_ascii_end().to_vec();
     if !text.is_empty() {

@@ -2,16 +2,14 @@
 //!
 //! PURE but for its input: the same verdict gives the same content and the same UID, whenever it is written.
 
+use crate::dicom::coded::{OWN_SCHEME, code, one};
 use crate::dicom::dataset::Value;
 use crate::dicom::{Attributes, DataSet, Tag, Uid, VR, tags, uids};
-use crate::exam::finding::{Finding, Level};
+use crate::exam::finding::Finding;
 use crate::exam::verdict::{ItemVerdict, Outcome, Verdict};
 use crate::index::{InstanceRow, StudyRow};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-
-/// Scheme of our own codes.
-const SCHEME: &str = "99HUTONG";
 
 /// The UID of the report on a verdict: another verdict is another report.
 pub fn document_uid(verdict: &Verdict) -> Uid {
@@ -46,7 +44,7 @@ pub fn document(study: &StudyRow, rows: &[InstanceRow], verdict: &Verdict, writt
     ds.put(tags::CONCEPT_NAME_CODE_SEQUENCE, VR::SQ, one(own_code("QUALITY_REPORT", "Quality report of mutual recognition")));
     ds.put_text(tags::CONTINUITY_OF_CONTENT, VR::CS, "SEPARATE");
     let known: BTreeMap<&Uid, &InstanceRow> = rows.iter().map(|r| (&r.sop_instance, r)).collect();
-    let mut content = vec![text("VERDICT", "Verdict", words(verdict.outcome))];
+    let mut content = vec![text("VERDICT", "Verdict", verdict.outcome.words())];
     content.extend(verdict.items.iter().map(item));
     let refused = verdict.refused.iter();
     content.extend(
@@ -93,28 +91,8 @@ fn of_study(ds: &mut DataSet, study: &Attributes, verdict: &Verdict) {
     ds.put_text(tags::STUDY_INSTANCE_UID, VR::UI, verdict.study.as_str());
 }
 
-fn words(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accept => "互认 accept",
-        Outcome::Review => "待复核 review",
-        Outcome::Reject => "不予标注 reject",
-    }
-}
-
-fn code(value: &str, scheme: &str, meaning: &str) -> DataSet {
-    let mut item = DataSet::default();
-    item.put_text(tags::CODE_VALUE, VR::SH, value);
-    item.put_text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme);
-    item.put_text(tags::CODE_MEANING, VR::LO, meaning);
-    item
-}
-
 fn own_code(value: &str, meaning: &str) -> DataSet {
-    code(value, SCHEME, meaning)
-}
-
-fn one(item: DataSet) -> Value {
-    Value::Items(vec![item])
+    code(value, OWN_SCHEME, meaning)
 }
 
 /// A content item that its parent contains (PS3.3 C.17.3).
@@ -143,22 +121,16 @@ fn item(one: &ItemVerdict) -> DataSet {
     let mut inside = vec![
         text("NUMBER", "Item number", &one.number.to_string()),
         text("NAME", "Item name", &one.name),
-        text("VERDICT", "Verdict", words(one.outcome)),
+        text("VERDICT", "Verdict", one.outcome.words()),
     ];
     inside.extend(one.grounds.iter().map(|g| text("GROUND", "Ground", &format!("{} {} {}", g.code, g.zh, g.en))));
     container(own_code("ITEM", "Item of the list"), inside)
 }
 
 fn finding(f: &Finding, known: &BTreeMap<&Uid, &InstanceRow>) -> DataSet {
-    let level = match f.level {
-        Level::Reject => "不合格 reject",
-        Level::Review => "待复核 review",
-        Level::Warn => "警告 warn",
-        Level::Info => "提示 info",
-    };
     let mut inside = vec![
         text("CHECK", "Check", &f.check),
-        text("LEVEL", "Level", level),
+        text("LEVEL", "Level", f.level.words()),
         text("SENTENCE_ZH", "Sentence, Chinese", &f.zh),
         text("SENTENCE_EN", "Sentence, English", &f.en),
     ];

@@ -8,5 +8,5 @@ mod picture;
 mod whole;
 
 pub use document::{document, document_uid};
-pub use page::{Shown, page};
+pub use page::{Input, page};
 pub use whole::{Contents, Whole, facts, originals};

@@ -6,7 +6,7 @@ use crate::codec::Pool;
 use crate::dicom::{Uid, tags};
 use crate::exam::facts::SeriesFacts;
 use crate::exam::finding::{Finding, Level};
-use crate::exam::verdict::{Ground, ItemVerdict, Outcome, Verdict};
+use crate::exam::verdict::{Ground, ItemVerdict, Verdict};
 use crate::index::{InstanceRow, StudyRow};
 use crate::procedure::Procedures;
 use crate::retrieve::Object;
@@ -15,8 +15,8 @@ use base64::Engine;
 use maud::{DOCTYPE, Markup, html};
 use std::collections::BTreeSet;
 
-/// What a report is made of.
-pub struct Shown<'a> {
+/// What the page is made of.
+pub struct Input<'a> {
     /// Files.
     pub store: &'a Store,
     /// Decoders.
@@ -41,11 +41,11 @@ figure{display:inline-block;width:260px;vertical-align:top;margin:.5rem;word-bre
 figcaption{font-size:12px}code{background:#f3f3f3;padding:0 .2rem}";
 
 /// The page, as HTML that needs nothing from elsewhere.
-pub fn page(shown: &Shown<'_>) -> String {
-    let own = originals(shown.contents);
-    let whole: Vec<Whole> = own.iter().map(|(series, rows)| Whole::read(shown.store, series, rows)).collect();
-    let facts = facts(shown.study, &own, &whole);
-    let verdict = shown.verdict;
+pub fn page(input: &Input<'_>) -> String {
+    let own = originals(input.contents);
+    let whole: Vec<Whole> = own.iter().map(|(series, rows)| Whole::read(input.store, series, rows)).collect();
+    let facts = facts(input.study, &own, &whole);
+    let verdict = input.verdict;
     let mut findings: Vec<&Finding> = verdict.findings.iter().collect();
     findings.sort_by_key(|f| std::cmp::Reverse(f.level));
     let markup = html! {
@@ -54,7 +54,7 @@ pub fn page(shown: &Shown<'_>) -> String {
             head { meta charset="utf-8"; title { "互通 质量报告 Quality report" } style { (STYLE) } }
             body {
                 h1 { "质量报告 Quality report" }
-                (summary(shown))
+                (summary(input))
                 @for item in &verdict.items { (of_item(item)) }
                 @for refusal in &verdict.refused {
                     p { "未列入 refused: " code { (refusal.reason.code()) } " " (refusal.reason.zh()) " " (refusal.reason.en()) }
@@ -63,39 +63,22 @@ pub fn page(shown: &Shown<'_>) -> String {
                 h2 { "发现 Findings" }
                 (table(&findings))
                 h2 { "序列 Series" }
-                @for series in &facts.series { (of_series(shown, series)) }
+                @for series in &facts.series { (of_series(input, series)) }
                 h2 { "图像 Images" }
                 p { "红：达到最大值；蓝：达到最小值。 Red: at the largest value; blue: at the smallest." }
-                @for row in pictured(shown, &own) { (figure(shown, row, &findings)) }
+                @for row in pictured(input, &own) { (figure(input, row, &findings)) }
             }
         }
     };
     markup.into_string()
 }
 
-fn words(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accept => "互认 accept",
-        Outcome::Review => "待复核 review",
-        Outcome::Reject => "不予标注 reject",
-    }
-}
-
-fn level(level: Level) -> (&'static str, &'static str) {
-    match level {
-        Level::Reject => ("不合格 reject", "reject"),
-        Level::Review => ("待复核 review", "review"),
-        Level::Warn => ("警告 warn", "warn"),
-        Level::Info => ("提示 info", "info"),
-    }
-}
-
-fn summary(shown: &Shown<'_>) -> Markup {
-    let (verdict, study) = (shown.verdict, &shown.study.attributes);
-    let modalities: Vec<&str> = shown.study.modalities.iter().map(String::as_str).collect();
+fn summary(input: &Input<'_>) -> Markup {
+    let (verdict, study) = (input.verdict, &input.study.attributes);
+    let modalities: Vec<&str> = input.study.modalities.iter().map(String::as_str).collect();
     html! {
         table {
-            tr { th { "结论 verdict" } td class="outcome" { (words(verdict.outcome)) } }
+            tr { th { "结论 verdict" } td class="outcome" { (verdict.outcome.words()) } }
             tr { th { "检查 study" } td { code { (verdict.study) } } }
             tr { th { "检查日期 date" } td { (study.text(tags::STUDY_DATE).unwrap_or("—")) " " (modalities.join(", ")) } }
             tr { th { "描述 description" } td { (study.text(tags::STUDY_DESCRIPTION).unwrap_or("—")) } }
@@ -111,7 +94,7 @@ fn summary(shown: &Shown<'_>) -> Markup {
 fn of_item(item: &ItemVerdict) -> Markup {
     let (zh, en) = item.confidence.words();
     html! {
-        h3 { "项目 item " (item.number) " " (item.name) " — " (words(item.outcome)) }
+        h3 { "项目 item " (item.number) " " (item.name) " — " (item.outcome.words()) }
         p { (zh) " " (en) @if !item.assumed.is_empty() { " · " (item.assumed.join(", ")) } }
         (grounds(&item.grounds))
     }
@@ -129,8 +112,8 @@ fn table(findings: &[&Finding]) -> Markup {
             table {
                 tr { th { "级别 level" } th { "检查 check" } th { "说明 what" } th { "测得 measured" } th { "界限 limit" } th { "对象 object" } }
                 @for f in findings {
-                    tr class=(level(f.level).1) {
-                        td { (level(f.level).0) } td { code { (f.check) } } td { (f.zh) br; (f.en) }
+                    tr class=(format!("{:?}", f.level).to_lowercase()) {
+                        td { (f.level.words()) } td { code { (f.check) } } td { (f.zh) br; (f.en) }
                         td { (number(f.measured)) " " (f.unit) } td { (number(f.threshold)) }
                         td { @if let Some(uid) = f.instance.as_ref().or(f.series.as_ref()) { code { (uid) } } }
                     }
@@ -140,28 +123,28 @@ fn table(findings: &[&Finding]) -> Markup {
     }
 }
 
-fn of_series(shown: &Shown<'_>, series: &SeriesFacts) -> Markup {
-    let carries = shown.verdict.items.iter().filter(|i| i.series.contains(&series.uid)).map(|i| i.number.to_string());
+fn of_series(input: &Input<'_>, series: &SeriesFacts) -> Markup {
+    let carries = input.verdict.items.iter().filter(|i| i.series.contains(&series.uid)).map(|i| i.number.to_string());
     let carries: Vec<String> = carries.collect();
-    let factor = shown.procedures.quality.completeness.gap_factor;
+    let factor = input.procedures.quality.completeness.gap_factor;
     html! {
         h3 { (series.modality) " " (series.description) " × " (series.count)
             @if !carries.is_empty() { " — 承载项目 carries " (carries.join(", ")) } }
         @for stack in series.stacks.iter().filter(|s| s.slices.len() > 1).take(8) { p { (picture::stack(stack, factor)) } }
-        @let own = shown.verdict.measures.iter().filter(|m| m.series == series.uid);
+        @let own = input.verdict.measures.iter().filter(|m| m.series == series.uid);
         p { @for (n, m) in own.enumerate() { @if n > 0 { " · " } (m.measure) " " (format!("{:.4}", m.value)) } }
     }
 }
 
 /// The images that findings name, and the middle one of every series that carries an item.
-fn pictured<'a>(shown: &Shown<'_>, own: &'a Contents) -> Vec<&'a InstanceRow> {
+fn pictured<'a>(input: &Input<'_>, own: &'a Contents) -> Vec<&'a InstanceRow> {
     let grave = |f: &&Finding| f.level >= Level::Warn;
-    let named: BTreeSet<&Uid> = shown.verdict.findings.iter().filter(grave).filter_map(|f| f.instance.as_ref()).collect();
+    let named: BTreeSet<&Uid> = input.verdict.findings.iter().filter(grave).filter_map(|f| f.instance.as_ref()).collect();
     let all = || own.iter().flat_map(|(_, rows)| rows);
     let mut chosen: Vec<&InstanceRow> = all().filter(|r| named.contains(&r.sop_instance)).collect();
     for (series, rows) in own {
         let carries = |i: &ItemVerdict| i.series.contains(&series.series);
-        if shown.verdict.items.iter().any(carries) {
+        if input.verdict.items.iter().any(carries) {
             chosen.extend(rows.get(rows.len() / 2).filter(|r| !named.contains(&r.sop_instance)));
         }
     }
@@ -169,8 +152,8 @@ fn pictured<'a>(shown: &Shown<'_>, own: &'a Contents) -> Vec<&'a InstanceRow> {
     chosen
 }
 
-fn figure(shown: &Shown<'_>, row: &InstanceRow, findings: &[&Finding]) -> Markup {
-    let made = Object::open(shown.store, row, 1 << 20).ok().map(|object| picture::thumbnail(&object, shown.pool));
+fn figure(input: &Input<'_>, row: &InstanceRow, findings: &[&Finding]) -> Markup {
+    let made = Object::open(input.store, row, 1 << 20).ok().map(|object| picture::thumbnail(&object, input.pool));
     let own = findings.iter().filter(|f| f.instance.as_ref() == Some(&row.sop_instance));
     html! {
         figure {
@@ -179,7 +162,7 @@ fn figure(shown: &Shown<'_>, row: &InstanceRow, findings: &[&Finding]) -> Markup
                     img alt="" src={ "data:image/png;base64," (base64::engine::general_purpose::STANDARD.encode(png)) };
                     @if !histogram.is_empty() { (picture::histogram(&histogram)) }
                 }
-                _ => p class="bad" { "无法显示 cannot be shown" }
+                _ => p class="bad" { "无法显示 cannot be input" }
             }
             figcaption {
                 code { (row.sop_instance) } " #" (row.attributes.text(tags::INSTANCE_NUMBER).unwrap_or("—"))

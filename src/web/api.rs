@@ -39,6 +39,7 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
         set("hutong_studies", counts.studies);
         set("hutong_original_instances", counts.originals);
         set("hutong_marked_instances", counts.marked);
+        set("hutong_quality_reports", counts.reports);
         set("hutong_stored_bytes", counts.bytes);
         set("hutong_free_bytes", app.store.free_bytes().unwrap_or(0));
     }

@@ -6,8 +6,8 @@ use crate::dicom::stamp::Kind;
 use crate::dicom::{Uid, uids};
 use crate::exam::verdict::Verdict;
 use crate::index::StudyRow;
-use crate::ingest::{Announced, IngestError, now_ms};
-use crate::report::{self, Contents, Shown};
+use crate::ingest::{Announced, Failed, IngestError, china_now};
+use crate::report::{self, Contents};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -37,7 +37,7 @@ pub async fn show(State(app): State<Arc<App>>, Path(study): Path<String>, header
             return Ok(Json(verdict).into_response());
         }
         let contents: Contents = app.index.contents(&uid)?;
-        let shown = Shown {
+        let input = report::Input {
             store: &app.store,
             pool: &app.pool,
             procedures: &app.procedures,
@@ -45,7 +45,7 @@ pub async fn show(State(app): State<Arc<App>>, Path(study): Path<String>, header
             contents: &contents,
             verdict: &verdict,
         };
-        Ok(Html(report::page(&shown)).into_response())
+        Ok(Html(report::page(&input)).into_response())
     });
     made.await.map_err(problem::task_failed)?
 }
@@ -65,7 +65,7 @@ fn write(app: &App, uid: &Uid) -> Result<Response, Problem> {
     }
     let contents: Contents = app.index.contents(uid)?;
     let rows: Vec<_> = report::originals(&contents).into_iter().flat_map(|(_, rows)| rows).collect();
-    let (date, time) = clock();
+    let (date, time) = china_now();
     let document = report::document(&row, &rows, &verdict, (&date, &time));
     let mut bytes = Vec::new();
     document.write_explicit(&mut bytes);
@@ -79,17 +79,9 @@ fn write(app: &App, uid: &Uid) -> Result<Response, Problem> {
     match app.ingest.receive(&announced, &mut Cursor::new(bytes)) {
         Ok(_) => Ok((StatusCode::CREATED, Json(body)).into_response()),
         Err(IngestError::Refused(e)) => Err(failed(StatusCode::CONFLICT, &e)),
-        Err(IngestError::Failed(crate::ingest::Failed::NoSpace)) => {
+        Err(IngestError::Failed(Failed::NoSpace)) => {
             Err(failed(StatusCode::INSUFFICIENT_STORAGE, &"disk space is below the reserve (storage.reserve_mib)"))
         }
         Err(e) => Err(failed(StatusCode::SERVICE_UNAVAILABLE, &e)),
     }
-}
-
-/// Date and time in China's one time zone, as DICOM writes them.
-fn clock() -> (String, String) {
-    let seconds = now_ms().div_euclid(1000) + 8 * 3600;
-    let now = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-    let date = format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day());
-    (date, format!("{:02}{:02}{:02}", now.hour(), now.minute(), now.second()))
 }

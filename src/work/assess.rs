@@ -15,7 +15,7 @@ use crate::exam::ruling::{self, Ruling};
 use crate::exam::verdict::{self, Outcome, Verdict};
 use crate::exam::{classify, complete};
 use crate::index::{InstanceRow, Job, JobKind, Recognised, SeriesRow, StudyRow, Transition};
-use crate::ingest::now_ms;
+use crate::ingest::{china_now, now_ms};
 use crate::journal::Event as Record;
 use crate::mark::derive;
 use crate::procedure::Region;
@@ -430,8 +430,7 @@ pub fn exam_date(study: &StudyRow) -> String {
     study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect()
 }
 
-/// Today in UTC plus 8 hours, China's one time zone: `YYYYMMDD`.
+/// Today: `YYYYMMDD`.
 pub fn today() -> String {
-    let now = time::OffsetDateTime::now_utc() + time::Duration::hours(8);
-    format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day())
+    china_now().0
 }

@@ -1,16 +1,12 @@
 //! Faults put into good studies, one at a time: `hutong check` must name each by its check, and find nothing in the good ones.
 
+use crate::support::phantom_study;
 use hutong::dicom::part10::Meta;
 use hutong::dicom::{DataSet, Tag, Uid, VR, tags};
 use hutong::phantom::{self, Image, Phantom};
 use serde_json::Value as Json;
 use std::path::Path;
 use std::process::Command;
-
-/// The files of a phantom study, as bytes.
-fn study(which: Phantom) -> Vec<Image> {
-    phantom::all().into_iter().find(|s| s.phantom == which).unwrap().images
-}
 
 pub fn check_files(files: &[Vec<u8>]) -> Json {
     let place = tempfile::tempdir().unwrap();
@@ -199,8 +195,10 @@ const FAULTS: &[Fault] = &[
         "an echo with slices missing beside a whole one",
         Phantom::MrLumbar,
         |i| {
-            let whole =
-                study(Phantom::MrLumbar).into_iter().filter(|x| x.data_set.text(tags::SERIES_NUMBER).as_deref() == Some("2"));
+            let whole = phantom_study(Phantom::MrLumbar)
+                .images
+                .into_iter()
+                .filter(|x| x.data_set.text(tags::SERIES_NUMBER).as_deref() == Some("2"));
             for (n, mut image) in whole.enumerate().filter(|(n, _)| !(5..8).contains(n)) {
                 put(&mut image, tags::ECHO_TIME, VR::DS, "44");
                 put(&mut image, tags::SOP_INSTANCE_UID, VR::UI, &format!("1.2.3.{n}"));
@@ -277,7 +275,7 @@ const FAULTS: &[Fault] = &[
 #[test]
 fn good_studies_have_no_finding_that_holds_them() {
     for which in [Phantom::Chest, Phantom::CtHead, Phantom::CtChest, Phantom::MrLumbar] {
-        let files: Vec<Vec<u8>> = study(which).iter().map(Image::file).collect();
+        let files: Vec<Vec<u8>> = phantom_study(which).images.iter().map(Image::file).collect();
         let json = check_files(&files);
         assert_eq!(said(&json, &["review", "reject"]), (vec![], "accept".to_string()), "{which:?}");
         assert_eq!(json["refused_files"], serde_json::json!([]));
@@ -288,7 +286,7 @@ fn good_studies_have_no_finding_that_holds_them() {
 fn every_fault_is_named_by_its_check() {
     let mut missed = Vec::new();
     for (what, which, spoil, expected, outcomes) in FAULTS {
-        let mut images = study(*which);
+        let mut images = phantom_study(*which).images;
         spoil(&mut images);
         let files: Vec<Vec<u8>> = images.iter().map(Image::file).collect();
         let (checks, outcome) = said(&check_files(&files), &["warn", "review", "reject"]);
@@ -301,7 +299,7 @@ fn every_fault_is_named_by_its_check() {
 
 #[test]
 fn faults_of_files_are_laid_at_their_study() {
-    let images = study(Phantom::CtHead);
+    let images = phantom_study(Phantom::CtHead).images;
     let files: Vec<Vec<u8>> = images.iter().map(Image::file).collect();
     // The same identifier with other pixels; the same file twice; a file that ends early.
     let mut other = phantom::ct_head(30, None, "头颅CT平扫", "HEAD");
@@ -321,123 +319,6 @@ fn faults_of_files_are_laid_at_their_study() {
         let (checks, got) = said(&json, &[level]);
         assert!(checks.iter().any(|c| c == expected) && got == outcome, "{what}: {checks:?} {got}");
     }
-}
-
-/// A file of a real series: its bytes as they are.
-type Raw = Vec<u8>;
-
-fn real(series: &str) -> Option<Vec<Raw>> {
-    let folder = crate::support::shared()?.join("data/series").join(series);
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
-    files.sort();
-    Some(files.into_iter().map(|f| std::fs::read(f).unwrap()).collect())
-}
-
-/// Where the value of a short element of Little Endian lies: after its first occurrence, with the length stated there.
-fn value(file: &Raw, tag: [u8; 4]) -> std::ops::Range<usize> {
-    let at = file.windows(4).skip(132).position(|w| w == tag).unwrap() + 132;
-    let explicit = file[at + 4].is_ascii_uppercase() && file[at + 5].is_ascii_uppercase();
-    let length = if explicit {
-        u16::from_le_bytes([file[at + 6], file[at + 7]])
-    } else {
-        u16::from_le_bytes([file[at + 4], file[at + 5]])
-    };
-    at + 8..at + 8 + usize::from(length)
-}
-
-/// Writes another value over one of an element, padded with blanks; it must not be longer.
-fn overwrite(file: &mut Raw, tag: [u8; 4], text: &str) {
-    let range = value(file, tag);
-    let width = range.len();
-    assert!(text.len() <= width, "{text} is longer than {width}");
-    file[range].copy_from_slice(format!("{text:<width$}").as_bytes());
-}
-
-const POSITION: [u8; 4] = [0x20, 0x00, 0x32, 0x00];
-const PATIENT_ID: [u8; 4] = [0x10, 0x00, 0x20, 0x00];
-
-type RealFault = (&'static str, &'static str, fn(&mut Vec<Raw>), &'static str);
-
-/// Faults put into real series, and the check that must name each.
-const REAL_FAULTS: &[RealFault] = &[
-    ("a slice dropped", "CT_ibsi_chest_60", |f| drop(f.remove(30)), "C-02"),
-    ("a slice dropped", "MR_knee_Siemens_SAGT1_24_jpegll", |f| drop(f.remove(10)), "C-02"),
-    ("a slice dropped", "MR_lspine_Hitachi_T2SAG_11_ja", |f| drop(f.remove(5)), "C-02"),
-    (
-        "the last bytes lost",
-        "CT_ibsi_chest_60",
-        |f| {
-            let n = f[20].len() - 5001;
-            f[20].truncate(n)
-        },
-        "G-02",
-    ),
-    (
-        "the last bytes lost",
-        "MR_knee_Siemens_SAGT1_24_jpegll",
-        |f| {
-            let n = f[7].len() / 2;
-            f[7].truncate(n)
-        },
-        "G-02",
-    ),
-    (
-        "one identifier for two images",
-        "CT_ibsi_chest_60",
-        |f| {
-            let uid = f[3][value(&f[3], [8, 0, 0x18, 0])].to_vec();
-            let other = String::from_utf8(uid).unwrap();
-            overwrite(&mut f[4], [8, 0, 0x18, 0], other.trim_end_matches('\0'));
-        },
-        "G-05",
-    ),
-    (
-        "a slice at another's place",
-        "CT_ibsi_chest_60",
-        |f| {
-            let other = String::from_utf8(f[8][value(&f[8], POSITION)].to_vec()).unwrap();
-            overwrite(&mut f[9], POSITION, other.trim());
-        },
-        "C-04",
-    ),
-    (
-        "nine tenths zeroed",
-        "CT_ibsi_chest_60",
-        |f| {
-            let n = f[25].len();
-            f[25][n - 204 * 201 * 2..n - 204 * 20 * 2].fill(0);
-        },
-        "C-18",
-    ),
-    ("another patient", "CT_ibsi_chest_60", |f| overwrite(&mut f[2], PATIENT_ID, "X"), "G-07"),
-];
-
-#[test]
-fn faults_in_real_series_are_named_and_clean_ones_have_no_fault_of_images() {
-    let mut missed = Vec::new();
-    for series in [
-        "CT_ibsi_chest_60",
-        "CT_head_GE_tilt_28",
-        "CT_abdomen_Philips_5",
-        "MR_knee_Siemens_SAGT1_24_jpegll",
-        "MR_lspine_Hitachi_T2SAG_11_ja",
-    ] {
-        let Some(files) = real(series) else { return };
-        let (checks, _) = said(&check_files(&files), &["reject"]);
-        let of_images: Vec<&String> = checks.iter().filter(|c| c.len() < 6 && !c.starts_with('G')).collect();
-        if !of_images.is_empty() {
-            missed.push(format!("{series}, clean: {of_images:?}"));
-        }
-    }
-    for (what, series, spoil, expected) in REAL_FAULTS {
-        let Some(mut files) = real(series) else { return };
-        spoil(&mut files);
-        let (checks, outcome) = said(&check_files(&files), &["warn", "review", "reject"]);
-        if !checks.iter().any(|c| c == expected) || outcome == "accept" {
-            missed.push(format!("{series}, {what}: {expected} not among {checks:?}, {outcome}"));
-        }
-    }
-    assert!(missed.is_empty(), "{missed:#?}");
 }
 
 /// The image as eight-bit JPEG baseline in a file; `stated` says that it is irreversibly compressed, and how much.
@@ -478,7 +359,7 @@ fn lossy(image: &Image, stated: Option<&str>) -> Vec<u8> {
 
 #[test]
 fn irreversible_compression_that_hides_is_rejected_and_a_stated_one_is_weighed() {
-    let images = study(Phantom::CtHead);
+    let images = phantom_study(Phantom::CtHead).images;
     let judged = |stated: Option<&str>| {
         let files: Vec<Vec<u8>> = images.iter().map(|i| lossy(i, stated)).collect();
         let json = check_files(&files);
@@ -499,8 +380,8 @@ fn irreversible_compression_that_hides_is_rejected_and_a_stated_one_is_weighed()
 /// One image of many tiny frames must not cost more than an image: the same fault of its frames is one finding.
 #[test]
 fn a_hundred_thousand_frames_are_one_finding() {
-    let mut images = study(Phantom::CtHead);
-    let mut many = study(Phantom::CtHead).remove(0);
+    let mut images = phantom_study(Phantom::CtHead).images;
+    let mut many = phantom_study(Phantom::CtHead).images.remove(0);
     many.data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3.4");
     many.data_set.put_text(tags::NUMBER_OF_FRAMES, VR::IS, "100000");
     many.data_set.put_u16(tags::ROWS, 1);

@@ -15,6 +15,7 @@ mod lifecycle;
 mod multiframe;
 mod perception;
 mod real;
+mod real_faults;
 mod report;
 mod rulings;
 mod support;

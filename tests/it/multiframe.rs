@@ -1,14 +1,10 @@
 //! Enhanced multi-frame objects are classified and counted like classic ones, frame by frame.
 
 use crate::faults::{check_files, said};
-use crate::support::shared;
+use crate::support::{phantom_study, shared};
 use hutong::dicom::dataset::Value;
 use hutong::dicom::{DataSet, Tag, VR, tags, uids};
-use hutong::phantom::{self, Image, Phantom};
-
-fn study(which: Phantom) -> Vec<Image> {
-    phantom::all().into_iter().find(|s| s.phantom == which).unwrap().images
-}
+use hutong::phantom::{Image, Phantom};
 
 /// One macro of functional groups: a sequence of one item with attributes moved from an image.
 fn group(of: &DataSet, sequence: Tag, moved: &[(Tag, VR)]) -> (Tag, DataSet) {
@@ -82,13 +78,13 @@ fn judged(images: &[Image]) -> (String, Vec<String>, serde_json::Value) {
 
 #[test]
 fn an_enhanced_ct_is_judged_like_its_slices() {
-    let good = enhanced(study(Phantom::CtHead), uids::ENHANCED_CT_IMAGE_STORAGE);
+    let good = enhanced(phantom_study(Phantom::CtHead).images, uids::ENHANCED_CT_IMAGE_STORAGE);
     assert_eq!(judged(&[good]), ("accept".into(), vec![], serde_json::json!([34])));
-    let mut holed = study(Phantom::CtHead);
+    let mut holed = phantom_study(Phantom::CtHead).images;
     holed.remove(14);
     let (outcome, checks, _) = judged(&[enhanced(holed, uids::ENHANCED_CT_IMAGE_STORAGE)]);
     assert!(outcome == "reject" && checks.contains(&"C-02".to_string()), "{outcome} {checks:?}");
-    let mut short = study(Phantom::CtHead);
+    let mut short = phantom_study(Phantom::CtHead).images;
     short.truncate(9);
     let (outcome, checks, items) = judged(&[enhanced(short, uids::ENHANCED_CT_IMAGE_STORAGE)]);
     assert!(outcome == "reject" && checks.contains(&"SERIES_INCOMPLETE".to_string()), "{outcome} {checks:?} {items}");
@@ -97,7 +93,7 @@ fn an_enhanced_ct_is_judged_like_its_slices() {
 /// Texts say nothing: weighting comes from the frames' own times, planes from their orientation.
 #[test]
 fn an_enhanced_mr_is_judged_by_the_times_and_planes_of_its_frames() {
-    let mut all = study(Phantom::MrLumbar);
+    let mut all = phantom_study(Phantom::MrLumbar).images;
     let series = |image: &Image| image.data_set.text(tags::SERIES_NUMBER).unwrap();
     let mut objects = Vec::new();
     while let Some(number) = all.first().map(series) {
@@ -128,7 +124,7 @@ fn real_enhanced_objects_have_their_slices_counted() {
 
 #[test]
 fn groups_of_more_frames_than_there_are_count_for_nothing() {
-    let mut lying = enhanced(study(Phantom::CtHead), uids::ENHANCED_CT_IMAGE_STORAGE);
+    let mut lying = enhanced(phantom_study(Phantom::CtHead).images, uids::ENHANCED_CT_IMAGE_STORAGE);
     lying.data_set.put_text(tags::NUMBER_OF_FRAMES, VR::IS, "2");
     let whole = std::mem::replace(&mut lying.pixels, Box::new(Vec::new));
     lying.pixels = Box::new(move || whole().into_iter().take(2 * 512 * 512).collect());

@@ -4,8 +4,8 @@
 mod roc;
 
 use crate::faults::{check_files, said};
-use crate::support::{Node, PROGRAM, run, shared};
-use hutong::phantom::{self, Image, Phantom};
+use crate::support::{Node, PROGRAM, phantom_study, run, shared};
+use hutong::phantom::{Image, Phantom};
 use roc::Fault;
 use std::process::Command;
 
@@ -51,7 +51,7 @@ fn blurred(images: Vec<Image>, columns: usize) -> Vec<Image> {
 }
 
 fn head() -> Vec<Image> {
-    phantom::all().into_iter().find(|s| s.phantom == Phantom::CtHead).unwrap().images
+    phantom_study(Phantom::CtHead).images
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_calibrated_device_is_warned_of_blur_and_rejects_it_when_it_may() {
     let place = tempfile::tempdir().unwrap();
     let node = Node::start(place.path(), &[]);
     node.send(&head());
-    let study = phantom::all().into_iter().find(|s| s.phantom == Phantom::CtHead).unwrap().uid;
+    let study = phantom_study(Phantom::CtHead).uid;
     let measures = node.judged(study.as_str())["verdict"]["measures"].clone();
     assert!(measures.as_array().unwrap().iter().any(|m| m["measure"] == "sharpness" && m["items"][0] == 34), "{measures}");
     assert!(node.terminate());

@@ -1,20 +1,16 @@
 //! The quality report: a page that shows the fault, and a structured report that is stored with the study and is no image of it.
 
-use crate::support::{Node, PROGRAM};
-use hutong::phantom::{self, Image, Phantom, Study};
+use crate::support::{Node, PROGRAM, phantom_study};
+use hutong::phantom::{Image, Phantom, Study};
 use std::process::Command;
-
-fn study(which: Phantom) -> Study {
-    phantom::all().into_iter().find(|s| s.phantom == which).unwrap()
-}
 
 #[test]
 fn the_page_draws_missing_slices_and_tints_saturated_samples() {
     let place = tempfile::tempdir().unwrap();
     let (files, pages) = (place.path().join("files"), place.path().join("pages"));
     std::fs::create_dir(&files).unwrap();
-    let mut images = study(Phantom::MissingSlice).images;
-    let mut chest = study(Phantom::Chest).images;
+    let mut images = phantom_study(Phantom::MissingSlice).images;
+    let mut chest = phantom_study(Phantom::Chest).images;
     let whole = std::mem::replace(&mut chest[0].pixels, Box::new(Vec::new));
     chest[0].pixels = Box::new(move || whole().into_iter().map(|v| if v > 1500 { 4095 } else { v }).collect());
     images.extend(chest);
@@ -24,10 +20,10 @@ fn the_page_draws_missing_slices_and_tints_saturated_samples() {
     let output = Command::new(PROGRAM).arg("check").arg(&files).arg("--html").arg(&pages).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     let page = |s: &Study| std::fs::read_to_string(pages.join(format!("{}.html", s.uid))).unwrap();
-    let head = page(&study(Phantom::MissingSlice));
+    let head = page(&phantom_study(Phantom::MissingSlice));
     assert_eq!(head.matches("class=\"missing\"").count(), 1, "one slice is missing");
     assert!(head.contains("C-02") && head.contains("缺少 1 层") && head.contains("data:image/png;base64,"));
-    let chest = page(&study(Phantom::Chest));
+    let chest = page(&phantom_study(Phantom::Chest));
     assert!(chest.contains("X-07"));
     let red = pictures(&chest).iter().map(|p| p.pixels().filter(|p| p.0[0] > 150 && p.0[1] < 90).count()).max().unwrap();
     assert!(red > 1000, "{red} red pixels");
@@ -49,7 +45,7 @@ fn pictures(page: &str) -> Vec<image::RgbImage> {
 fn the_report_is_stored_once_and_changes_nothing_of_the_study() {
     let place = tempfile::tempdir().unwrap();
     let node = Node::start(place.path(), &[]);
-    let study = study(Phantom::MissingSlice);
+    let study = phantom_study(Phantom::MissingSlice);
     let uid = study.uid.as_str();
     node.send(&study.images);
     let before = node.judged(uid);
@@ -100,7 +96,7 @@ fn a_report_of_an_unknown_or_unjudged_study_says_so() {
     let node = Node::start(place.path(), &[("HUTONG_STUDY__QUIET_PERIOD", "1h")]);
     assert_eq!(node.get("/api/v1/studies/1.2.3/report", "text/html").status(), 404);
     assert_eq!(node.get("/api/v1/studies/..x/report", "text/html").status(), 400);
-    let study = study(Phantom::SideConflict);
+    let study = phantom_study(Phantom::SideConflict);
     node.send(&study.images);
     let path = format!("/api/v1/studies/{}/report", study.uid);
     assert_eq!(node.get(&path, "text/html").status(), 409);

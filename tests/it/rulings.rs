@@ -1,14 +1,10 @@
 //! Rulings: a person overrules a rejection and settles a review, with a name and a reason, for the images that were seen.
 
-use crate::support::{Node, run};
+use crate::support::{Node, phantom_study, run};
 use hutong::dicom::{VR, tags};
-use hutong::phantom::{self, Phantom, Study};
+use hutong::phantom::{Phantom, Study};
 use serde_json::{Value as Json, json};
 use std::time::{Duration, Instant};
-
-fn study(which: Phantom) -> Study {
-    phantom::all().into_iter().find(|s| s.phantom == which).unwrap()
-}
 
 /// Waits until the verdict has an outcome and the study is at rest.
 fn comes_to(node: &Node, study: &str, outcome: &str) -> Json {
@@ -35,7 +31,7 @@ fn path(study: &Study) -> String {
 fn a_rejection_is_overruled_and_the_ruling_outlives_the_index_but_not_a_late_image() {
     let place = tempfile::tempdir().unwrap();
     let node = Node::start(place.path(), &[]);
-    let study = study(Phantom::MissingSlice);
+    let study = phantom_study(Phantom::MissingSlice);
     let uid = study.uid.as_str();
     node.send(&study.images);
     let before = node.judged(uid);
@@ -69,7 +65,7 @@ fn a_rejection_is_overruled_and_the_ruling_outlives_the_index_but_not_a_late_ima
     comes_to(&node, uid, "accept");
 
     // Nobody has ruled about the study with one image more.
-    let mut late = phantom::all().into_iter().find(|s| s.phantom == Phantom::MissingSlice).unwrap().images.remove(0);
+    let mut late = phantom_study(Phantom::MissingSlice).images.remove(0);
     late.data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3.4.5.6");
     node.send([&late]);
     let voided = comes_to(&node, uid, "reject");
@@ -87,7 +83,7 @@ fn a_rejection_is_overruled_and_the_ruling_outlives_the_index_but_not_a_late_ima
 fn a_review_is_settled_either_way() {
     let place = tempfile::tempdir().unwrap();
     let node = Node::start(place.path(), &[]);
-    let study = study(Phantom::SideConflict);
+    let study = phantom_study(Phantom::SideConflict);
     let uid = study.uid.as_str();
     node.send(&study.images);
     assert_eq!(node.judged(uid)["state"], "review");
@@ -108,7 +104,7 @@ fn a_review_is_settled_either_way() {
 fn that_a_study_holds_no_item_takes_its_marks_away() {
     let place = tempfile::tempdir().unwrap();
     let node = Node::start(place.path(), &[]);
-    let study = study(Phantom::CtHead);
+    let study = phantom_study(Phantom::CtHead);
     let uid = study.uid.as_str();
     node.send(&study.images);
     comes_to(&node, uid, "accept");
@@ -133,7 +129,7 @@ fn what_no_ruling_can_be_is_refused_and_says_why() {
     let empty = place.path().join("nobody.toml");
     std::fs::write(&empty, "").unwrap();
     let node = Node::start(place.path(), &[("HUTONG_EXCHANGE__REGISTER", empty.to_str().unwrap())]);
-    let study = study(Phantom::CtHead);
+    let study = phantom_study(Phantom::CtHead);
     node.send(&study.images);
     node.judged(study.uid.as_str());
     let good = json!({"item": 34, "outcome": "accept", "by": "李主任", "reason": "已看"});

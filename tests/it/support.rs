@@ -3,7 +3,7 @@
 use hutong::dicom::{tags, uids};
 use hutong::dimse::storescu::{Answer, Outgoing, send};
 use hutong::dimse::{AssociationError, Requested, Timeouts};
-use hutong::phantom::Image;
+use hutong::phantom::{self, Image, Phantom, Study};
 use serde_json::Value as Json;
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
@@ -166,6 +166,11 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// One of the phantom studies.
+pub fn phantom_study(which: Phantom) -> Study {
+    phantom::all().into_iter().find(|s| s.phantom == which).unwrap()
 }
 
 pub fn outgoing(image: &Image) -> Outgoing {

@@ -9,8 +9,6 @@ use std::collections::HashMap;
 
 /// Samples along each side of a sampling.
 const SIDE: usize = 48;
-/// Anatomy covers at least this share of a slice that is compared, as samples off the commonest value.
-const LEAST_SPREAD: f64 = 1e-9;
 
 /// A coarse sampling of a slice: zero mean, unit length; none for a slice of one grey.
 pub fn sampling(samples: &[i32], columns: usize) -> Option<Vec<f32>> {
@@ -29,7 +27,7 @@ pub fn sampling(samples: &[i32], columns: usize) -> Option<Vec<f32>> {
     let mean = coarse.iter().sum::<f64>() / coarse.len() as f64;
     let length = coarse.iter().map(|v| (v - mean).powi(2)).sum::<f64>().sqrt();
     #[expect(clippy::cast_possible_truncation, reason = "a share of one")]
-    (length > LEAST_SPREAD).then(|| coarse.iter().map(|v| ((v - mean) / length) as f32).collect())
+    (length > 0.0).then(|| coarse.iter().map(|v| ((v - mean) / length) as f32).collect())
 }
 
 fn correlation(a: &[f32], b: &[f32]) -> f64 {

@@ -91,6 +91,11 @@ impl Frame<'_> {
         }
     }
 
+    /// Some of the samples, evenly; an odd step does not stay in one column.
+    fn spread(&self) -> impl Iterator<Item = &i32> {
+        self.samples.iter().step_by((self.samples.len() / SPREAD).max(1) | 1)
+    }
+
     fn tile(&self, rows: usize) -> usize {
         if self.columns.min(rows) < LARGE { SMALL_TILE } else { TILE }
     }
@@ -111,8 +116,7 @@ impl Frame<'_> {
         reason = "an index below the length"
     )]
     fn range(&self) -> Option<(f64, f64)> {
-        let every = (self.samples.len() / SPREAD).max(1) | 1;
-        let mut some: Vec<i32> = self.samples.iter().step_by(every).copied().collect();
+        let mut some: Vec<i32> = self.spread().copied().collect();
         let mut at = |share: f64| {
             let rank = (some.len().checked_sub(1)? as f64 * share) as usize;
             Some(f64::from(*some.select_nth_unstable(rank).1))
@@ -161,8 +165,7 @@ impl Frame<'_> {
     /// Mean of what is over the background.
     #[expect(clippy::cast_precision_loss, reason = "a count of samples")]
     fn signal(&self, low: f64) -> Option<f64> {
-        let every = (self.samples.len() / SPREAD).max(1) | 1;
-        let over: Vec<f64> = self.samples.iter().step_by(every).map(|s| f64::from(*s)).filter(|s| *s > low).collect();
+        let over: Vec<f64> = self.spread().map(|s| f64::from(*s)).filter(|s| *s > low).collect();
         (over.len() > 100).then(|| over.iter().sum::<f64>() / over.len() as f64)
     }
 
