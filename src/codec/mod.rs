@@ -2,6 +2,9 @@
 //! codec can abort a process; a worker that dies costs one frame, never the node.
 
 mod decode;
+mod encode;
+mod jpeg12;
+mod jpegls;
 mod native;
 mod pool;
 mod protocol;

@@ -1,6 +1,6 @@
 //! The node's side: a few worker processes, each given one frame at a time and killed when it takes too long.
 
-use super::protocol::{Request, Response, receive, send};
+use super::protocol::{Request, Response, Task, receive, send};
 use super::{DecodeError, Frame};
 use crate::dicom::image::Layout;
 use std::io::{BufReader, BufWriter};
@@ -68,23 +68,36 @@ impl Pool {
     /// # Errors
     /// Why the frame cannot be had.
     pub fn decode(&self, layout: &Layout, transfer_syntax: &str, fragments: &[Vec<u8>]) -> Result<Frame, DecodeError> {
-        match self.decode_once(layout, transfer_syntax, fragments) {
+        self.ask(Task::Decode, layout, transfer_syntax, fragments)
+    }
+
+    /// Encodes a frame without loss, as one fragment. Waits for a free worker.
+    ///
+    /// # Errors
+    /// The transfer syntax is not written here, or cannot hold such samples.
+    pub fn encode(&self, frame: &Frame, transfer_syntax: &str) -> Result<Vec<u8>, DecodeError> {
+        Ok(self.ask(Task::Encode, &frame.layout, transfer_syntax, std::slice::from_ref(&frame.bytes))?.bytes)
+    }
+
+    fn ask(&self, task: Task, layout: &Layout, transfer_syntax: &str, parts: &[Vec<u8>]) -> Result<Frame, DecodeError> {
+        match self.ask_once(task, layout, transfer_syntax, parts) {
             // The worker may have died of what came before, or of the system's want of memory: this frame gets a second one.
-            Err(DecodeError::Stopped(_)) => self.decode_once(layout, transfer_syntax, fragments),
+            Err(DecodeError::Stopped(_)) => self.ask_once(task, layout, transfer_syntax, parts),
             other => other,
         }
     }
 
-    fn decode_once(&self, layout: &Layout, transfer_syntax: &str, fragments: &[Vec<u8>]) -> Result<Frame, DecodeError> {
+    fn ask_once(&self, task: Task, layout: &Layout, transfer_syntax: &str, parts: &[Vec<u8>]) -> Result<Frame, DecodeError> {
         let mut worker = self.take()?;
         let request = Request {
+            task,
             layout: Layout { frames: 1, ..layout.clone() },
             transfer_syntax: transfer_syntax.into(),
-            fragments: fragments.iter().map(Vec::len).collect(),
+            fragments: parts.iter().map(Vec::len).collect(),
         };
         let until = Instant::now() + self.limits.time;
         self.lock_watched().push(Watched { until, child: Arc::downgrade(&worker.child) });
-        let answer = send(&mut worker.input, &request, &fragments.concat())
+        let answer = send(&mut worker.input, &request, &parts.concat())
             .and_then(|()| receive::<Response>(&mut worker.output, layout.frame_samples() * 8 + 64));
         self.lock_watched().retain(|w| !w.child.ptr_eq(&Arc::downgrade(&worker.child)));
         match answer {

@@ -5,9 +5,20 @@ use crate::dicom::image::Layout;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::{self, Read, Write};
 
-/// One frame to decode.
+/// What to do with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Task {
+    /// Fragments follow, samples come back.
+    Decode,
+    /// Samples follow, one fragment comes back.
+    Encode,
+}
+
+/// One frame to decode or to encode.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
+    /// Which of the two.
+    pub task: Task,
     /// Shape that the header promises; frames is 1.
     pub layout: Layout,
     /// Transfer syntax of the fragments.
@@ -19,8 +30,8 @@ pub struct Request {
 /// What came of it.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Response {
-    /// Samples follow.
-    Decoded(Layout),
+    /// Samples, or a fragment, follow.
+    Done(Layout),
     /// Nothing follows.
     Unsupported(String),
     /// Nothing follows.
@@ -31,7 +42,7 @@ impl Response {
     /// As the caller's result.
     pub fn into_result(self) -> Result<Layout, DecodeError> {
         match self {
-            Response::Decoded(layout) => Ok(layout),
+            Response::Done(layout) => Ok(layout),
             Response::Unsupported(syntax) => Err(DecodeError::Unsupported(syntax)),
             Response::Damaged(why) => Err(DecodeError::Damaged(why)),
         }

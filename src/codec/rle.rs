@@ -35,6 +35,48 @@ pub fn decode(layout: &Layout, bytes: &[u8]) -> Result<Frame, DecodeError> {
     Ok(Frame { layout: Layout { planar: false, frames: 1, ..layout.clone() }, bytes: out })
 }
 
+/// Encodes a frame whose samples come by pixel; none when it needs more than 15 segments.
+pub fn encode(frame: &Frame) -> Option<Vec<u8>> {
+    let (width, samples) = (frame.layout.bits_allocated.div_ceil(8) as usize, frame.layout.samples as usize);
+    let (columns, count) = (frame.layout.columns as usize, width * samples);
+    if count > 15 {
+        return None;
+    }
+    let mut header = vec![u32::try_from(count).ok()?];
+    let mut body = Vec::new();
+    for segment in 0..count {
+        header.push(u32::try_from(64 + body.len()).ok()?);
+        let (sample, byte) = (segment / width, width - 1 - segment % width);
+        let plane: Vec<u8> = frame.bytes.iter().skip(sample * width + byte).step_by(count).copied().collect();
+        // A run must not go over the end of a row (G.3.1).
+        plane.chunks(columns.max(1)).for_each(|row| pack(row, &mut body));
+        if body.len() % 2 == 1 {
+            body.push(0);
+        }
+    }
+    header.resize(16, 0);
+    Some(header.iter().flat_map(|n| n.to_le_bytes()).chain(body).collect())
+}
+
+/// PackBits: three and more equal bytes as a run, everything else as it is.
+fn pack(mut row: &[u8], out: &mut Vec<u8>) {
+    let run = |bytes: &[u8]| bytes.iter().take(128).take_while(|b| Some(*b) == bytes.first()).count();
+    while let Some(first) = row.first() {
+        let equal = run(row);
+        if equal >= 3 {
+            out.push(u8::try_from(257 - equal).unwrap_or(128));
+            out.push(*first);
+            row = row.get(equal..).unwrap_or_default();
+            continue;
+        }
+        let literal = (1..row.len().min(128)).find(|at| row.get(*at..).is_some_and(|r| run(r) >= 3));
+        let (now, later) = row.split_at(literal.unwrap_or(row.len().min(128)));
+        out.push(u8::try_from(now.len() - 1).unwrap_or(0));
+        out.extend_from_slice(now);
+        row = later;
+    }
+}
+
 /// PackBits, up to `wanted` bytes.
 fn unpack(mut packed: &[u8], wanted: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(wanted);
@@ -93,6 +135,20 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(bytes in proptest::collection::vec(0u8..3, 0..240), long in 1usize..300) {
+            let columns = (bytes.len() / 2).max(1);
+            let mut bytes = bytes;
+            bytes.resize(columns * 2 * 3, 7);
+            let bytes: Vec<u8> = bytes.iter().flat_map(|b| std::iter::repeat_n(*b, if *b == 1 { long } else { 1 })).collect();
+            let columns = (bytes.len() / 6).max(1);
+            let mut layout = layout(16, 3);
+            layout.columns = columns as u32;
+            let frame = Frame { bytes: bytes.into_iter().chain(std::iter::repeat(9)).take(columns * 6).collect(), layout };
+            let packed = encode(&frame).unwrap();
+            proptest::prop_assert_eq!(decode(&frame.layout, &packed).unwrap(), frame);
+        }
+
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
             let _ = decode(&layout(16, 1), &bytes);

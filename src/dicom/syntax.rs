@@ -5,6 +5,9 @@ use super::uids;
 /// Explicit VR Big Endian, retired and still sent.
 pub const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
+/// Deflated Image Frame Compression.
+pub const DEFLATED_FRAME: &str = "1.2.840.10008.1.2.8.1";
+
 /// How the elements of a data set are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Syntax {
@@ -64,7 +67,7 @@ pub const TABLE: &[Known] = &[
     row(uids::JPEG_LOSSLESS_SV1, true, false),
     row(uids::JPEG_LOSSLESS, true, false),
     row(uids::RLE_LOSSLESS, true, false),
-    row("1.2.840.10008.1.2.8.1", true, false), // Deflated Image Frame Compression
+    row(DEFLATED_FRAME, true, false),
     row(uids::JPEG_BASELINE8_BIT, false, false),
     row(uids::JPEG_EXTENDED12_BIT, false, false),
     row(uids::JPEGLS_NEAR_LOSSLESS, false, false),
