@@ -19,6 +19,8 @@ pub struct Config {
     pub study: Study,
     /// Decoding of untrusted pixels.
     pub codec: Codec,
+    /// Marked copies.
+    pub mark: Mark,
     /// Log output.
     pub log: Log,
     /// The knowledge.
@@ -146,6 +148,47 @@ pub struct Codec {
 impl Default for Codec {
     fn default() -> Codec {
         Codec { workers: 0, memory_mib: 2048, seconds: 30 }
+    }
+}
+
+/// `[mark]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mark {
+    /// What marked copies are written in.
+    pub transfer_syntax: CopySyntax,
+}
+
+/// Transfer syntaxes of marked copies. Samples that one of the compressed ones cannot hold are written without compression.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[value(rename_all = "kebab-case")]
+pub enum CopySyntax {
+    /// 1.2.840.10008.1.2.1, without compression: every viewer reads it at once.
+    #[default]
+    ExplicitVrLe,
+    /// 1.2.840.10008.1.2.4.80.
+    JpegLs,
+    /// 1.2.840.10008.1.2.4.90.
+    #[serde(rename = "jpeg-2000")]
+    #[value(name = "jpeg-2000")]
+    Jpeg2000,
+    /// 1.2.840.10008.1.2.4.201.
+    Htj2k,
+    /// 1.2.840.10008.1.2.5.
+    Rle,
+}
+
+impl CopySyntax {
+    /// Its UID.
+    pub fn uid(self) -> &'static str {
+        match self {
+            CopySyntax::ExplicitVrLe => "1.2.840.10008.1.2.1",
+            CopySyntax::JpegLs => "1.2.840.10008.1.2.4.80",
+            CopySyntax::Jpeg2000 => "1.2.840.10008.1.2.4.90",
+            CopySyntax::Htj2k => "1.2.840.10008.1.2.4.201",
+            CopySyntax::Rle => "1.2.840.10008.1.2.5",
+        }
     }
 }
 
@@ -338,6 +381,8 @@ mod tests {
     fn an_unknown_key_is_an_error_that_names_line_or_variable() {
         assert!(load("[dimse]\nprot = 1\n", &[]).unwrap_err().contains(":2: unknown field `prot`"));
         assert!(load("", &[("HUTONG_DIMSE__PROT", "1")]).unwrap_err().contains("HUTONG_DIMSE__PROT"));
+        assert_eq!(load("[mark]\ntransfer_syntax = \"jpeg-2000\"\n", &[]).unwrap().mark.transfer_syntax, CopySyntax::Jpeg2000);
+        assert!(load("[mark]\ntransfer_syntax = \"jpeg\"\n", &[]).is_err());
         assert!(load("[http]\nbind = \"0.0.0.0\"\n", &[]).unwrap_err().contains("allow_open"));
         assert!(load("[study]\nquiet_period = \"soon\"\n", &[]).unwrap_err().contains("60s"));
     }

@@ -6,6 +6,8 @@ use crate::exchange::register::Register;
 use crate::index::{Index, IndexError, SledIndex};
 use crate::ingest::{self, Ingest, Settings, now_ms};
 use crate::journal::{Event, Journal};
+use crate::mark::{Face, MarkError};
+use crate::procedure::catalogue::Region;
 use crate::procedure::{LoadError, Procedures, embedded, load};
 use crate::scp::Listener;
 use crate::store::{Store, walk};
@@ -96,7 +98,7 @@ pub fn open_data(config: &Config) -> Result<Data, StartError> {
 /// # Errors
 /// Every fault, with file and line.
 pub fn procedures(root: Option<&Path>) -> Result<Procedures, StartError> {
-    let Some(root) = root else { return load(embedded::FILES).map_err(StartError::Procedures) };
+    let Some(root) = root else { return drawable(load(embedded::FILES).map_err(StartError::Procedures)?) };
     let unreadable = |path: &Path, e: io::Error| {
         StartError::Procedures(vec![LoadError { file: path.display().to_string(), line: None, message: e.to_string() }])
     };
@@ -108,7 +110,36 @@ pub fn procedures(root: Option<&Path>) -> Result<Procedures, StartError> {
             files.push((name, std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?));
         }
     }
-    load(&files).map_err(StartError::Procedures)
+    let mut loaded = load(&files).map_err(StartError::Procedures)?;
+    for look in loaded.regions.iter_mut().map(|r| &mut r.mark.look) {
+        // A font outside of the folder would not be carried along with it.
+        let inside = |name: &str| !name.split(['/', '\\']).any(|part| part == ".." || part.is_empty());
+        if let Some(name) = look.font.as_deref().filter(|n| inside(n)) {
+            let path = root.join(name);
+            look.font_bytes = Some(std::fs::read(&path).map_err(|e| unreadable(&path, e))?.into());
+        }
+    }
+    drawable(loaded)
+}
+
+/// A mark that cannot be drawn whole must not be found out by the first image.
+fn drawable(procedures: Procedures) -> Result<Procedures, StartError> {
+    let fault = |r: &Region| {
+        let missing = r.mark.look.font.is_some() && r.mark.look.font_bytes.is_none();
+        let why = if missing {
+            Err(MarkError::Font(r.mark.look.font.clone().unwrap_or_default()))
+        } else {
+            Face::of(&r.mark.look).and_then(|face| face.knows(&r.mark.text()))
+        };
+        why.err().map(|e| LoadError {
+            file: format!("{}-{}/region.toml", r.code, r.edition),
+            line: None,
+            message: e.to_string(),
+        })
+    };
+    let faults: Vec<LoadError> =
+        procedures.regions.iter().filter(|r| r.enabled && r.mark.is_burnt()).filter_map(fault).collect();
+    if faults.is_empty() { Ok(procedures) } else { Err(StartError::Procedures(faults)) }
 }
 
 fn register(path: Option<&Path>) -> Result<Register, StartError> {
@@ -179,7 +210,8 @@ impl Node {
             config: config.http.clone(),
             reserve_bytes: config.storage.reserve_mib << 20,
         };
-        let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal });
+        let output = config.mark.transfer_syntax.uid();
+        let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output });
         let runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;
         record(&shop.journal, Event::Started { version: env!("CARGO_PKG_VERSION").into() });
         let (stop, stopped) = watch::channel(false);

@@ -74,6 +74,7 @@ impl Check {
             procedures: Arc::new(procedures(config.procedures.root.as_deref())?),
             register: Arc::new(Register::parse(&register).map_err(anyhow::Error::msg)?),
             journal: Arc::new(Journal::open(&place.path().join("journal.jsonl"))?),
+            output: config.mark.transfer_syntax.uid(),
         };
         let judged = judge(&shop, &door, !self.json)?;
         if let Some(folder) = &self.html {

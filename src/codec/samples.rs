@@ -3,25 +3,55 @@
 use super::Frame;
 use crate::dicom::image::Layout;
 
-/// Every sample of a frame of 8, 16 or 32 bits allocated. Unsigned 32-bit values over the range of `i32` are cut to it.
-pub fn read(frame: &Frame) -> Vec<i32> {
-    let l = &frame.layout;
-    let shift = l.high_bit + 1 - l.bits_stored;
-    let value = |raw: u32| {
+/// How raw words of a layout become numbers. Unsigned 32-bit values over the range of `i32` are cut to it.
+fn decoder(l: &Layout) -> impl Fn(u32) -> i32 + use<> {
+    let (shift, unused, signed) = (l.high_bit + 1 - l.bits_stored, 32 - l.bits_stored.min(32), l.signed);
+    move |raw| {
         let stored = raw >> shift;
-        let unused = 32 - l.bits_stored.min(32);
-        if l.signed {
+        if signed {
             ((stored << unused).cast_signed()) >> unused
         } else {
             i32::try_from((stored << unused) >> unused).unwrap_or(i32::MAX)
         }
-    };
-    match l.bits_allocated {
+    }
+}
+
+/// Every sample of a frame of 8, 16 or 32 bits allocated.
+pub fn read(frame: &Frame) -> Vec<i32> {
+    let value = decoder(&frame.layout);
+    match frame.layout.bits_allocated {
         8 => frame.bytes.iter().map(|b| value(u32::from(*b))).collect(),
         16 => frame.bytes.as_chunks::<2>().0.iter().map(|b| value(u32::from(u16::from_le_bytes(*b)))).collect(),
         32 => frame.bytes.as_chunks::<4>().0.iter().map(|b| value(u32::from_le_bytes(*b))).collect(),
         _ => Vec::new(),
     }
+}
+
+/// One sample.
+pub fn get(frame: &Frame, at: usize) -> Option<i32> {
+    let width = frame.layout.bits_allocated as usize / 8;
+    let bytes = frame.bytes.get(at.checked_mul(width)?..)?.get(..width)?;
+    let raw = bytes.iter().rev().fold(0u32, |word, b| (word << 8) | u32::from(*b));
+    Some(decoder(&frame.layout)(raw))
+}
+
+/// The smallest and largest sample, those of a range (padding) left out.
+pub fn extent(frame: &Frame, without: Option<(i64, i64)>) -> Option<(i64, i64)> {
+    let value = decoder(&frame.layout);
+    let (from, to) = without.unwrap_or((i64::MAX, i64::MIN));
+    let (from, to) = (i32::try_from(from).unwrap_or(i32::MAX), i32::try_from(to).unwrap_or(i32::MIN));
+    let widen = |(low, high): (i32, i32), raw: u32| {
+        let v = value(raw);
+        if from <= v && v <= to { (low, high) } else { (low.min(v), high.max(v)) }
+    };
+    let none = (i32::MAX, i32::MIN);
+    let (low, high) = match frame.layout.bits_allocated {
+        8 => frame.bytes.iter().fold(none, |e, b| widen(e, u32::from(*b))),
+        16 => frame.bytes.as_chunks::<2>().0.iter().fold(none, |e, b| widen(e, u32::from(u16::from_le_bytes(*b)))),
+        32 => frame.bytes.as_chunks::<4>().0.iter().fold(none, |e, b| widen(e, u32::from_le_bytes(*b))),
+        _ => none,
+    };
+    (low <= high).then_some((i64::from(low), i64::from(high)))
 }
 
 /// Replaces one sample; bits outside the stored ones (overlays of old objects) stay as they are.
@@ -63,6 +93,8 @@ mod tests {
         put(&mut frame, 1, -2048);
         put(&mut frame, 2, 5);
         assert_eq!(read(&frame), [-1, -2048, 5]);
+        assert_eq!((get(&frame, 1), get(&frame, 3)), (Some(-2048), None));
+        assert_eq!((extent(&frame, None), extent(&frame, Some((-3000, -1)))), (Some((-2048, 5)), Some((5, 5))));
         // Bits 0, 1, 14 and 15 were not ours.
         assert_eq!(frame.bytes[2..4], [0x03, 0xE0]);
     }

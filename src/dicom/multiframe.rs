@@ -29,15 +29,28 @@ pub fn count(data_set: &DataSet) -> usize {
     data_set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).len()
 }
 
-/// The attributes of each frame: its own groups, else the shared ones, else `whole`, those of the object.
-pub fn frames(data_set: &DataSet, whole: &Attributes) -> Vec<Attributes> {
+/// The attributes of one frame, counted from 0; none when the object does not describe it.
+pub fn frame(data_set: &DataSet, whole: &Attributes, number: usize) -> Option<Attributes> {
+    let groups = data_set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).get(number)?;
+    let mut frame = flattened(groups);
+    frame.fill_from(&shared(data_set, whole));
+    Some(frame)
+}
+
+/// What holds for all frames.
+fn shared(data_set: &DataSet, whole: &Attributes) -> Attributes {
     let mut shared = Attributes::default();
     if let Some(groups) = data_set.items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first() {
         shared = flattened(groups);
     }
     shared.fill_from(&whole.only(|tag| !OF_THE_OBJECT.contains(&tag)));
     // Every frame gets a copy: a long text of the object would be there thousands of times.
-    let shared = shared.brief(LONGEST_SHARED);
+    shared.brief(LONGEST_SHARED)
+}
+
+/// The attributes of each frame: its own groups, else the shared ones, else `whole`, those of the object.
+pub fn frames(data_set: &DataSet, whole: &Attributes) -> Vec<Attributes> {
+    let shared = shared(data_set, whole);
     let own = data_set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).iter().take(MOST_FRAMES);
     let frame = |groups: &DataSet| {
         let mut frame = flattened(groups);

@@ -133,6 +133,19 @@ pub fn is_lossy_only(uid: &str) -> bool {
     is_video(uid) || matches!(uid, uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | JPEG_RECOMPRESSED)
 }
 
+/// The defined term of Lossy Image Compression Method (0028,2114) for a transfer syntax that can lose something (PS3.3 C.7.6.1.1.5.1).
+pub fn lossy_method(uid: &str) -> Option<&'static str> {
+    match uid {
+        uids::JPEGLS_NEAR_LOSSLESS => Some("ISO_14495_1"),
+        uids::JPEG2000 => Some("ISO_15444_1"),
+        uids::JPEG2000MC => Some("ISO_15444_2"),
+        uids::HTJ2K => Some("ISO_15444_15"),
+        uids::JPEGXL => Some("ISO_18181_1"),
+        _ if known(uid).is_some_and(|row| !row.lossless && !row.video) => Some("ISO_10918_1"),
+        _ => None,
+    }
+}
+
 /// Whether the pixels are a video stream.
 pub fn is_video(uid: &str) -> bool {
     known(uid).is_some_and(|row| row.video)

@@ -8,7 +8,6 @@ use crate::codec::{Frame, samples};
 pub fn burn(frame: &mut Frame, placed: &Placed, tones: &Tones) {
     let per_pixel = frame.layout.samples.max(1) as usize;
     let columns = frame.layout.columns as usize;
-    let old = samples::read(frame);
     for row in 0..placed.mask.height {
         for column in 0..placed.mask.width {
             let at = (row * placed.mask.width + column) as usize;
@@ -20,7 +19,7 @@ pub fn burn(frame: &mut Frame, placed: &Placed, tones: &Tones) {
             let pixel = (placed.y + row) as usize * columns + (placed.x + column) as usize;
             for sample in 0..per_pixel {
                 let index = pixel * per_pixel + sample;
-                let was = old.get(index).copied().map_or(0, i64::from);
+                let Some(was) = samples::get(frame, index).map(i64::from) else { continue };
                 let light = tones.light.get(sample).copied().unwrap_or(was);
                 let dark = tones.dark.get(sample).copied().unwrap_or(was);
                 let value = if tones.blends {
@@ -48,8 +47,9 @@ mod tests {
     use super::*;
     use crate::dicom::image::Layout;
     use crate::dicom::{Attributes, DataSet, VR, tags};
-    use crate::mark::{layout::place, tone::choose};
-    use crate::procedure::catalogue::{Corner, Mark, MarkStyle};
+    use crate::mark::layout::{Canvas, place};
+    use crate::mark::tone::choose;
+    use crate::procedure::catalogue::{Corner, Look, Mark, MarkStyle};
 
     fn mark() -> Mark {
         Mark {
@@ -58,6 +58,7 @@ mod tests {
             separator: " ".into(),
             style: MarkStyle::BurnText,
             corner: Corner::TopRight,
+            look: Look::default(),
         }
     }
 
@@ -94,7 +95,7 @@ mod tests {
             a.set(tags::WINDOW_CENTER, VR::DS, vec!["50".into()]);
             a.set(tags::WINDOW_WIDTH, VR::DS, vec!["300".into()]);
             let tones = choose(&frame, &DataSet::default(), &a).unwrap();
-            let placed = place(&mark(), 128, 256).unwrap();
+            let placed = place(&mark(), &Canvas::plain(128, 256)).unwrap();
             burn(&mut frame, &placed, &tones);
             let after = samples::read(&frame);
             let (low, high) = frame.layout.range();

@@ -22,18 +22,43 @@ pub struct Source<'a> {
     pub series: &'a Uid,
     /// SHA-256 of its data set.
     pub sha256: &'a str,
-    /// Whether its transfer syntax, as opposed to its attributes, says that something was lost.
-    pub lossy: bool,
+    /// What its transfer syntax, as opposed to its attributes, lost.
+    pub lost: Option<Lost>,
+}
+
+/// What an irreversible compression did (PS3.3 C.7.6.1.1.5).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lost {
+    /// Defined term of the method.
+    pub method: Option<&'static str>,
+    /// Size before by size after.
+    pub ratio: f64,
+}
+
+impl Lost {
+    /// States the loss in a data set, where it is not stated yet; what is stated stays.
+    pub fn state(&self, data_set: &mut DataSet) {
+        let earlier = data_set.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01");
+        data_set.put_text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+        let silent = |data_set: &DataSet, tag| data_set.text(tag).is_none_or(|t| t.trim().is_empty());
+        // A history without its method is the source's own fault; one that begins here is whole.
+        if silent(data_set, tags::LOSSY_IMAGE_COMPRESSION_RATIO) && self.ratio.is_finite() {
+            data_set.put_text(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, &format!("{:.2}", self.ratio));
+        }
+        if let Some(method) = self.method.filter(|_| silent(data_set, tags::LOSSY_IMAGE_COMPRESSION_METHOD) && !earlier) {
+            data_set.put_text(tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, method);
+        }
+    }
 }
 
 /// UID of the marked copy of an instance.
 pub fn instance_uid(source: &Source<'_>, mark: &Mark) -> Uid {
-    Uid::derived(&["hutong mark instance 1", source.sop_instance.as_str(), source.sha256, &mark.text()])
+    Uid::derived(&["hutong mark instance 2", source.sop_instance.as_str(), source.sha256, &mark.identity()])
 }
 
 /// UID of the series that holds the marked copies of a series.
 pub fn series_uid(series: &Uid, mark: &Mark) -> Uid {
-    Uid::derived(&["hutong mark series 1", series.as_str(), &mark.text()])
+    Uid::derived(&["hutong mark series 2", series.as_str(), &mark.identity()])
 }
 
 /// Whether a data set is a marked copy, ours or another node's.
@@ -56,8 +81,8 @@ pub fn derive(data_set: &mut DataSet, source: &Source<'_>, mark: &Mark, frame: &
     contributing_equipment(data_set);
     description(data_set, mark);
     data_set.put_text(tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
-    if source.lossy {
-        data_set.put_text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+    if let Some(lost) = &source.lost {
+        lost.state(data_set);
     }
     pixel_attributes(data_set, frame, frames);
 }
@@ -96,7 +121,21 @@ fn fix_ambiguous(data_set: &mut DataSet, signed: bool) {
 }
 
 fn image_type(data_set: &mut DataSet) {
-    let old = data_set.text(tags::IMAGE_TYPE).unwrap_or_default();
+    derived_type(data_set, tags::IMAGE_TYPE);
+    // Enhanced objects say it of each frame too (C.8.16.1).
+    for groups in [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE] {
+        for item in data_set.items_mut(groups) {
+            for element in &mut item.elements {
+                let Value::Items(macros) = &mut element.value else { continue };
+                let typed = macros.iter_mut().filter(|m| m.get(tags::FRAME_TYPE).is_some());
+                typed.for_each(|one| derived_type(one, tags::FRAME_TYPE));
+            }
+        }
+    }
+}
+
+fn derived_type(data_set: &mut DataSet, tag: Tag) {
+    let old = data_set.text(tag).unwrap_or_default();
     let mut values: Vec<&str> = old.split('\\').map(str::trim).collect();
     if let Some(first) = values.first_mut() {
         *first = "DERIVED";
@@ -104,7 +143,7 @@ fn image_type(data_set: &mut DataSet) {
     if values.len() < 2 {
         values.push("PRIMARY");
     }
-    data_set.put_text(tags::IMAGE_TYPE, VR::CS, &values.join("\\"));
+    data_set.put_text(tag, VR::CS, &values.join("\\"));
 }
 
 fn source_image(data_set: &mut DataSet, source: &Source<'_>) {
@@ -129,7 +168,7 @@ fn derivation(data_set: &mut DataSet) {
     if !text.is_empty() {
         text.extend_from_slice(b"; ");
     }
-    text.extend_from_slice(b"mutual recognition mark burned in at the top right, all other pixels unchanged");
+    text.extend_from_slice(b"mutual recognition mark burned in, all other pixels unchanged");
     text.truncate(1024);
     if text.len() % 2 == 1 {
         text.push(b' ');

@@ -2,6 +2,8 @@
 
 use super::MarkError;
 use crate::codec::{Frame, samples};
+use crate::dicom::grey::{Grey, Voi};
+use crate::dicom::palette::Palette;
 use crate::dicom::{Attributes, DataSet, tags};
 
 /// What letters and outline are painted with, one value for each sample of a pixel.
@@ -28,49 +30,86 @@ pub fn choose(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Res
         return Err(MarkError::Bits(l.bits_allocated));
     }
     let (low, high) = l.range();
-    match l.photometric.as_str() {
-        "PALETTE COLOR" => palette(data_set),
-        "YBR_FULL" | "YBR_PARTIAL_420" => {
+    match (l.photometric.as_str(), l.samples) {
+        ("PALETTE COLOR", 1) => palette(data_set, l.signed),
+        ("YBR_FULL" | "YBR_PARTIAL_420", 3) => {
             let middle = (high + 1) / 2;
             Ok(Tones { light: vec![high, middle, middle], dark: vec![low, middle, middle], blends: true })
         }
-        _ if l.samples > 1 => {
-            Ok(Tones { light: vec![high; l.samples as usize], dark: vec![low; l.samples as usize], blends: true })
-        }
-        _ => Ok(grey(frame, attributes)),
+        ("RGB", 3) => Ok(Tones { light: vec![high; 3], dark: vec![low; 3], blends: true }),
+        ("MONOCHROME1" | "MONOCHROME2", 1) => grey(frame, data_set, attributes),
+        (other, _) => Err(MarkError::Colours(other.into())),
     }
 }
 
-fn grey(frame: &Frame, attributes: &Attributes) -> Tones {
-    let (low, high) = frame.layout.range();
-    let slope = attributes.float(tags::RESCALE_SLOPE).filter(|s| *s != 0.0).unwrap_or(1.0);
-    let intercept = attributes.float(tags::RESCALE_INTERCEPT).unwrap_or(0.0);
-    let stored = |output: f64| (output - intercept) / slope;
+/// Least difference between letters and outline, of the way from black to white, in every presentation.
+const CONTRAST: f64 = 0.3;
+
+fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<Tones, MarkError> {
+    let range = frame.layout.range();
+    let shown = Grey::of(data_set, attributes, &frame.layout);
+    let padding = padding(data_set, frame.layout.signed);
+    let is_padding = |v: i64| padding.is_some_and(|(low, high)| (low..=high).contains(&v));
     // What is there already shows as light and dark in any window that shows the image at all.
-    let values = samples::read(frame);
-    let least = values.iter().min().copied().unwrap_or(0);
-    let most = values.iter().max().copied().unwrap_or(0);
-    let (mut bottom, mut top) = (f64::from(least), f64::from(most));
-    let own = attributes.floats(tags::WINDOW_CENTER).into_iter().zip(attributes.floats(tags::WINDOW_WIDTH));
-    let usual = if attributes.text(tags::KVP).is_some() && is_hounsfield(attributes) { CT_WINDOWS } else { &[] };
-    for (centre, width) in own.chain(usual.iter().copied()) {
-        for edge in [stored(centre - width / 2.0), stored(centre + width / 2.0)] {
-            bottom = bottom.min(edge.floor());
-            top = top.max(edge.ceil());
-        }
+    let (least, most) = samples::extent(frame, padding).unwrap_or(range);
+    let mut presentations = shown.voi.clone();
+    if attributes.text(tags::KVP).is_some() && is_hounsfield(attributes) {
+        presentations.extend(CT_WINDOWS.iter().map(|(center, width)| Voi::Linear(*center, *width)));
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "clamped to the stored range first")]
+    if presentations.is_empty() {
+        presentations.push(shown.spanning(least, most));
+    }
+    let candidates = candidates(&shown, &presentations, (least, most), range, &is_padding);
+    let worst_light = |v: i64| presentations.iter().map(|p| shown.shade(p, v)).fold(1.0, f64::min);
+    let worst_dark = |v: i64| presentations.iter().map(|p| shown.shade(p, v)).fold(0.0, f64::max);
+    // Of several that are equally good the first stands nearest to what the image holds.
+    let light = candidates.iter().copied().reduce(|a, b| if worst_light(b) > worst_light(a) + 0.01 { b } else { a });
+    let dark = candidates.iter().copied().reduce(|a, b| if worst_dark(b) < worst_dark(a) - 0.01 { b } else { a });
+    let (Some(light), Some(dark)) = (light, dark) else { return Err(MarkError::NoContrast) };
+    let contrast = presentations.iter().map(|p| shown.shade(p, light) - shown.shade(p, dark)).fold(1.0, f64::min);
+    if contrast < CONTRAST {
+        return Err(MarkError::NoContrast);
+    }
+    Ok(Tones { light: vec![light], dark: vec![dark], blends: true })
+}
+
+/// Stored values to choose from: the ends of what the image holds and of what its windows show, of its tables, and of what can be stored.
+fn candidates(
+    shown: &Grey,
+    presentations: &[Voi],
+    (least, most): (i64, i64),
+    (low, high): (i64, i64),
+    is_padding: &dyn Fn(i64) -> bool,
+) -> Vec<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "clamped to the stored range first")]
     let within = |value: f64| value.clamp(low as f64, high as f64) as i64;
-    let (mut dark, mut light) = (within(bottom), within(top));
-    if dark == light {
-        (dark, light) = (low, high);
+    let edges = presentations.iter().flat_map(|p| <[f64; 2]>::from(p.edges())).map(|edge| shown.modality.stored(edge));
+    let (bottom, top) = edges.fold((least as f64, most as f64), |(b, t), e| (b.min(e.floor()), t.max(e.ceil())));
+    let mut list = vec![least, most, within(bottom), within(top)];
+    // Tables may be bright and dark anywhere.
+    for presentation in presentations.iter().filter(|p| matches!(p, Voi::Table(_))) {
+        let (from, to) = (within(bottom), within(top));
+        let step = usize::try_from((to - from) / 4096).unwrap_or(0) + 1;
+        let shade = |v: &i64| shown.shade(presentation, *v);
+        let sampled = || (from..=to).step_by(step);
+        list.extend(sampled().max_by(|a, b| shade(a).total_cmp(&shade(b))));
+        list.extend(sampled().min_by(|a, b| shade(a).total_cmp(&shade(b))));
     }
-    let inverse = attributes.text(tags::PRESENTATION_LUT_SHAPE) == Some("INVERSE");
-    // Each of these turns light and dark around. MONOCHROME1 with INVERSE is one way of saying one thing (PS3.3 C.11.6.1.2).
-    if (frame.layout.is_inverted() || inverse) != (slope < 0.0) {
-        (dark, light) = (light, dark);
-    }
-    Tones { light: vec![light], dark: vec![dark], blends: true }
+    list.extend([low, high]);
+    // What pads the image is not shown: a letter of that value would not be either.
+    list.retain(|v| !is_padding(*v));
+    list
+}
+
+/// The range of values that pad the image (PS3.3 C.7.5.1.1.2).
+fn padding(data_set: &DataSet, signed: bool) -> Option<(i64, i64)> {
+    let number = |tag| {
+        let raw = data_set.u16(tag)?;
+        Some(if signed { i64::from(raw.cast_signed()) } else { i64::from(raw) })
+    };
+    let value = number(tags::PIXEL_PADDING_VALUE)?;
+    let limit = number(tags::PIXEL_PADDING_RANGE_LIMIT).unwrap_or(value);
+    Some((value.min(limit), value.max(limit)))
 }
 
 fn is_hounsfield(attributes: &Attributes) -> bool {
@@ -78,8 +117,8 @@ fn is_hounsfield(attributes: &Attributes) -> bool {
 }
 
 /// The lightest and darkest entry of the palette (PS3.3 C.7.6.3.1.5).
-fn palette(data_set: &DataSet) -> Result<Tones, MarkError> {
-    let Some(palette) = Palette::of(data_set) else { return Err(MarkError::NoContrast) };
+fn palette(data_set: &DataSet, signed: bool) -> Result<Tones, MarkError> {
+    let Some(palette) = Palette::of(data_set, signed) else { return Err(MarkError::NoContrast) };
     let brightness = |entry: usize| {
         let [r, g, b] = palette.colour(entry);
         u32::from(r) * 299 + u32::from(g) * 587 + u32::from(b) * 114
@@ -91,56 +130,4 @@ fn palette(data_set: &DataSet) -> Result<Tones, MarkError> {
     }
     let value = |entry: usize| palette.first + i64::try_from(entry).unwrap_or(0);
     Ok(Tones { light: vec![value(light)], dark: vec![value(dark)], blends: false })
-}
-
-/// A colour lookup table.
-pub struct Palette {
-    /// The stored value of its first entry.
-    pub first: i64,
-    tables: [Vec<u8>; 3],
-}
-
-impl Palette {
-    /// From the three tables of a data set; none when they are missing or segmented.
-    pub fn of(data_set: &DataSet) -> Option<Palette> {
-        let red = data_set.bytes(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR)?.as_chunks::<2>().0;
-        let number = |i: usize| red.get(i).map(|b| u16::from_le_bytes(*b));
-        let entries = match number(0)? {
-            0 => 65_536,
-            n => usize::from(n),
-        };
-        let first = i64::from(number(1)?);
-        let bits = number(2)?;
-        let table = |tag| {
-            let bytes = data_set.bytes(tag)?;
-            // Eight-bit entries are packed two to a word, unless the table is as long as 16-bit ones.
-            let table: Vec<u8> = if bits == 8 && bytes.len() < entries * 2 {
-                bytes.iter().take(entries).copied().collect()
-            } else {
-                let shift = if bits == 8 { 0 } else { 8 };
-                let narrow = |b: &[u8; 2]| u8::try_from((u16::from_le_bytes(*b) >> shift) & 0xFF).unwrap_or(0);
-                bytes.as_chunks::<2>().0.iter().take(entries).map(narrow).collect()
-            };
-            (table.len() == entries).then_some(table)
-        };
-        let tables = [
-            table(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,
-            table(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,
-            table(tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA)?,
-        ];
-        Some(Palette { first, tables })
-    }
-
-    fn len(&self) -> usize {
-        self.tables.iter().map(Vec::len).min().unwrap_or(0)
-    }
-
-    fn colour(&self, entry: usize) -> [u8; 3] {
-        self.tables.each_ref().map(|t| t.get(entry).or(t.last()).copied().unwrap_or(0))
-    }
-
-    /// The colour of a stored value; values outside the table take its ends.
-    pub fn of_value(&self, value: i64) -> [u8; 3] {
-        self.colour(usize::try_from(value - self.first).unwrap_or(0))
-    }
 }

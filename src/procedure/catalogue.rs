@@ -1,6 +1,7 @@
 //! The shapes of `procedures/`: what a region, an item, a mark and the thresholds are.
 
 use super::calibration::Calibration;
+pub use super::mark::{Backdrop, Corner, Look, Mark, MarkStyle};
 use super::vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
 
@@ -128,49 +129,6 @@ pub struct Item {
     pub covers: Vec<u32>,
     /// How an error or gap of the print is read.
     pub note: Option<String>,
-}
-
-/// How the mark (互认标识) looks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mark {
-    /// 互认范围.
-    pub range: String,
-    /// 互认标识.
-    pub sign: String,
-    /// Between the two.
-    pub separator: String,
-    /// In the image, in the work list, or both.
-    pub style: MarkStyle,
-    /// Where it stands.
-    pub corner: Corner,
-}
-
-/// Where a mark shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MarkStyle {
-    /// Burnt into the pixels.
-    BurnText,
-    /// A sign in lists only.
-    ListSymbol,
-}
-
-/// A corner of the displayed image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Corner {
-    /// 右上角.
-    TopRight,
-    /// 左上角.
-    TopLeft,
-}
-
-impl Mark {
-    /// The text, as it stands in the image.
-    pub fn text(&self) -> String {
-        format!("{}{}{}", self.range, self.separator, self.sign)
-    }
 }
 
 /// A coded reason not to recognise (不予互认).

@@ -105,6 +105,11 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Procedures
         }));
     }
     errors.extend(overlapping(&regions));
+    for (folder, region) in &regions {
+        let path = format!("{folder}/region.toml");
+        let text = files.get(path.as_str()).copied().unwrap_or("");
+        errors.extend(region.mark.fault().map(|what| error(&path, text, what)));
+    }
     let Some(quality) = quality else {
         errors.push(error("quality.toml", "", "the file is missing or damaged"));
         return Err(errors);

@@ -6,6 +6,7 @@ pub mod calibration;
 pub mod catalogue;
 pub mod embedded;
 pub mod load;
+pub mod mark;
 pub mod vocabulary;
 
 pub use catalogue::{Contrast, Item, Mark, Posture, Procedures, Protocol, Quality, Region, Side};

@@ -2,11 +2,11 @@
 //!
 //! Never reads a whole object into memory where a frame will do.
 
-mod explicit;
+mod copy;
 mod frames;
 mod object;
 pub mod render;
 
-pub use explicit::{Explicit, NoCopy, marked_copy, transcoded};
+pub use copy::{Copied, NoCopy, WRITTEN, marked, marked_copy, transcoded};
 pub use object::{Object, ObjectError};
 pub use render::{encode, picture};

@@ -2,7 +2,7 @@
 
 use crate::dicom::dataset::{self, Limits, ParseError, Parsed, Seeking};
 use crate::dicom::part10::FileMeta;
-use crate::dicom::{DataSet, Syntax};
+use crate::dicom::{Attributes, DataSet, Syntax, levels, multiframe};
 use crate::index::InstanceRow;
 use crate::store::{Key, Store};
 use std::fs::File;
@@ -82,6 +82,12 @@ impl Object {
             (Bytes::File(file, meta.data_set_at), parsed)
         };
         Ok(Object { bytes, syntax, transfer_syntax: meta.transfer_syntax.clone(), data_set })
+    }
+
+    /// What holds for a frame, counted from 0: its functional groups where it has them, else the whole object's attributes.
+    pub fn attributes_of(&self, number: u32) -> Attributes {
+        let whole = Attributes::decode(&self.data_set, |tag| levels::level_of(tag).is_some());
+        multiframe::frame(&self.data_set, &whole, number as usize).unwrap_or(whole)
     }
 
     /// Bytes of the data set from `offset`, at most `length`.

@@ -2,34 +2,26 @@
 
 use super::object::Object;
 use crate::codec::{DecodeError, Frame, Pool, samples};
-use crate::dicom::{Attributes, levels, tags};
-use crate::mark::tone::Palette;
+use crate::dicom::grey::{Grey, Voi};
+use crate::dicom::palette::Palette;
+use crate::dicom::{Attributes, tags};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use std::io::Cursor;
-
-/// Window centre and width, in the units of the modality.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Window {
-    /// Centre.
-    pub center: f64,
-    /// Width, at least 1.
-    pub width: f64,
-}
 
 /// Renders a frame (counted from 0) with a window, its own, or one that spans its values.
 ///
 /// # Errors
 /// The frame cannot be decoded.
-pub fn picture(object: &Object, number: u32, window: Option<Window>, pool: &Pool) -> Result<DynamicImage, DecodeError> {
+pub fn picture(object: &Object, number: u32, window: Option<Voi>, pool: &Pool) -> Result<DynamicImage, DecodeError> {
     let layout = object.layout().map_err(|e| DecodeError::Damaged(e.to_string()))?;
     let frame = object.frame(number, &layout, pool)?;
-    let attributes = Attributes::decode(&object.data_set, |tag| levels::level_of(tag).is_some());
+    let attributes = object.attributes_of(number);
     let (columns, rows) = (frame.layout.columns, frame.layout.rows);
     if frame.layout.photometric == "PALETTE COLOR" || frame.layout.samples > 1 {
-        let pixels = colour(&frame, Palette::of(&object.data_set).as_ref());
+        let pixels = colour(&frame, Palette::of(&object.data_set, frame.layout.signed).as_ref());
         return RgbImage::from_raw(columns, rows, pixels).map(DynamicImage::from).ok_or_else(short);
     }
-    let pixels = grey(&frame, &attributes, window);
+    let pixels = grey(&frame, &Grey::of(&object.data_set, &attributes, &frame.layout), window, &attributes);
     image::GrayImage::from_raw(columns, rows, pixels).map(DynamicImage::from).ok_or_else(short)
 }
 
@@ -47,35 +39,24 @@ pub fn encode(picture: &DynamicImage, format: ImageFormat) -> Result<Vec<u8>, im
     Ok(bytes.into_inner())
 }
 
-/// PS3.3 C.11.2.1.2: the linear function, over the modality's output values.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
-fn grey(frame: &Frame, attributes: &Attributes, window: Option<Window>) -> Vec<u8> {
+fn grey(frame: &Frame, shown: &Grey, asked: Option<Voi>, attributes: &Attributes) -> Vec<u8> {
     let values = samples::read(frame);
-    let slope = attributes.float(tags::RESCALE_SLOPE).filter(|s| *s != 0.0).unwrap_or(1.0);
-    let intercept = attributes.float(tags::RESCALE_INTERCEPT).unwrap_or(0.0);
-    let output = |v: i32| f64::from(v) * slope + intercept;
-    let own = || {
-        let (center, width) = (attributes.float(tags::WINDOW_CENTER)?, attributes.float(tags::WINDOW_WIDTH)?);
-        (width >= 1.0).then_some(Window { center, width })
-    };
-    let window = window.or_else(own).unwrap_or_else(|| spanning(&values, attributes, &output));
-    let (center, width) = (window.center - 0.5, (window.width - 1.0).max(1.0));
-    let inverse = attributes.text(tags::PRESENTATION_LUT_SHAPE) == Some("INVERSE") || frame.layout.is_inverted();
-    let shade = |v: i32| {
-        let share = ((output(v) - center) / width + 0.5).clamp(0.0, 1.0);
-        let share = if inverse { 1.0 - share } else { share };
-        (share * 255.0).round() as u8
-    };
-    values.into_iter().map(shade).collect()
-}
-
-/// A window over the values that are there, padding left out.
-fn spanning(values: &[i32], attributes: &Attributes, output: &impl Fn(i32) -> f64) -> Window {
     let padding = attributes.int(tags::PIXEL_PADDING_VALUE);
-    let real = values.iter().filter(|v| Some(i64::from(**v)) != padding);
-    let (low, high) = real.fold((i32::MAX, i32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
-    let (low, high) = if low > high { (0.0, 1.0) } else { (output(low).min(output(high)), output(low).max(output(high))) };
-    Window { center: f64::midpoint(low, high) + 0.5, width: (high - low + 1.0).max(1.0) }
+    let real = values.iter().map(|v| i64::from(*v)).filter(|v| Some(*v) != padding);
+    let (least, most) = real.fold((i64::MAX, i64::MIN), |(l, h), v| (l.min(v), h.max(v)));
+    let (least, most) = if least > most { (0, 1) } else { (least, most) };
+    let voi = asked.or_else(|| shown.voi.first().cloned()).unwrap_or_else(|| shown.spanning(least, most));
+    let shade = |v: i64| (shown.shade(&voi, v) * 255.0).round().clamp(0.0, 255.0) as u8;
+    // A table of all values that occur costs less than as many exponentials or lookups.
+    let from = values.iter().min().copied().unwrap_or(0);
+    let to = values.iter().max().copied().unwrap_or(0);
+    if i64::from(to) - i64::from(from) < 1 << 17 {
+        let table: Vec<u8> = (from..=to).map(|v| shade(i64::from(v))).collect();
+        let at = |v: i32| usize::try_from(i64::from(v) - i64::from(from)).ok().and_then(|i| table.get(i)).copied();
+        return values.into_iter().map(|v| at(v).unwrap_or(0)).collect();
+    }
+    values.into_iter().map(|v| shade(i64::from(v))).collect()
 }
 
 fn colour(frame: &Frame, palette: Option<&Palette>) -> Vec<u8> {

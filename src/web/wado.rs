@@ -5,12 +5,13 @@ use super::multipart::{BOUNDARY, Writer, body, end, part};
 use super::problem::{Problem, task_failed};
 use super::router::{App, Root};
 use crate::dicom::dataset::{Extent, Value};
+use crate::dicom::grey::Voi;
 use crate::dicom::image::Layout;
 use crate::dicom::{DataSet, Tag, Uid, json as dicom_json, part10, uids};
 use crate::index::{InstanceRow, Query as Search};
 use crate::ingest::now_ms;
 use crate::journal::Event;
-use crate::retrieve::render::{Window, encode, picture};
+use crate::retrieve::render::{encode, picture};
 use crate::retrieve::{Object, transcoded};
 use axum::extract::{ConnectInfo, Path, Query};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -155,9 +156,11 @@ async fn objects(asked: &Asked, rows: Vec<InstanceRow>, single_allowed: bool) ->
     // The first object is tried before the answer begins, so that what cannot be decoded is an honest 406.
     if let (Some(row), Some(Form::Explicit)) = (rows.first(), forms.first()) {
         let (app, row) = (asked.app.clone(), row.clone());
-        tokio::task::spawn_blocking(move || transcoded(&app.store, &row, &app.pool).map(|_| ()))
-            .await
-            .map_err(task_failed)??;
+        tokio::task::spawn_blocking(move || {
+            transcoded(&app.store, &row, uids::EXPLICIT_VR_LITTLE_ENDIAN, &app.pool).map(|_| ())
+        })
+        .await
+        .map_err(task_failed)??;
     }
     asked.record(&rows);
     let (app, url) = (asked.app.clone(), asked.url());
@@ -192,7 +195,10 @@ fn write_object(app: &App, row: &InstanceRow, form: Form, out: &mut Writer) -> i
     out.write_all(&meta.to_plain_bytes())?;
     match form {
         Form::Stored => io::copy(&mut Object::stored_bytes(&app.store, row)?, out)?,
-        Form::Explicit => io::copy(&mut transcoded(&app.store, row, &app.pool).map_err(io::Error::other)?, out)?,
+        Form::Explicit => io::copy(
+            &mut transcoded(&app.store, row, uids::EXPLICIT_VR_LITTLE_ENDIAN, &app.pool).map_err(io::Error::other)?,
+            out,
+        )?,
     };
     Ok(())
 }
@@ -420,18 +426,16 @@ async fn rendered(asked: &Asked, row: InstanceRow, frame: Option<u32>) -> Result
 }
 
 /// `window=center,width,function` (8.3.5.1.4); all three are required.
-fn window(text: &str) -> Result<Window, Problem> {
-    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+fn window(text: &str) -> Result<Voi, Problem> {
     let wrong = || Problem::bad("window is center,width,function with function linear, linear-exact or sigmoid");
-    match parts.as_slice() {
-        [center, width, "linear" | "linear-exact"] => {
-            let (center, width) = (center.parse().map_err(|_| wrong())?, width.parse().map_err(|_| wrong())?);
-            if !f64::is_finite(center) || !(1.0..=1e9).contains(&width) {
-                return Err(wrong());
-            }
-            Ok(Window { center, width })
-        }
-        [_, _, "sigmoid"] => Err(Problem::bad("the sigmoid function is not rendered yet")),
-        _ => Err(wrong()),
-    }
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let [center, width, function] = parts.as_slice() else { return Err(wrong()) };
+    let function = match *function {
+        "linear" => "LINEAR",
+        "linear-exact" => "LINEAR_EXACT",
+        "sigmoid" => "SIGMOID",
+        _ => return Err(wrong()),
+    };
+    let (center, width) = (center.parse().map_err(|_| wrong())?, width.parse().map_err(|_| wrong())?);
+    Voi::window(function, center, width).filter(|_| width <= 1e9).ok_or_else(wrong)
 }

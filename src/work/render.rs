@@ -9,7 +9,7 @@ use crate::index::{InstanceRow, Job, Recognised, Transition};
 use crate::ingest::{Announced, Failed, IngestError, now_ms};
 use crate::journal::Event as Record;
 use crate::mark::derive;
-use crate::procedure::catalogue::{Mark, MarkStyle};
+use crate::procedure::catalogue::Mark;
 use crate::retrieve::{NoCopy, ObjectError, marked_copy};
 
 /// Does a render job. Each copy has a UID of its own that depends on the source alone: doing it twice changes nothing.
@@ -26,7 +26,7 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         .and_then(|(code, edition)| shop.procedures.regions.iter().find(|r| r.code == *code && r.edition == *edition));
     let region = region.ok_or(JobError::NoRegion)?;
     let mut recognised = Recognised::default();
-    if region.mark.style == MarkStyle::BurnText {
+    if region.mark.is_burnt() {
         for (series, rows) in &shop.index.contents(&job.study)? {
             let single = verdict.accepted().any(|i| i.series.contains(&series.series) && !i.images.is_empty());
             for row in rows.iter().filter(|r| r.is_original() && verdict.marks(&series.series, &r.sop_instance)) {
@@ -81,7 +81,7 @@ fn source_of(row: &InstanceRow) -> derive::Source<'_> {
         sop_instance: &row.sop_instance,
         series: &row.series,
         sha256: &row.sha256,
-        lossy: false,
+        lost: None,
     }
 }
 
@@ -104,13 +104,23 @@ fn render(shop: &Shop, row: &InstanceRow, mark: &Mark, revision: u64) -> Result<
             Err(RenderError::Images("another object is stored under the UID of the marked copy".into()))
         };
     }
-    let mut copy = marked_copy(&shop.store, row, mark, &shop.pool).map_err(|e| match e {
+    match write(shop, row, mark, revision, shop.output) {
+        // A later frame that the wanted syntax cannot hold: the whole copy without compression.
+        Err(RenderError::Images(_)) if shop.output != uids::EXPLICIT_VR_LITTLE_ENDIAN => {
+            write(shop, row, mark, revision, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+        }
+        other => other,
+    }
+}
+
+fn write(shop: &Shop, row: &InstanceRow, mark: &Mark, revision: u64, output: &'static str) -> Result<(), RenderError> {
+    let mut copy = marked_copy(&shop.store, row, mark, output, &shop.pool).map_err(|e| match e {
         NoCopy::Decode(e) if e.is_ours() => RenderError::Ours(e.into()),
         NoCopy::Object(ObjectError::Io(e)) => RenderError::Ours(e.into()),
         other => RenderError::Images(other.to_string()),
     })?;
     let announced = Announced {
-        transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN,
+        transfer_syntax: copy.transfer_syntax,
         identity: None,
         sender: "HUTONG",
         kind: Kind::Marked { source: row.sop_instance.clone(), revision },

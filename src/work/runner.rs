@@ -29,6 +29,8 @@ pub struct Shop {
     pub register: Arc<Register>,
     /// The record.
     pub journal: Arc<Journal>,
+    /// Transfer syntax of marked copies.
+    pub output: &'static str,
 }
 
 /// How often due jobs are looked for.

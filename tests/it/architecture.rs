@@ -41,7 +41,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("web", &["config", "dicom", "codec", "procedure", "exam", "store", "index", "journal", "ingest", "retrieve", "report"]),
     (
         "node",
-        &["config", "codec", "dicom", "exchange", "index", "ingest", "journal", "procedure", "scp", "store", "web", "work"],
+        &[
+            "config",
+            "codec",
+            "dicom",
+            "exchange",
+            "index",
+            "ingest",
+            "journal",
+            "mark",
+            "procedure",
+            "scp",
+            "store",
+            "web",
+            "work",
+        ],
     ),
 ];
 

@@ -6,7 +6,7 @@ use hutong::dicom::{VR, tags};
 use hutong::dimse::storescu::Answer;
 use hutong::mark::derive::{Source, instance_uid, series_uid};
 use hutong::phantom;
-use hutong::procedure::catalogue::{Corner, Mark, MarkStyle};
+use hutong::procedure::catalogue::{Corner, Look, Mark, MarkStyle};
 use sha2::{Digest, Sha256};
 
 fn mark() -> Mark {
@@ -16,6 +16,7 @@ fn mark() -> Mark {
         separator: " ".into(),
         style: MarkStyle::BurnText,
         corner: Corner::TopRight,
+        look: Look::default(),
     }
 }
 
@@ -49,7 +50,7 @@ fn an_object_stored_under_the_uid_of_a_copy_is_not_taken_for_the_copy() {
     let uid = Uid::parse(&images[3].sop_instance()).unwrap();
     let series = Uid::parse(&images[3].data_set.text(tags::SERIES_INSTANCE_UID).unwrap()).unwrap();
     let sha256: String = Sha256::digest(images[3].data_set_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-    let source = Source { sop_class: "", sop_instance: &uid, series: &series, sha256: &sha256, lossy: false };
+    let source = Source { sop_class: "", sop_instance: &uid, series: &series, sha256: &sha256, lost: None };
     let mut fake = phantom::ct_head(1, None, "眼眶CT平扫", "HEAD").remove(0);
     fake.data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(&source, &mark()).as_str());
     assert_eq!(node.send([&fake]), [Answer::Stored]);

@@ -28,7 +28,7 @@ fn flat_lines_edges_and_colour_survive() {
                             0 => 0,
                             1 => largest,
                             2 => {
-                                if (i / 40) % 2 == 0 {
+                                if (i / 40).is_multiple_of(2) {
                                     0
                                 } else {
                                     largest

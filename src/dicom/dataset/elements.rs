@@ -25,6 +25,14 @@ impl DataSet {
         }
     }
 
+    /// The items of a sequence, to change them; none if it is not there.
+    pub fn items_mut(&mut self, tag: Tag) -> &mut [DataSet] {
+        match self.elements.iter_mut().find(|e| e.tag == tag).map(|e| &mut e.value) {
+            Some(Value::Items(items)) => items,
+            _ => &mut [],
+        }
+    }
+
     /// A text value of the default repertoire (UIDs, codes, numbers), padding off. Names need [`super::charset`].
     pub fn text(&self, tag: Tag) -> Option<String> {
         let text = String::from_utf8_lossy(self.bytes(tag)?).trim_matches(['\0', ' ']).to_string();

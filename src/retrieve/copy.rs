@@ -1,0 +1,257 @@
+//! An object in another transfer syntax, as a stream: attributes first, then frame by frame, so that memory holds one frame. With a mark
+//! it is the derived, marked copy; without one it is a transcoding.
+//!
+//! Never gives other samples than it decoded: a frame that an encoder would change is written as it is, or not at all.
+
+use super::object::{Object, ObjectError};
+use crate::codec::{DecodeError, Frame, Pool};
+use crate::dicom::dataset::write_header;
+use crate::dicom::image::Layout;
+use crate::dicom::{DataSet, VR, Value, syntax, tags, uids};
+use crate::index::InstanceRow;
+use crate::mark::derive::{self, Lost, Source};
+use crate::mark::layout::{Canvas, Placed, place};
+use crate::mark::{MarkError, burn, tone};
+use crate::procedure::catalogue::Mark;
+use crate::store::Store;
+use std::io::{self, Read};
+
+/// Longest value that is carried over, pixel data apart, bytes.
+const VALUE_LIMIT: u64 = 1 << 28;
+
+/// Why there is no such copy.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCopy {
+    /// The source cannot be read.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// A frame cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The mark cannot be burnt.
+    #[error(transparent)]
+    Mark(#[from] MarkError),
+    /// A video, over 4 GiB of samples, or marked already.
+    #[error("{0}")]
+    Unsuitable(String),
+}
+
+/// A copy that is being read.
+pub struct Copied<'a> {
+    /// What it is written in; Explicit VR Little Endian where the wanted one cannot hold the samples.
+    pub transfer_syntax: &'static str,
+    object: Object,
+    layout: Option<Layout>,
+    placed: Option<Placed>,
+    pool: &'a Pool,
+    ready: io::Cursor<Vec<u8>>,
+    next: u32,
+    end: Vec<u8>,
+}
+
+/// The transfer syntaxes that copies are written in; all are lossless.
+pub const WRITTEN: &[&str] = &[
+    uids::EXPLICIT_VR_LITTLE_ENDIAN,
+    uids::JPEGLS_LOSSLESS,
+    uids::JPEG2000_LOSSLESS,
+    uids::HTJ2K_LOSSLESS,
+    uids::RLE_LOSSLESS,
+];
+
+/// Starts the marked copy of a stored instance; see [`marked`].
+///
+/// # Errors
+/// Why there is none.
+pub fn marked_copy<'a>(
+    store: &Store,
+    row: &InstanceRow,
+    mark: &Mark,
+    output: &'static str,
+    pool: &'a Pool,
+) -> Result<Copied<'a>, NoCopy> {
+    let object = open(store, row)?;
+    let source = Source {
+        sop_class: &row.sop_class,
+        sop_instance: &row.sop_instance,
+        series: &row.series,
+        sha256: &row.sha256,
+        lost: None,
+    };
+    marked(object, source, mark, output, pool)
+}
+
+/// Starts the marked copy of an object; its first frame is decoded at once, so that what cannot be decoded fails here. What the source
+/// lost by its compression is found out here.
+///
+/// # Errors
+/// Why there is none.
+pub fn marked<'a>(
+    object: Object,
+    mut source: Source<'_>,
+    mark: &Mark,
+    output: &'static str,
+    pool: &'a Pool,
+) -> Result<Copied<'a>, NoCopy> {
+    still(&object)?;
+    if derive::is_marked(&object.data_set) {
+        return Err(NoCopy::Unsuitable("it carries a recognition mark already".into()));
+    }
+    let layout = object.layout()?;
+    let canvas = Canvas::of(&object.data_set, &object.attributes_of(0), layout.rows, layout.columns);
+    let placed = place(mark, &canvas)?;
+    let first = frame(&object, 0, &layout, Some(&placed), pool)?;
+    source.lost = lost(&object, &layout);
+    let mut data_set = object.data_set.clone();
+    derive::derive(&mut data_set, &source, mark, &first, layout.frames);
+    start(object, data_set, layout, Some(placed), &first, output, pool)
+}
+
+/// Starts a transcoding without loss (PS3.18 8.7.3.4).
+///
+/// # Errors
+/// Its pixels cannot be decoded.
+pub fn transcoded<'a>(store: &Store, row: &InstanceRow, output: &'static str, pool: &'a Pool) -> Result<Copied<'a>, NoCopy> {
+    let object = open(store, row)?;
+    let Some(_) = object.data_set.get(tags::PIXEL_DATA) else {
+        let mut bytes = Vec::new();
+        object.data_set.write_explicit(&mut bytes);
+        let (ready, transfer_syntax) = (io::Cursor::new(bytes), uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        return Ok(Copied { transfer_syntax, object, layout: None, placed: None, pool, ready, next: 0, end: vec![] });
+    };
+    still(&object)?;
+    let layout = object.layout()?;
+    let first = frame(&object, 0, &layout, None, pool)?;
+    let mut data_set = object.data_set.clone();
+    data_set.elements.retain(|e| e.tag.1 != 0 && e.tag < tags::EXTENDED_OFFSET_TABLE);
+    derive::pixel_attributes(&mut data_set, &first, layout.frames);
+    if let Some(lost) = lost(&object, &layout) {
+        lost.state(&mut data_set);
+    }
+    start(object, data_set, layout, None, &first, output, pool)
+}
+
+fn open(store: &Store, row: &InstanceRow) -> Result<Object, NoCopy> {
+    Ok(Object::open(store, row, VALUE_LIMIT)?)
+}
+
+/// Refuses what holds no still pictures of whole numbers.
+fn still(object: &Object) -> Result<(), NoCopy> {
+    if syntax::is_video(&object.transfer_syntax) {
+        return Err(NoCopy::Unsuitable("a video stream cannot be cut into frames here".into()));
+    }
+    if [tags::FLOAT_PIXEL_DATA, tags::DOUBLE_FLOAT_PIXEL_DATA].iter().any(|tag| object.data_set.get(*tag).is_some()) {
+        return Err(NoCopy::Unsuitable(
+            "its samples are floating point numbers, which are neither marked nor transcoded".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// What the object's transfer syntax lost.
+fn lost(object: &Object, layout: &Layout) -> Option<Lost> {
+    let stored: u64 = match &object.data_set.get(tags::PIXEL_DATA)?.value {
+        Value::Fragments(fragments) => fragments.iter().skip(1).map(|f| f.length).sum(),
+        _ => return None,
+    };
+    let method = syntax::lossy_method(&object.transfer_syntax);
+    let is_lossy = derive::is_lossy(&object.transfer_syntax, &object.data_set);
+    #[expect(clippy::cast_precision_loss, reason = "two digits are kept")]
+    is_lossy.then(|| Lost { method, ratio: layout.total_bytes() as f64 / stored.max(1) as f64 })
+}
+
+fn start<'a>(
+    object: Object,
+    data_set: DataSet,
+    layout: Layout,
+    placed: Option<Placed>,
+    first: &Frame,
+    output: &'static str,
+    pool: &'a Pool,
+) -> Result<Copied<'a>, NoCopy> {
+    let mut bytes = Vec::new();
+    data_set.write_explicit(&mut bytes);
+    let fragment = match output {
+        uids::EXPLICIT_VR_LITTLE_ENDIAN => None,
+        _ => match pool.encode(first, output) {
+            Ok(fragment) => Some(fragment),
+            Err(DecodeError::Unsupported(_)) => None,
+            Err(e) => return Err(e.into()),
+        },
+    };
+    let (transfer_syntax, end) = match fragment {
+        Some(fragment) => {
+            write_header(&mut bytes, tags::PIXEL_DATA, VR::OB, UNDEFINED);
+            // The basic offset table stays empty: where frames begin is not known before they are written.
+            bytes.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0, 0, 0, 0, 0]);
+            item(&mut bytes, fragment);
+            (output, vec![0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0])
+        }
+        None => {
+            let total = first.bytes.len() as u64 * u64::from(layout.frames);
+            if total >= u64::from(u32::MAX) - 1 {
+                return Err(NoCopy::Unsuitable("its samples take over 4 GiB, which no native pixel data can hold".into()));
+            }
+            let vr = if first.layout.bits_allocated > 8 { VR::OW } else { VR::OB };
+            write_header(&mut bytes, tags::PIXEL_DATA, vr, usize::try_from(total).unwrap_or(usize::MAX));
+            bytes.extend_from_slice(&first.bytes);
+            (uids::EXPLICIT_VR_LITTLE_ENDIAN, vec![0; usize::from(total % 2 == 1)])
+        }
+    };
+    let ready = io::Cursor::new(bytes);
+    Ok(Copied { transfer_syntax, object, layout: Some(layout), placed, pool, ready, next: 1, end })
+}
+
+/// Length of a value that ends with a delimiter.
+const UNDEFINED: usize = u32::MAX as usize;
+
+/// A fragment as an item, of even length (PS3.5 A.4).
+fn item(out: &mut Vec<u8>, mut fragment: Vec<u8>) {
+    if fragment.len() % 2 == 1 {
+        fragment.push(0);
+    }
+    out.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0]);
+    out.extend_from_slice(&u32::try_from(fragment.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.append(&mut fragment);
+}
+
+fn frame(object: &Object, number: u32, layout: &Layout, placed: Option<&Placed>, pool: &Pool) -> Result<Frame, NoCopy> {
+    let mut frame = object.frame(number, layout, pool)?;
+    if let Some(placed) = placed {
+        let tones = tone::choose(&frame, &object.data_set, &object.attributes_of(number))?;
+        burn(&mut frame, placed, &tones);
+    }
+    Ok(frame)
+}
+
+impl Copied<'_> {
+    fn following(&mut self, layout: &Layout) -> Result<Vec<u8>, NoCopy> {
+        let frame = frame(&self.object, self.next, layout, self.placed.as_ref(), self.pool)?;
+        self.next += 1;
+        if self.transfer_syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN {
+            return Ok(frame.bytes);
+        }
+        let mut bytes = Vec::new();
+        item(&mut bytes, self.pool.encode(&frame, self.transfer_syntax)?);
+        Ok(bytes)
+    }
+}
+
+impl Read for Copied<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let got = self.ready.read(buf)?;
+            if got > 0 || buf.is_empty() {
+                return Ok(got);
+            }
+            let more = self.layout.clone().filter(|l| self.next < l.frames);
+            let bytes = match more {
+                Some(layout) => self.following(&layout).map_err(io::Error::other)?,
+                None => std::mem::take(&mut self.end),
+            };
+            if bytes.is_empty() {
+                return Ok(0);
+            }
+            self.ready = io::Cursor::new(bytes);
+        }
+    }
+}
