@@ -7,6 +7,8 @@ mod evaluate;
 mod explain;
 mod files;
 mod maintain;
+mod mark;
+mod mark_sheet;
 mod node;
 mod rule;
 mod serve;
@@ -83,6 +85,10 @@ enum Command {
     Check(check::Check),
     /// 校准感知指标 Freeze what is usual for sharpness and noise, by device and item, from accepted studies
     Calibrate(calibrate::Calibrate),
+    /// 加注标识 Write marked copies of files, without judging them
+    Mark(mark::Mark),
+    /// 标识样张 Show the mark on each kind of image, as a page for the quality centre's sign-off
+    MarkSheet(mark_sheet::MarkSheet),
     /// 评估判定 Score the classification on a labelled table
     Evaluate(evaluate::Evaluate),
     /// 校验存储 Re-hash everything stored, and the journal's chain
@@ -118,6 +124,8 @@ pub fn run() -> ExitCode {
         Command::Rule(rule) => rule.run(),
         Command::Check(check) => check.run(),
         Command::Calibrate(calibrate) => calibrate.run(),
+        Command::Mark(mark) => mark.run(),
+        Command::MarkSheet(sheet) => sheet.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Verify(verify) => verify.run(),
         Command::Rebuild(rebuild) => rebuild.run(),

@@ -2,6 +2,7 @@
 //!
 //! Deterministic: the same source and mark give the same bytes, on every node and at any time.
 
+use super::Form;
 use crate::codec::Frame;
 use crate::dicom::coded::{OWN_SCHEME, code, one};
 use crate::dicom::dataset::{Element, Value, dictionary_vr};
@@ -13,6 +14,7 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 const CODE: &str = "HR-MARK";
 
 /// What the derived instance is derived from.
+#[derive(Debug, Clone)]
 pub struct Source<'a> {
     /// SOP class.
     pub sop_class: &'a str,
@@ -52,13 +54,13 @@ impl Lost {
 }
 
 /// UID of the marked copy of an instance.
-pub fn instance_uid(source: &Source<'_>, mark: &Mark) -> Uid {
-    Uid::derived(&["hutong mark instance 2", source.sop_instance.as_str(), source.sha256, &mark.identity()])
+pub fn instance_uid(source: &Source<'_>, mark: &Mark, form: Form) -> Uid {
+    Uid::derived(&["hutong mark instance 2", source.sop_instance.as_str(), source.sha256, &mark.identity(), form.name()])
 }
 
 /// UID of the series that holds the marked copies of a series.
-pub fn series_uid(series: &Uid, mark: &Mark) -> Uid {
-    Uid::derived(&["hutong mark series 2", series.as_str(), &mark.identity()])
+pub fn series_uid(series: &Uid, mark: &Mark, form: Form) -> Uid {
+    Uid::derived(&["hutong mark series 2", series.as_str(), &mark.identity(), form.name()])
 }
 
 /// Whether a data set is a marked copy, ours or another node's.
@@ -70,17 +72,19 @@ pub fn is_marked(data_set: &DataSet) -> bool {
 }
 
 /// Turns the data set of a source into that of its marked copy. Pixel data are left out: they follow as `frame`s.
-pub fn derive(data_set: &mut DataSet, source: &Source<'_>, mark: &Mark, frame: &Frame, frames: u32) {
+pub fn derive(data_set: &mut DataSet, source: &Source<'_>, mark: &Mark, form: Form, frame: &Frame, frames: u32) {
     drop_what_does_not_hold(data_set);
     fix_ambiguous(data_set, frame.layout.signed);
-    data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(source, mark).as_str());
-    data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series_uid(source.series, mark).as_str());
+    data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(source, mark, form).as_str());
+    data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series_uid(source.series, mark, form).as_str());
     image_type(data_set);
     source_image(data_set, source);
-    derivation(data_set);
+    derivation(data_set, form);
     contributing_equipment(data_set);
     description(data_set, mark);
-    data_set.put_text(tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
+    if form == Form::Burnt {
+        data_set.put_text(tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
+    }
     if let Some(lost) = &source.lost {
         lost.state(data_set);
     }
@@ -161,14 +165,17 @@ fn append(data_set: &mut DataSet, sequence: Tag, item: DataSet) {
     data_set.put(sequence, VR::SQ, Value::Items(items));
 }
 
-fn derivation(data_set: &mut DataSet) {
-    append(data_set, tags::DERIVATION_CODE_SEQUENCE, code(CODE, OWN_SCHEME, "Mutual recognition mark burned in"));
+fn derivation(data_set: &mut DataSet, form: Form) {
+    append(data_set, tags::DERIVATION_CODE_SEQUENCE, code(CODE, OWN_SCHEME, form.meaning()));
     let old = data_set.bytes(tags::DERIVATION_DESCRIPTION).map(<[u8]>::to_vec).unwrap_or_default();
     let mut text = old.trim_ascii_end().to_vec();
     if !text.is_empty() {
         text.extend_from_slice(b"; ");
     }
-    text.extend_from_slice(b"mutual recognition mark burned in, all other pixels unchanged");
+    text.extend_from_slice(match form {
+        Form::Burnt => b"mutual recognition mark burned in, all other pixels unchanged",
+        Form::Overlay => b"mutual recognition mark as an overlay, all pixels unchanged",
+    });
     text.truncate(1024);
     if text.len() % 2 == 1 {
         text.push(b' ');
@@ -181,7 +188,7 @@ fn contributing_equipment(data_set: &mut DataSet) {
     item.put_text(tags::MANUFACTURER, VR::LO, "Hutong");
     item.put_text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "Hutong exchange node");
     item.put_text(tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION"));
-    item.put_text(tags::CONTRIBUTION_DESCRIPTION, VR::ST, "Burned the mutual recognition mark in");
+    item.put_text(tags::CONTRIBUTION_DESCRIPTION, VR::ST, "Added the mutual recognition mark");
     item.put(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, VR::SQ, one(code("109103", "DCM", "Modifying Equipment")));
     append(data_set, tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, item);
 }

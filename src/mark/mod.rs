@@ -6,12 +6,64 @@
 pub mod burn;
 pub mod derive;
 pub mod glyphs;
+pub mod gsps;
 pub mod layout;
+pub mod plane;
 pub mod tone;
 
 pub use burn::burn;
 pub use glyphs::Face;
 pub use layout::Placed;
+
+use crate::dicom::{DataSet, tags, uids};
+
+/// How the mark gets onto a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Into the samples.
+    Burnt,
+    /// As an overlay plane; the samples stay as they are.
+    Overlay,
+}
+
+impl Form {
+    /// As it enters names.
+    fn name(self) -> &'static str {
+        match self {
+            Form::Burnt => "burnt",
+            Form::Overlay => "overlay",
+        }
+    }
+
+    /// As the derivation code means it.
+    fn meaning(self) -> &'static str {
+        match self {
+            Form::Burnt => "Mutual recognition mark burned in",
+            Form::Overlay => "Mutual recognition mark as overlay",
+        }
+    }
+}
+
+/// Why an object is never marked, whatever its series is; none when it may be. Localizers show a plan, captures show a screen, and
+/// the rest is no image (requirement D8).
+pub fn never_marked(data_set: &DataSet) -> Option<&'static str> {
+    const DERIVED_OBJECTS: &[&str] =
+        &[uids::SEGMENTATION_STORAGE, uids::RT_DOSE_STORAGE, uids::RT_IMAGE_STORAGE, uids::PARAMETRIC_MAP_STORAGE];
+    let class = data_set.text(tags::SOP_CLASS_UID).unwrap_or_default();
+    let types = data_set.text(tags::IMAGE_TYPE).unwrap_or_default();
+    let is = |wanted: &str| types.split('\\').any(|t| t.trim() == wanted);
+    if data_set.get(tags::PIXEL_DATA).is_none() {
+        Some("it holds no image")
+    } else if class.starts_with(uids::SECONDARY_CAPTURE_IMAGE_STORAGE) {
+        Some("a secondary capture")
+    } else if DERIVED_OBJECTS.contains(&class.as_str()) {
+        Some("a derived object (segmentation, dose, map), no image of the examination")
+    } else if ["LOCALIZER", "SCOUT", "TOPOGRAM"].into_iter().any(is) {
+        Some("a localizer")
+    } else {
+        None
+    }
+}
 
 /// Why no mark can be burnt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +86,12 @@ pub enum MarkError {
     /// A retired colour space, or one that contradicts the number of samples.
     #[error("photometric interpretation {0} with such samples is not marked")]
     Colours(String),
+    /// Sixteen overlays are there already.
+    #[error("all overlay groups (6000 to 601E) are taken")]
+    NoOverlay,
+    /// An attribute that a presentation state needs.
+    #[error("{0} is missing or no UID")]
+    Missing(&'static str),
     /// Samples of this width are not marked.
     #[error("samples of {0} bits allocated are not marked")]
     Bits(u32),

@@ -5,6 +5,7 @@
 mod document;
 mod page;
 mod picture;
+pub mod sheet;
 mod whole;
 
 pub use document::{document, document_uid};

@@ -34,7 +34,7 @@ pub struct Input<'a> {
 /// Pictures on one page at most.
 const MOST_PICTURES: usize = 24;
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,'Noto Sans CJK SC',sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222}\
+pub(super) const STYLE: &str = "body{font:15px/1.5 system-ui,'Noto Sans CJK SC',sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #ccc;padding:.25rem .6rem;text-align:left;vertical-align:top}\
 th{background:#f3f3f3}.reject td:first-child,.bad{color:#b00}.review td:first-child{color:#a60}.outcome{font-size:1.3rem}\
 figure{display:inline-block;width:260px;vertical-align:top;margin:.5rem;word-break:break-all}figure img{max-width:256px;background:#000}\

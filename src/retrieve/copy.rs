@@ -11,7 +11,7 @@ use crate::dicom::{DataSet, VR, Value, syntax, tags, uids};
 use crate::index::InstanceRow;
 use crate::mark::derive::{self, Lost, Source};
 use crate::mark::layout::{Canvas, Placed, place};
-use crate::mark::{MarkError, burn, tone};
+use crate::mark::{Form, MarkError, burn, plane, tone};
 use crate::procedure::catalogue::Mark;
 use crate::store::Store;
 use std::io::{self, Read};
@@ -77,7 +77,7 @@ pub fn marked_copy<'a>(
         sha256: &row.sha256,
         lost: None,
     };
-    marked(object, source, mark, output, pool)
+    marked(object, source, mark, Form::Burnt, output, pool)
 }
 
 /// Starts the marked copy of an object; its first frame is decoded at once, so that what cannot be decoded fails here. What the source
@@ -89,6 +89,7 @@ pub fn marked<'a>(
     object: Object,
     mut source: Source<'_>,
     mark: &Mark,
+    form: Form,
     output: &'static str,
     pool: &'a Pool,
 ) -> Result<Copied<'a>, NoCopy> {
@@ -99,11 +100,15 @@ pub fn marked<'a>(
     let layout = object.layout()?;
     let canvas = Canvas::of(&object.data_set, &object.attributes_of(0), layout.rows, layout.columns);
     let placed = place(mark, &canvas)?;
-    let first = frame(&object, 0, &layout, Some(&placed), pool)?;
+    let burnt = Some(&placed).filter(|_| form == Form::Burnt);
+    let first = frame(&object, 0, &layout, burnt, pool)?;
     source.lost = lost(&object, &layout);
     let mut data_set = object.data_set.clone();
-    derive::derive(&mut data_set, &source, mark, &first, layout.frames);
-    start(object, data_set, layout, Some(placed), &first, output, pool)
+    derive::derive(&mut data_set, &source, mark, form, &first, layout.frames);
+    if form == Form::Overlay {
+        plane::add(&mut data_set, &placed, layout.rows, layout.columns)?;
+    }
+    start(object, data_set, layout, burnt.cloned(), &first, output, pool)
 }
 
 /// Starts a transcoding without loss (PS3.18 8.7.3.4).

@@ -53,6 +53,17 @@ impl Object {
         Object::read(file, &meta, value_limit)
     }
 
+    /// Reads a data set that is in memory, written without deflation.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn of_bytes(bytes: Vec<u8>, transfer_syntax: &str, value_limit: u64) -> Result<Object, ObjectError> {
+        let syntax = Syntax::of(transfer_syntax);
+        let limits = Limits { value: value_limit, stop_at_pixels: false, partial: false, total: Some(bytes.len() as u64) };
+        let Parsed { data_set, .. } = dataset::parse(&mut Seeking(Cursor::new(&bytes)), syntax, limits)?;
+        Ok(Object { bytes: Bytes::Memory(bytes.into()), syntax, transfer_syntax: transfer_syntax.into(), data_set })
+    }
+
     /// Reads an open file after its meta header.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::exam::verdict::Verdict;
 use crate::index::{InstanceRow, Job, Recognised, Transition};
 use crate::ingest::{Announced, Failed, IngestError, now_ms};
 use crate::journal::Event as Record;
-use crate::mark::derive;
+use crate::mark::{Form, derive};
 use crate::procedure::catalogue::Mark;
 use crate::retrieve::{NoCopy, ObjectError, marked_copy};
 
@@ -35,9 +35,10 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
                     Err(RenderError::Ours(e)) => return Err(e),
                     Err(RenderError::Images(why)) => return give_up(shop, job, study.state, verdict.clone(), &why),
                 }
-                let copies = recognised.series.entry(derive::series_uid(&series.series, &region.mark)).or_default();
+                let copies =
+                    recognised.series.entry(derive::series_uid(&series.series, &region.mark, Form::Burnt)).or_default();
                 if single {
-                    copies.insert(derive::instance_uid(&source_of(row), &region.mark));
+                    copies.insert(derive::instance_uid(&source_of(row), &region.mark, Form::Burnt));
                 }
                 recognised.instances += 1;
             }
@@ -93,7 +94,7 @@ enum RenderError {
 }
 
 fn render(shop: &Shop, row: &InstanceRow, mark: &Mark, revision: u64) -> Result<(), RenderError> {
-    let uid = derive::instance_uid(&source_of(row), mark);
+    let uid = derive::instance_uid(&source_of(row), mark, Form::Burnt);
     if let Some(known) = shop.index.instance(&uid).map_err(|e| RenderError::Ours(e.into()))? {
         let ours =
             matches!(&known.kind, Kind::Marked { source, .. } if *source == row.sop_instance) && known.study == row.study;

@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("ingest", &["dicom", "store", "index"]),
     ("retrieve", &["dicom", "codec", "mark", "procedure", "store", "index"]),
-    ("report", &["dicom", "codec", "procedure", "exam", "store", "index", "retrieve"]),
+    ("report", &["dicom", "codec", "procedure", "exam", "mark", "phantom", "store", "index", "retrieve"]),
     ("exchange", &["exam"]),
     (
         "work",

@@ -4,6 +4,7 @@ use crate::support::Node;
 use hutong::dicom::Uid;
 use hutong::dicom::{VR, tags};
 use hutong::dimse::storescu::Answer;
+use hutong::mark::Form;
 use hutong::mark::derive::{Source, instance_uid, series_uid};
 use hutong::phantom;
 use hutong::procedure::catalogue::{Corner, Look, Mark, MarkStyle};
@@ -31,13 +32,16 @@ fn an_original_that_claims_a_marked_series_is_judged_and_never_shown() {
     // The UID of the marked series can be worked out by anybody.
     let series = Uid::parse(&images[0].data_set.text(tags::SERIES_INSTANCE_UID).unwrap()).unwrap();
     let mut intruder = phantom::ct_head(1, None, "头颅CT平扫", "HEAD").remove(0);
-    intruder.data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series_uid(&series, &mark()).as_str());
+    intruder.data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series_uid(&series, &mark(), Form::Burnt).as_str());
     intruder.data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3.4.5.6");
     assert_eq!(node.send([&intruder]), [Answer::Stored]);
     node.judged(&study);
     let shown = node.json(&format!("/exchange/dicom-web/studies/{study}/instances")).to_string();
     assert!(!shown.contains("1.2.3.4.5.6"), "an unmarked original shows on the exchange");
-    let path = format!("/exchange/dicom-web/studies/{study}/series/{}/instances/1.2.3.4.5.6", series_uid(&series, &mark()));
+    let path = format!(
+        "/exchange/dicom-web/studies/{study}/series/{}/instances/1.2.3.4.5.6",
+        series_uid(&series, &mark(), Form::Burnt)
+    );
     assert_eq!(node.get(&path, "application/dicom").status(), 404);
 }
 
@@ -52,7 +56,7 @@ fn an_object_stored_under_the_uid_of_a_copy_is_not_taken_for_the_copy() {
     let sha256: String = Sha256::digest(images[3].data_set_bytes()).iter().map(|b| format!("{b:02x}")).collect();
     let source = Source { sop_class: "", sop_instance: &uid, series: &series, sha256: &sha256, lost: None };
     let mut fake = phantom::ct_head(1, None, "眼眶CT平扫", "HEAD").remove(0);
-    fake.data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(&source, &mark()).as_str());
+    fake.data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(&source, &mark(), Form::Burnt).as_str());
     assert_eq!(node.send([&fake]), [Answer::Stored]);
     node.send(&images);
     let got = node.judged(&study);
