@@ -198,11 +198,14 @@ fn one(job: &Job<'_>, file: &Path, out: &Path) -> anyhow::Result<Done> {
     if let Some(why) = never_marked(&object.data_set).filter(|_| !job.any || object.data_set.get(tags::PIXEL_DATA).is_none()) {
         return Ok(Done::Skipped(why.into()));
     }
-    let [sop_instance, series] = [tags::SOP_INSTANCE_UID, tags::SERIES_INSTANCE_UID].map(|tag| uid(&object.data_set, tag));
-    let (sop_instance, series) = (sop_instance?, series?);
-    let sop_class = object.data_set.text(tags::SOP_CLASS_UID).unwrap_or_default();
     let sha256 = digest(&mut reader, meta.data_set_at)?;
-    let source = Source { sop_class: &sop_class, sop_instance: &sop_instance, series: &series, sha256: &sha256, lost: None };
+    let own = uid(&object.data_set, tags::SOP_INSTANCE_UID).ok();
+    let (named, sop_instance) = (own.is_some(), own.unwrap_or_else(|| Uid::derived(&["unnamed file", &sha256])));
+    let series = uid(&object.data_set, tags::SERIES_INSTANCE_UID);
+    let series = series.unwrap_or_else(|_| Uid::derived(&["series of an unnamed file", sop_instance.as_str()]));
+    let sop_class = object.data_set.text(tags::SOP_CLASS_UID).unwrap_or_default();
+    let source =
+        Source { sop_class: &sop_class, sop_instance: &sop_instance, named, series: &series, sha256: &sha256, lost: None };
     let form = match job.way {
         Way::Burnt => Form::Burnt,
         Way::Overlay => Form::Overlay,

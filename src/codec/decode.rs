@@ -90,6 +90,9 @@ fn inflated(layout: &Layout, bytes: &[u8]) -> Result<Frame, DecodeError> {
         .take(limit)
         .read_to_end(&mut frame)
         .map_err(|e| DecodeError::Damaged(format!("the deflated frame: {e}")))?;
+    if layout.bits_allocated == 1 {
+        return super::packed_bits_frame(layout, &frame, 0);
+    }
     super::native_frame(layout, frame, 1)
 }
 

@@ -25,11 +25,9 @@ pub fn encode(frame: &Frame, transfer_syntax: &str) -> Result<Vec<u8>, DecodeErr
         _ => None,
     };
     let stream = stream.ok_or_else(unfit)?;
-    let again = decode::decode(&frame.layout, transfer_syntax, vec![stream.clone()])?;
-    if again.bytes != frame.bytes || again.layout != frame.layout {
-        return Err(unfit());
-    }
-    Ok(stream)
+    let again = decode::decode(&frame.layout, transfer_syntax, vec![stream.clone()]);
+    let same = again.is_ok_and(|again| again.bytes == frame.bytes && again.layout == frame.layout);
+    if same { Ok(stream) } else { Err(unfit()) }
 }
 
 fn jpeg_ls(frame: &Frame) -> Option<Vec<u8>> {

@@ -22,12 +22,12 @@ pub fn burn(frame: &mut Frame, placed: &Placed, tones: &Tones) {
                 let Some(was) = samples::get(frame, index).map(i64::from) else { continue };
                 let light = tones.light.get(sample).copied().unwrap_or(was);
                 let dark = tones.dark.get(sample).copied().unwrap_or(was);
-                let value = if tones.blends {
+                let value = if tones.ramp.is_empty() {
                     blend(blend(was, dark, outline), light, fill)
-                } else if fill >= 128 {
-                    light
                 } else if outline >= 128 {
-                    dark
+                    let last = i64::try_from(tones.ramp.len()).unwrap_or(1) - 1;
+                    let step = usize::try_from((fill * last + 127) / 255).unwrap_or(0);
+                    tones.ramp.get(step).copied().unwrap_or(was)
                 } else {
                     was
                 };

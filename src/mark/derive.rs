@@ -6,7 +6,7 @@ use super::Form;
 use crate::codec::Frame;
 use crate::dicom::coded::{OWN_SCHEME, code, one};
 use crate::dicom::dataset::{Element, Value, dictionary_vr};
-use crate::dicom::{DataSet, Tag, Uid, VR, syntax, tags};
+use crate::dicom::{DataSet, Tag, Uid, VR, syntax, tags, uids};
 use crate::procedure::catalogue::Mark;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 
@@ -18,8 +18,10 @@ const CODE: &str = "HR-MARK";
 pub struct Source<'a> {
     /// SOP class.
     pub sop_class: &'a str,
-    /// Its names.
+    /// Its name.
     pub sop_instance: &'a Uid,
+    /// Whether it bears this name itself: files of no archive may have none, and then cannot be referred to.
+    pub named: bool,
     /// Its series.
     pub series: &'a Uid,
     /// SHA-256 of its data set.
@@ -78,17 +80,37 @@ pub fn derive(data_set: &mut DataSet, source: &Source<'_>, mark: &Mark, form: Fo
     data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(source, mark, form).as_str());
     data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series_uid(source.series, mark, form).as_str());
     image_type(data_set);
-    source_image(data_set, source);
+    if source.named {
+        source_image(data_set, source);
+    }
     derivation(data_set, form);
     contributing_equipment(data_set);
     description(data_set, mark);
     if form == Form::Burnt {
-        data_set.put_text(tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
+        burned_in(data_set, source.sop_class);
     }
     if let Some(lost) = &source.lost {
         lost.state(data_set);
     }
     pixel_attributes(data_set, frame, frames);
+}
+
+/// Enhanced CT, MR and PET know no YES (C.8.13.1, C.8.15.2, C.8.22.2): there the attribute is left out, which derived images may do.
+fn burned_in(data_set: &mut DataSet, sop_class: &str) {
+    const WITHOUT: &[&str] = &[
+        uids::ENHANCED_CT_IMAGE_STORAGE,
+        uids::ENHANCED_MR_IMAGE_STORAGE,
+        uids::ENHANCED_MR_COLOR_IMAGE_STORAGE,
+        uids::ENHANCED_PET_IMAGE_STORAGE,
+        uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE,
+        uids::LEGACY_CONVERTED_ENHANCED_MR_IMAGE_STORAGE,
+        uids::LEGACY_CONVERTED_ENHANCED_PET_IMAGE_STORAGE,
+    ];
+    if WITHOUT.contains(&sop_class) {
+        data_set.remove(tags::BURNED_IN_ANNOTATION);
+    } else {
+        data_set.put_text(tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
+    }
 }
 
 fn drop_what_does_not_hold(data_set: &mut DataSet) {

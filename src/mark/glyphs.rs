@@ -71,7 +71,7 @@ impl<'a> Face<'a> {
             max: point(a.max.x.max(b.max.x), a.max.y.max(b.max.y)),
         });
         let Some(bounds) = bounds else { return Err(MarkError::NoGlyph(' ')) };
-        let stroke = (height / 10).max(1);
+        let stroke = (height / 4).max(2);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

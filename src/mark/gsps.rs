@@ -90,6 +90,7 @@ pub fn presentation(mark: &Mark, images: &[&Image], written: (&str, &str)) -> Da
     ds.put_text(tags::STUDY_INSTANCE_UID, VR::UI, first.study.as_str());
     ds.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
     ds.put_text(tags::MODALITY, VR::CS, "PR");
+    ds.put_text(tags::LATERALITY, VR::CS, "");
     ds.put_text(tags::SERIES_NUMBER, VR::IS, "9902");
     ds.put_text(tags::SERIES_DESCRIPTION, VR::LO, &format!("[{}]", mark.text()));
     ds.put_text(tags::MANUFACTURER, VR::LO, "Hutong");

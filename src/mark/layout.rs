@@ -17,8 +17,12 @@ pub struct Placed {
     pub mask: Mask,
 }
 
-/// Below this height Chinese characters cannot be read.
+/// Below this height Chinese characters cannot be read at all.
 const LEAST: u32 = 12;
+/// From this height on they are read with ease, also by OCR: small images get it where it takes no more than [`WIDEST`] of their width.
+const EASY: u32 = 20;
+/// Share of the width, percent, that a mark of the easy height may take.
+const WIDEST: u32 = 40;
 
 /// The matrix that the mark goes into.
 #[derive(Debug, Clone)]
@@ -66,7 +70,10 @@ pub fn place(mark: &Mark, canvas: &Canvas) -> Result<Placed, MarkError> {
     let Canvas { rows, columns, aspect, .. } = *canvas;
     let short = (f64::from(rows) * aspect).min(f64::from(columns)) / aspect;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of at most 65,535 rows")]
-    let mut height = ((short * mark.look.size_percent / 100.0).round() as u32).max(LEAST + 2);
+    let wanted = ((short * mark.look.size_percent / 100.0).round() as u32).max(LEAST + 2);
+    #[expect(clippy::cast_possible_truncation, reason = "between a fifth and five")]
+    let easy = |height: &u32| face.draw(&mark.text(), *height, aspect as f32).is_ok_and(|m| m.width * 100 <= columns * WIDEST);
+    let mut height = (wanted + 1..=EASY).rev().find(easy).unwrap_or(wanted);
     let mut fits = false;
     while height >= LEAST {
         #[expect(clippy::cast_possible_truncation, reason = "between a fifth and five")]

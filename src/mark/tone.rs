@@ -13,8 +13,8 @@ pub struct Tones {
     pub light: Vec<i64>,
     /// The outline: dark.
     pub dark: Vec<i64>,
-    /// Values in between are shades in between; false for a palette.
-    pub blends: bool,
+    /// Of a palette: the entries from outline to letter, for the edges of letters. Empty where values in between are shades in between.
+    pub ramp: Vec<i64>,
 }
 
 /// Windows that radiologists use on CT whatever the header says: brain, soft tissue, lung, bone; centre and width, HU.
@@ -34,15 +34,15 @@ pub fn choose(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Res
         ("PALETTE COLOR", 1) => palette(data_set, l.signed),
         ("YBR_FULL" | "YBR_PARTIAL_420", 3) => {
             let middle = (high + 1) / 2;
-            Ok(Tones { light: vec![high, middle, middle], dark: vec![low, middle, middle], blends: true })
+            Ok(Tones { light: vec![high, middle, middle], dark: vec![low, middle, middle], ramp: vec![] })
         }
-        ("RGB", 3) => Ok(Tones { light: vec![high; 3], dark: vec![low; 3], blends: true }),
+        ("RGB", 3) => Ok(Tones { light: vec![high; 3], dark: vec![low; 3], ramp: vec![] }),
         ("MONOCHROME1" | "MONOCHROME2", 1) => grey(frame, data_set, attributes),
         (other, _) => Err(MarkError::Colours(other.into())),
     }
 }
 
-/// Least difference between letters and outline, of the way from black to white, in every presentation.
+/// Least difference between letters and outline, of the way from black to white, in every presentation of the image's own.
 const CONTRAST: f64 = 0.3;
 
 fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<Tones, MarkError> {
@@ -52,12 +52,13 @@ fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<To
     let is_padding = |v: i64| padding.is_some_and(|(low, high)| (low..=high).contains(&v));
     // What is there already shows as light and dark in any window that shows the image at all.
     let (least, most) = samples::extent(frame, padding).unwrap_or(range);
-    let mut presentations = shown.voi.clone();
+    let mut own = shown.voi.clone();
+    if own.is_empty() {
+        own.push(shown.spanning(least, most));
+    }
+    let mut presentations = own.clone();
     if attributes.text(tags::KVP).is_some() && is_hounsfield(attributes) {
         presentations.extend(CT_WINDOWS.iter().map(|(center, width)| Voi::Linear(*center, *width)));
-    }
-    if presentations.is_empty() {
-        presentations.push(shown.spanning(least, most));
     }
     let candidates = candidates(&shown, &presentations, (least, most), range, &is_padding);
     let worst_light = |v: i64| presentations.iter().map(|p| shown.shade(p, v)).fold(1.0, f64::min);
@@ -66,11 +67,12 @@ fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<To
     let light = candidates.iter().copied().reduce(|a, b| if worst_light(b) > worst_light(a) + 0.01 { b } else { a });
     let dark = candidates.iter().copied().reduce(|a, b| if worst_dark(b) < worst_dark(a) - 0.01 { b } else { a });
     let (Some(light), Some(dark)) = (light, dark) else { return Err(MarkError::NoContrast) };
-    let contrast = presentations.iter().map(|p| shown.shade(p, light) - shown.shade(p, dark)).fold(1.0, f64::min);
+    // In a usual window the range of what can be stored may leave less; in the image's own ones the mark must stand out.
+    let contrast = own.iter().map(|p| shown.shade(p, light) - shown.shade(p, dark)).fold(1.0, f64::min);
     if contrast < CONTRAST {
         return Err(MarkError::NoContrast);
     }
-    Ok(Tones { light: vec![light], dark: vec![dark], blends: true })
+    Ok(Tones { light: vec![light], dark: vec![dark], ramp: vec![] })
 }
 
 /// Stored values to choose from: the ends of what the image holds and of what its windows show, of its tables, and of what can be stored.
@@ -129,5 +131,20 @@ fn palette(data_set: &DataSet, signed: bool) -> Result<Tones, MarkError> {
         return Err(MarkError::NoContrast);
     }
     let value = |entry: usize| palette.first + i64::try_from(entry).unwrap_or(0);
-    Ok(Tones { light: vec![value(light)], dark: vec![value(dark)], blends: false })
+    let (from, to) = (palette.colour(dark), palette.colour(light));
+    let ramp = (0..RAMP).map(|step| {
+        let wanted = |i: usize| {
+            let ends = from.get(i).zip(to.get(i)).map_or((0, 0), |(a, b)| (i64::from(*a), i64::from(*b)));
+            ends.0 + (ends.1 - ends.0) * step / (RAMP - 1)
+        };
+        let distance = |entry: &usize| -> i64 {
+            let colour = palette.colour(*entry);
+            colour.iter().enumerate().map(|(i, c)| (i64::from(*c) - wanted(i)).pow(2)).sum()
+        };
+        (0..palette.len()).min_by_key(distance).map_or(0, value)
+    });
+    Ok(Tones { light: vec![value(light)], dark: vec![value(dark)], ramp: ramp.collect() })
 }
+
+/// Steps from outline to letter in a palette.
+const RAMP: i64 = 9;

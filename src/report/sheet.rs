@@ -95,7 +95,7 @@ fn show(case: &Case, region: &Region, pool: &Pool) -> Result<Vec<Shown>, SheetEr
     let native = uids::EXPLICIT_VR_LITTLE_ENDIAN;
     let object = Object::of_bytes(bytes, native, 1 << 20).map_err(|e| draw(&e))?;
     let (sop_instance, series) = (Uid::derived(&["mark sheet", case.name]), Uid::derived(&["mark sheet series", case.name]));
-    let source = Source { sop_class: "", sop_instance: &sop_instance, series: &series, sha256: "", lost: None };
+    let source = Source { sop_class: "", sop_instance: &sop_instance, named: true, series: &series, sha256: "", lost: None };
     let copy = marked(object, source, &region.mark, Form::Burnt, native, pool);
     let mut copied = Vec::new();
     copy.map_err(|e| SheetError::Mark(case.name, e))?.read_to_end(&mut copied).map_err(|e| draw(&e))?;

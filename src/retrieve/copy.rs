@@ -73,6 +73,7 @@ pub fn marked_copy<'a>(
     let source = Source {
         sop_class: &row.sop_class,
         sop_instance: &row.sop_instance,
+        named: true,
         series: &row.series,
         sha256: &row.sha256,
         lost: None,

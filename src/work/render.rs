@@ -80,6 +80,7 @@ fn source_of(row: &InstanceRow) -> derive::Source<'_> {
     derive::Source {
         sop_class: &row.sop_class,
         sop_instance: &row.sop_instance,
+        named: true,
         series: &row.series,
         sha256: &row.sha256,
         lost: None,

@@ -54,7 +54,7 @@ fn an_object_stored_under_the_uid_of_a_copy_is_not_taken_for_the_copy() {
     let uid = Uid::parse(&images[3].sop_instance()).unwrap();
     let series = Uid::parse(&images[3].data_set.text(tags::SERIES_INSTANCE_UID).unwrap()).unwrap();
     let sha256: String = Sha256::digest(images[3].data_set_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-    let source = Source { sop_class: "", sop_instance: &uid, series: &series, sha256: &sha256, lost: None };
+    let source = Source { sop_class: "", sop_instance: &uid, named: true, series: &series, sha256: &sha256, lost: None };
     let mut fake = phantom::ct_head(1, None, "眼眶CT平扫", "HEAD").remove(0);
     fake.data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(&source, &mark(), Form::Burnt).as_str());
     assert_eq!(node.send([&fake]), [Answer::Stored]);
