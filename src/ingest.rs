@@ -160,11 +160,11 @@ impl Ingest {
     }
 
     /// Has a study judged again although no image came: something else about it is known now. One that is still receiving will be
-    /// judged anyway.
+    /// judged anyway. With `withdrawn` its marked copies leave the exchange view at once, until the new verdict shows them again.
     ///
     /// # Errors
     /// The index failed.
-    pub fn judge_again(&self, study: &Uid) -> Result<(), IndexError> {
+    pub fn judge_again(&self, study: &Uid, withdrawn: bool) -> Result<(), IndexError> {
         let Some(row) = self.index.study(study)?.filter(|row| row.state != State::Receiving) else { return Ok(()) };
         let job = Job { kind: JobKind::Assess, study: study.clone(), revision: row.revision, due_ms: now_ms(), attempts: 0 };
         // When a new image came meanwhile, the study is judged anyway.
@@ -173,7 +173,7 @@ impl Ingest {
             revision: row.revision,
             state: row.state,
             verdict: None,
-            recognised: None,
+            recognised: withdrawn.then(crate::index::Recognised::default),
             done: None,
             next: Some(job),
         })?;

@@ -24,6 +24,7 @@ pub enum Event {
     Performed { uid: String, step: Step },
     Ruled { study: String, ruling: serde_json::Value },
     Marked { study: String, revision: u64, instances: u32 },
+    Withdrawn { study: String, copies: u32, why: String },
     Retrieved { view: String, study: String, by: String, instances: u32 },
 }
 

@@ -2,7 +2,7 @@
 
 use crate::codec::{Limits, Pool};
 use crate::config::{Config, ConfigError};
-use crate::exchange::register::Register;
+use crate::exchange::live::LiveRegister;
 use crate::index::{Index, IndexError, SledIndex};
 use crate::ingest::{self, Ingest, Settings, now_ms};
 use crate::journal::{Event, Journal};
@@ -142,13 +142,11 @@ fn drawable(procedures: Procedures) -> Result<Procedures, StartError> {
     if faults.is_empty() { Ok(procedures) } else { Err(StartError::Procedures(faults)) }
 }
 
-fn register(path: Option<&Path>) -> Result<Register, StartError> {
-    let Some(path) = path else {
+fn register(path: Option<&Path>) -> Result<LiveRegister, StartError> {
+    if path.is_none() {
         tracing::warn!("no exchange.register is configured: every study will wait for review, none is marked");
-        return Ok(Register::default());
-    };
-    let wrong = |e: String| StartError::Register(path.into(), e);
-    Register::parse(&std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?).map_err(wrong)
+    }
+    LiveRegister::open(path.map(Path::to_path_buf)).map_err(|(path, why)| StartError::Register(path, why))
 }
 
 /// One recorder for the process, whatever number of nodes runs in it.

@@ -9,6 +9,7 @@ use hutong::codec::{Limits, Pool};
 use hutong::dicom::Uid;
 use hutong::exam::finding::{Finding, Level};
 use hutong::exam::verdict::{Outcome, Verdict};
+use hutong::exchange::live::LiveRegister;
 use hutong::exchange::register::Register;
 use hutong::index::{Index, Query, StudyRow, View};
 use hutong::ingest::{Ingest, IngestError, Outcome as Taken, Refused, Settings};
@@ -72,7 +73,7 @@ impl Check {
             ingest: ingest.clone(),
             pool: Arc::new(Pool::new(own_program()?, limits)),
             procedures: Arc::new(procedures(config.procedures.root.as_deref())?),
-            register: Arc::new(Register::parse(&register).map_err(anyhow::Error::msg)?),
+            register: Arc::new(LiveRegister::fixed(Register::parse(&register).map_err(anyhow::Error::msg)?)),
             journal: Arc::new(Journal::open(&place.path().join("journal.jsonl"))?),
             output: config.mark.transfer_syntax.uid(),
         };

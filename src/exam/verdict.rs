@@ -166,6 +166,11 @@ pub enum NotAccredited {
 }
 
 impl NotAccredited {
+    /// Whether a ground's code is one of these.
+    pub fn is_ground(code: &str) -> bool {
+        matches!(code, "HOSPITAL_UNKNOWN" | "HOSPITALS_DIFFER" | "NOT_ASSESSED" | "ASSESSMENT_FAILED")
+    }
+
     fn ground(self) -> Ground {
         let (code, zh, en) = match self {
             NotAccredited::UnknownHospital => (

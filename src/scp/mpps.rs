@@ -47,7 +47,7 @@ pub fn answer(
     }
     if let Ok(study) = Uid::parse(&study)
         && done
-        && let Err(e) = ingest.judge_again(&study)
+        && let Err(e) = ingest.judge_again(&study, false)
     {
         tracing::warn!(study = %study, error = %e, "a finished step does not lead to another judgement");
     }

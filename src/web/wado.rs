@@ -8,7 +8,8 @@ use crate::dicom::dataset::{Extent, Value};
 use crate::dicom::grey::Voi;
 use crate::dicom::image::Layout;
 use crate::dicom::{DataSet, Tag, Uid, json as dicom_json, part10, uids};
-use crate::index::{InstanceRow, Query as Search};
+use crate::exam::lifecycle::State;
+use crate::index::{IndexError, InstanceRow, Query as Search, View};
 use crate::ingest::now_ms;
 use crate::journal::Event;
 use crate::retrieve::render::{encode, picture};
@@ -63,24 +64,44 @@ impl Asked {
     /// The instances that a path names and this root shows.
     async fn rows(&self, study: &str, series: Option<&str>, instance: Option<&str>) -> Result<Vec<InstanceRow>, Problem> {
         let uid = |text: &str| Uid::parse(text).map_err(|e| Problem::bad(e.to_string()));
+        let (study, series, instance) = (&uid(study)?, series.map(uid).transpose()?, instance.map(uid).transpose()?);
+        let (series, instance) = (series.as_ref(), instance.as_ref());
         let search = Search {
             view: self.root.view,
-            study: Some(uid(study)?),
-            series: series.map(uid).transpose()?,
+            study: Some(study.clone()),
+            series: series.cloned(),
             keys: vec![],
             offset: 0,
             limit: usize::MAX,
         };
-        let instance = instance.map(uid).transpose()?;
         let app = self.app.clone();
         let page = tokio::task::spawn_blocking(move || app.index.instances(&search)).await.map_err(task_failed)??;
         let rows: Vec<InstanceRow> = page
             .rows
             .into_iter()
             .map(|(_, _, row)| row)
-            .filter(|row| instance.as_ref().is_none_or(|i| *i == row.sop_instance))
+            .filter(|row| instance.is_none_or(|i| *i == row.sop_instance))
             .collect();
-        if rows.is_empty() { Err(Problem::unknown("what the path names")) } else { Ok(rows) }
+        if rows.is_empty() { Err(self.absent(study, series, instance).await?) } else { Ok(rows) }
+    }
+
+    /// Why this root shows nothing: copies that it showed once were withdrawn (410), or there never were any (404).
+    async fn absent(&self, study: &Uid, series: Option<&Uid>, instance: Option<&Uid>) -> Result<Problem, Problem> {
+        let unknown = Problem::unknown("what the path names");
+        if self.root.view == View::House {
+            return Ok(unknown);
+        }
+        let (app, study, series, instance) = (self.app.clone(), study.clone(), series.cloned(), instance.cloned());
+        let withdrawn = tokio::task::spawn_blocking(move || -> Result<bool, IndexError> {
+            // While images come the copies of before are not withdrawn: the verdict on all of them is awaited.
+            let settled = app.index.study(&study)?.is_some_and(|s| matches!(s.state, State::Ready | State::Review));
+            let contents = if settled { app.index.contents(&study)? } else { Vec::new() };
+            let rows =
+                contents.iter().filter(|(s, _)| series.as_ref().is_none_or(|u| *u == s.series)).flat_map(|(_, rows)| rows);
+            Ok(rows.filter(|r| r.is_marked()).any(|r| instance.as_ref().is_none_or(|u| *u == r.sop_instance)))
+        });
+        let gone = || Problem::new(StatusCode::GONE, "the recognition was withdrawn; ask the hospital that produced the study");
+        Ok(if withdrawn.await.map_err(task_failed)?? { gone() } else { unknown })
     }
 
     fn record(&self, rows: &[InstanceRow]) {

@@ -1,5 +1,6 @@
 //! From a settled study to its verdict.
 
+use super::withdraw;
 use super::{JobError, Shop};
 use crate::codec::{DecodeError, samples};
 use crate::dicom::image::Layout;
@@ -56,13 +57,18 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         procedures: verdict.procedures.clone(),
     };
     let outcome = verdict.outcome;
+    let why: Vec<String> =
+        verdict.items.iter().flat_map(|i| &i.grounds).chain(&verdict.grounds).map(|g| g.code.clone()).collect();
     if transition(shop, job, state, Some(verdict), recognised, Some(next))? {
         shop.journal.append(record, now_ms(), true)?;
+        if outcome != Outcome::Accept && study.recognised.instances > 0 {
+            withdraw::record(shop, &study, study.recognised.instances, &why.join(","));
+        }
         metrics::counter!("hutong_verdicts_total", "outcome" => format!("{outcome:?}").to_lowercase()).increment(1);
         tracing::info!(study = %job.study, revision = job.revision, outcome = ?outcome, "verdict reached");
         // A ruling or a finished step that came meanwhile asked for this job too, which is done now without it.
         if shop.journal.known_of(job.study.as_str()) != known {
-            shop.ingest.judge_again(&job.study)?;
+            shop.ingest.judge_again(&job.study, false)?;
         }
     }
     Ok(())
@@ -133,7 +139,8 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     findings.extend(originals.iter().filter_map(|(series, _)| mixed(series)));
     let (by_pixels, measures) = case.by_pixels()?;
     findings.extend(by_pixels);
-    let producer = shop.register.producer_of_all(&study.sources);
+    let register = shop.register.current();
+    let producer = register.producer_of_all(&study.sources);
     let hospital = producer.as_ref().ok().copied();
     let accredited = |item: u32| {
         let hospital = producer?;

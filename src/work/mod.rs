@@ -3,6 +3,7 @@
 mod assess;
 mod render;
 mod runner;
+mod withdraw;
 
 pub use assess::{Scope, assess, exam_date, today};
 pub use runner::{Runner, Shop};

@@ -1,6 +1,6 @@
 //! Writes the marked copies that a verdict asks for.
 
-use super::{JobError, Shop};
+use super::{JobError, Shop, withdraw};
 use crate::dicom::stamp::Kind;
 use crate::dicom::uids;
 use crate::exam::lifecycle::{Event, State, step};
@@ -56,6 +56,11 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
     if applied {
         let record = Record::Marked { study: job.study.to_string(), revision: job.revision, instances: recognised.instances };
         shop.journal.append(record, now_ms(), true)?;
+        let gone = study.recognised.series.keys().filter(|s| !recognised.series.contains_key(s)).count();
+        if gone > 0 {
+            let copies = study.recognised.instances.saturating_sub(recognised.instances);
+            withdraw::record(shop, &study, copies, "NOT_RECOGNISED");
+        }
         tracing::info!(study = %job.study, instances = recognised.instances, "marked copies are stored");
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! Takes due jobs from the index and does them on a few threads; a failure is put back for later.
 
-use super::{assess, render};
+use super::{assess, render, withdraw};
 use crate::codec::Pool;
-use crate::exchange::register::Register;
+use crate::exchange::live::LiveRegister;
 use crate::index::{Index, Job, JobKind};
 use crate::ingest::{Ingest, now_ms};
 use crate::journal::Journal;
@@ -26,7 +26,7 @@ pub struct Shop {
     /// The knowledge.
     pub procedures: Arc<Procedures>,
     /// Hospitals.
-    pub register: Arc<Register>,
+    pub register: Arc<LiveRegister>,
     /// The record.
     pub journal: Arc<Journal>,
     /// Transfer syntax of marked copies.
@@ -58,7 +58,10 @@ impl Runner {
             let (shop, stopping, at_work) = (shop.clone(), stopping.clone(), at_work.clone());
             std::thread::Builder::new().name(format!("work-{n}")).spawn(move || work(&shop, &stopping, &at_work))
         };
-        let threads = (0..threads.max(1)).map(spawn).collect::<Result<Vec<_>, _>>()?;
+        let mut threads = (0..threads.max(1)).map(spawn).collect::<Result<Vec<_>, _>>()?;
+        let (shop, follows) = (shop.clone(), stopping.clone());
+        threads
+            .push(std::thread::Builder::new().name("work-register".into()).spawn(move || withdraw::follow(&shop, &follows))?);
         Ok(Runner { stopping, threads })
     }
 

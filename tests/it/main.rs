@@ -19,3 +19,4 @@ mod real_faults;
 mod report;
 mod rulings;
 mod support;
+mod withdrawal;

@@ -1,0 +1,111 @@
+//! Withdrawal (撤回): marked copies that must not be shown any more leave the exchange view at once, and the journal says why.
+//!
+//! Never deletes a copy: a verdict that recognises it again shows it again.
+
+use super::{Shop, exam_date};
+use crate::exam::verdict::{NotAccredited, Verdict};
+use crate::exchange::register::Register;
+use crate::index::{IndexError, Query, StudyRow, View};
+use crate::ingest::now_ms;
+use crate::journal::Event;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often the register's file is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// Studies that are looked at in one go.
+const PAGE: usize = 2_000;
+
+/// Follows the register until it is told to stop; the first look is at what changed while the node was down.
+pub(super) fn follow(shop: &Shop, stopping: &AtomicBool) {
+    let mut changed = Ok(true);
+    while !stopping.load(Ordering::Relaxed) {
+        match &changed {
+            Ok(true) => {
+                if let Err(e) = sweep(shop, stopping) {
+                    tracing::error!(error = %e, "studies cannot be held against the register; it is tried again");
+                    std::thread::sleep(LOOK);
+                    continue;
+                }
+            }
+            Ok(false) => {}
+            Err(e) => tracing::error!(error = e, "exchange.register does not read; what it said before still holds"),
+        }
+        let was_wrong = changed.is_err();
+        std::thread::sleep(LOOK);
+        changed = shop.register.reread();
+        // A file that stays wrong is reported once.
+        while was_wrong && changed.is_err() && !stopping.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK);
+            changed = shop.register.reread();
+        }
+    }
+}
+
+/// Holds every judged study against the register as it is now.
+fn sweep(shop: &Shop, stopping: &AtomicBool) -> Result<(), IndexError> {
+    let register = shop.register.current();
+    for offset in (0..).step_by(PAGE) {
+        let query = Query { view: View::House, study: None, series: None, keys: vec![], offset, limit: PAGE };
+        let page = shop.index.studies(&query)?;
+        for study in &page.rows {
+            if stopping.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let verdict = shop.index.verdict(&study.study)?.filter(|v| v.revision == study.revision);
+            let Some(verdict) = verdict else { continue };
+            match standing(shop, &register, study, &verdict) {
+                Standing::Lost(why) if study.recognised.instances > 0 => withdraw(shop, study, &format!("{why:?}"))?,
+                Standing::Gained => shop.ingest.judge_again(&study.study, false)?,
+                Standing::Lost(_) | Standing::Same => {}
+            }
+        }
+        if !page.more {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// What the register means for a verdict.
+enum Standing {
+    /// An accepted item is not covered any more.
+    Lost(NotAccredited),
+    /// An item that was not covered is now.
+    Gained,
+    Same,
+}
+
+fn standing(shop: &Shop, register: &Register, study: &StudyRow, verdict: &Verdict) -> Standing {
+    let region = verdict
+        .region
+        .as_ref()
+        .and_then(|(code, edition)| shop.procedures.regions.iter().find(|r| r.code == *code && r.edition == *edition));
+    let date = exam_date(study);
+    let covered = |item: u32| {
+        let category = region.and_then(|r| r.item(item)).map_or("", |i| i.category.as_str());
+        register.producer_of_all(&study.sources)?.accredited(category, item, &date)
+    };
+    if let Some(why) = verdict.accepted().find_map(|i| covered(i.number).err()) {
+        return Standing::Lost(why);
+    }
+    let uncovered = verdict.items.iter().filter(|i| i.grounds.iter().any(|g| NotAccredited::is_ground(&g.code)));
+    if uncovered.into_iter().any(|i| covered(i.number).is_ok()) { Standing::Gained } else { Standing::Same }
+}
+
+/// Takes a study's copies out of the exchange view and has it judged again.
+pub(super) fn withdraw(shop: &Shop, study: &StudyRow, why: &str) -> Result<(), IndexError> {
+    shop.ingest.judge_again(&study.study, true)?;
+    record(shop, study, study.recognised.instances, why);
+    Ok(())
+}
+
+/// Writes down that copies left the exchange view.
+pub(super) fn record(shop: &Shop, study: &StudyRow, copies: u32, why: &str) {
+    let event = Event::Withdrawn { study: study.study.to_string(), copies, why: why.into() };
+    if let Err(e) = shop.journal.append(event, now_ms(), true) {
+        tracing::error!(error = %e, "the journal cannot be written");
+    }
+    metrics::counter!("hutong_withdrawals_total").increment(1);
+    tracing::info!(study = %study.study, copies, why, "marked copies were withdrawn");
+}
