@@ -11,7 +11,7 @@ use crate::procedure::catalogue::Mark;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 
 /// The derivation: a mark was burnt in.
-const CODE: &str = "HR-MARK";
+pub(super) const CODE: &str = "HR-MARK";
 
 /// What the derived instance is derived from.
 #[derive(Debug, Clone)]

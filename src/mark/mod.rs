@@ -9,6 +9,7 @@ pub mod glyphs;
 pub mod gsps;
 pub mod layout;
 pub mod plane;
+pub mod refer;
 pub mod tone;
 
 pub use burn::burn;

@@ -7,11 +7,12 @@ use super::object::{Object, ObjectError};
 use crate::codec::{DecodeError, Frame, Pool};
 use crate::dicom::dataset::write_header;
 use crate::dicom::image::Layout;
-use crate::dicom::{DataSet, VR, Value, syntax, tags, uids};
+use crate::dicom::{DataSet, Uid, VR, Value, syntax, tags, uids};
 use crate::index::InstanceRow;
 use crate::mark::derive::{self, Lost, Source};
 use crate::mark::layout::{Canvas, Placed, place};
-use crate::mark::{Form, MarkError, burn, plane, tone};
+use crate::mark::refer::{self, Copies};
+use crate::mark::{Form, MarkError, burn, never_marked, plane, tone};
 use crate::procedure::catalogue::Mark;
 use crate::store::Store;
 use std::io::{self, Read};
@@ -31,6 +32,9 @@ pub enum NoCopy {
     /// The mark cannot be burnt.
     #[error(transparent)]
     Mark(#[from] MarkError),
+    /// Of a kind that is never marked.
+    #[error("{0} is never marked")]
+    Never(&'static str),
     /// A video, over 4 GiB of samples, or marked already.
     #[error("{0}")]
     Unsuitable(String),
@@ -70,6 +74,9 @@ pub fn marked_copy<'a>(
     pool: &'a Pool,
 ) -> Result<Copied<'a>, NoCopy> {
     let object = open(store, row)?;
+    if let Some(why) = never_marked(&object.data_set).filter(|_| object.data_set.get(tags::PIXEL_DATA).is_some()) {
+        return Err(NoCopy::Never(why));
+    }
     let source = Source {
         sop_class: &row.sop_class,
         sop_instance: &row.sop_instance,
@@ -110,6 +117,39 @@ pub fn marked<'a>(
         plane::add(&mut data_set, &placed, layout.rows, layout.columns)?;
     }
     start(object, data_set, layout, burnt.cloned(), &first, output, pool)
+}
+
+/// Longest object that is carried over with other references, bytes: it is held in memory.
+const CARRIED: u64 = 1 << 28;
+
+/// An object of the study that refers to images, as one that refers to their marked copies, in Explicit VR Little Endian; none when it
+/// refers to none of them.
+///
+/// # Errors
+/// It cannot be read, is too large, or its samples are compressed: why it is left out.
+pub fn carried(store: &Store, row: &InstanceRow, copies: &Copies, own: (&Uid, &Uid)) -> Result<Option<Vec<u8>>, NoCopy> {
+    let object = open(store, row)?;
+    if let Some(why) = refer::moves_the_mark(&object.data_set) {
+        return Err(NoCopy::Unsuitable(why.into()));
+    }
+    let mut data_set = object.data_set.clone();
+    if refer::rename(&mut data_set, copies, own).renamed == 0 {
+        return Ok(None);
+    }
+    data_set.elements.retain(|e| e.tag.1 != 0);
+    if let Some(element) = data_set.elements.iter_mut().find(|e| e.tag == tags::PIXEL_DATA) {
+        match element.value {
+            Value::Deferred(extent) if extent.length <= CARRIED && !object.syntax.big_endian => {
+                element.value = Value::Bytes(object.range(extent.offset, extent.length).map_err(ObjectError::Io)?);
+            }
+            _ => {
+                return Err(NoCopy::Unsuitable("its samples are compressed, big endian or too many to be carried over".into()));
+            }
+        }
+    }
+    let mut bytes = Vec::new();
+    data_set.write_explicit(&mut bytes);
+    Ok(Some(bytes))
 }
 
 /// Starts a transcoding without loss (PS3.18 8.7.3.4).

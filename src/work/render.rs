@@ -3,14 +3,17 @@
 use super::{JobError, Shop, withdraw};
 use crate::dicom::stamp::Kind;
 use crate::dicom::uids;
+use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::verdict::Verdict;
 use crate::index::{InstanceRow, Job, Recognised, Transition};
 use crate::ingest::{Announced, Failed, IngestError, now_ms};
 use crate::journal::Event as Record;
+use crate::mark::refer::{self, Copies};
 use crate::mark::{Form, derive};
 use crate::procedure::catalogue::Mark;
-use crate::retrieve::{NoCopy, ObjectError, marked_copy};
+use crate::retrieve::{NoCopy, ObjectError, carried, marked_copy};
+use std::io::{Cursor, Read};
 
 /// Does a render job. Each copy has a UID of its own that depends on the source alone: doing it twice changes nothing.
 pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
@@ -25,30 +28,18 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         .as_ref()
         .and_then(|(code, edition)| shop.procedures.regions.iter().find(|r| r.code == *code && r.edition == *edition));
     let region = region.ok_or(JobError::NoRegion)?;
-    let mut recognised = Recognised::default();
-    if region.mark.is_burnt() {
-        for (series, rows) in &shop.index.contents(&job.study)? {
-            let single = verdict.accepted().any(|i| i.series.contains(&series.series) && !i.images.is_empty());
-            for row in rows.iter().filter(|r| r.is_original() && verdict.marks(&series.series, &r.sop_instance)) {
-                match render(shop, row, &region.mark, job.revision) {
-                    Ok(()) => {}
-                    Err(RenderError::Ours(e)) => return Err(e),
-                    Err(RenderError::Images(why)) => return give_up(shop, job, study.state, verdict.clone(), &why),
-                }
-                let copies =
-                    recognised.series.entry(derive::series_uid(&series.series, &region.mark, Form::Burnt)).or_default();
-                if single {
-                    copies.insert(derive::instance_uid(&source_of(row), &region.mark, Form::Burnt));
-                }
-                recognised.instances += 1;
-            }
-        }
-    }
+    let made = match copies(shop, job, &verdict, &region.mark) {
+        Ok(made) => made,
+        Err(RenderError::Ours(e)) => return Err(e),
+        Err(RenderError::Never(why)) => return give_up(shop, job, study.state, verdict, why),
+        Err(RenderError::Images(why)) => return give_up(shop, job, study.state, verdict, &why),
+    };
+    let (recognised, left_out) = (made.recognised, made.left_out);
     let applied = shop.index.transition(&Transition {
         study: job.study.clone(),
         revision: job.revision,
         state: step(study.state, Event::Rendered)?,
-        verdict: None,
+        verdict: (!left_out.is_empty()).then(|| verdict.with(left_out)),
         recognised: Some(recognised.clone()),
         done: Some(job.kind),
         next: None,
@@ -64,6 +55,98 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         tracing::info!(study = %job.study, instances = recognised.instances, "marked copies are stored");
     }
     Ok(())
+}
+
+/// What was written.
+#[derive(Default)]
+struct Made {
+    recognised: Recognised,
+    named: Copies,
+    /// Objects that refer to images and were not carried over.
+    left_out: Vec<Finding>,
+}
+
+/// Writes the copies of the images of accepted items, then what refers to them.
+fn copies(shop: &Shop, job: &Job, verdict: &Verdict, mark: &Mark) -> Result<Made, RenderError> {
+    let mut made = Made::default();
+    if !mark.is_burnt() {
+        return Ok(made);
+    }
+    let contents = shop.index.contents(&job.study).map_err(|e| RenderError::Ours(e.into()))?;
+    let mut never = None;
+    for (series, rows) in &contents {
+        let single = verdict.accepted().any(|i| i.series.contains(&series.series) && !i.images.is_empty());
+        for row in rows.iter().filter(|r| r.is_original() && verdict.marks(&series.series, &r.sop_instance)) {
+            match render(shop, row, mark, job.revision) {
+                Ok(()) => {}
+                Err(RenderError::Never(why)) => {
+                    never = Some(why);
+                    continue;
+                }
+                Err(e) => return Err(e),
+            }
+            let names = (
+                derive::instance_uid(&source_of(row), mark, Form::Burnt),
+                derive::series_uid(&series.series, mark, Form::Burnt),
+            );
+            let copies = made.recognised.series.entry(names.1.clone()).or_default();
+            if single {
+                copies.insert(names.0.clone());
+            }
+            made.recognised.instances += 1;
+            made.named.insert(row.sop_instance.to_string(), names);
+        }
+    }
+    if let Some(why) = never.filter(|_| made.recognised.instances == 0) {
+        return Err(RenderError::Never(why));
+    }
+    let originals = contents.iter().flat_map(|(_, rows)| rows).filter(|r| r.is_original());
+    let marked = !made.named.is_empty();
+    for row in originals.filter(|r| marked && refer::is_carried(&r.sop_class)) {
+        carry(shop, job, row, mark, &mut made)?;
+    }
+    Ok(made)
+}
+
+/// Writes an object that refers to images as one that refers to their copies, or says why not.
+fn carry(shop: &Shop, job: &Job, row: &InstanceRow, mark: &Mark, made: &mut Made) -> Result<(), RenderError> {
+    let (instance, series) = refer::names(&row.sop_instance, &row.sha256, &row.series, mark);
+    let known = shop.index.instance(&instance).map_err(|e| RenderError::Ours(e.into()))?;
+    if known.is_none() {
+        let bytes = match carried(&shop.store, row, &made.named, (&instance, &series)) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(()),
+            Err(NoCopy::Object(ObjectError::Io(e))) => return Err(RenderError::Ours(e.into())),
+            Err(why) => {
+                let zh = "引用图像的对象（关键图像、显示状态、报告或分割）未随标注副本提供，请使用原始对象";
+                let en = format!("an object that refers to images is not offered with the marked copies: {why}");
+                made.left_out.push(Finding::new("REFERENCE_LEFT_OUT", Level::Info, zh, en).at(&row.sop_instance));
+                return Ok(());
+            }
+        };
+        receive(shop, row, uids::EXPLICIT_VR_LITTLE_ENDIAN, job.revision, &mut Cursor::new(bytes))?;
+    }
+    made.recognised.series.entry(series).or_default().insert(instance);
+    made.recognised.instances += 1;
+    Ok(())
+}
+
+fn receive(
+    shop: &Shop,
+    row: &InstanceRow,
+    transfer_syntax: &str,
+    revision: u64,
+    data: &mut dyn Read,
+) -> Result<(), RenderError> {
+    let kind = Kind::Marked { source: row.sop_instance.clone(), revision };
+    let announced = Announced { transfer_syntax, identity: None, sender: "HUTONG", kind };
+    match shop.ingest.receive(&announced, data) {
+        Ok(_) => Ok(()),
+        Err(IngestError::Refused(e)) => Err(RenderError::Images(e.to_string())),
+        // A later frame that does not decode ends the stream; the first one was tried before.
+        Err(IngestError::Failed(Failed::Stream(e))) => Err(RenderError::Images(e.to_string())),
+        Err(IngestError::Failed(e)) => Err(RenderError::Ours(e.into())),
+    }
 }
 
 /// The images themselves cannot be marked: nothing is recognised, and a person decides.
@@ -97,6 +180,8 @@ enum RenderError {
     Ours(JobError),
     /// Trying again will not help.
     Images(String),
+    /// Not of a kind that is marked.
+    Never(&'static str),
 }
 
 fn render(shop: &Shop, row: &InstanceRow, mark: &Mark, revision: u64) -> Result<(), RenderError> {
@@ -124,19 +209,8 @@ fn write(shop: &Shop, row: &InstanceRow, mark: &Mark, revision: u64, output: &'s
     let mut copy = marked_copy(&shop.store, row, mark, output, &shop.pool).map_err(|e| match e {
         NoCopy::Decode(e) if e.is_ours() => RenderError::Ours(e.into()),
         NoCopy::Object(ObjectError::Io(e)) => RenderError::Ours(e.into()),
+        NoCopy::Never(why) => RenderError::Never(why),
         other => RenderError::Images(other.to_string()),
     })?;
-    let announced = Announced {
-        transfer_syntax: copy.transfer_syntax,
-        identity: None,
-        sender: "HUTONG",
-        kind: Kind::Marked { source: row.sop_instance.clone(), revision },
-    };
-    match shop.ingest.receive(&announced, &mut copy) {
-        Ok(_) => Ok(()),
-        Err(IngestError::Refused(e)) => Err(RenderError::Images(e.to_string())),
-        // A later frame that does not decode ends the stream; the first one was tried before.
-        Err(IngestError::Failed(Failed::Stream(e))) => Err(RenderError::Images(e.to_string())),
-        Err(IngestError::Failed(e)) => Err(RenderError::Ours(e.into())),
-    }
+    receive(shop, row, copy.transfer_syntax, revision, &mut copy)
 }

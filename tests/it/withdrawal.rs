@@ -37,7 +37,11 @@ fn a_rejecting_ruling_withdraws_the_copies_with_the_answer_itself() {
     let paths = [
         format!("/exchange/dicom-web/studies/{uid}"),
         format!("/exchange/dicom-web/studies/{uid}/series/{}", series.as_str().unwrap()),
-        format!("/exchange/dicom-web/studies/{uid}/series/{}/instances/{}", series.as_str().unwrap(), instance.as_str().unwrap()),
+        format!(
+            "/exchange/dicom-web/studies/{uid}/series/{}/instances/{}",
+            series.as_str().unwrap(),
+            instance.as_str().unwrap()
+        ),
     ];
     paths.iter().for_each(|p| assert_eq!(node.get(p, "*/*").status(), 200, "{p}"));
     let ruling = json!({"item": 34, "outcome": "reject", "by": "王技师", "reason": "患者身份存疑"});

@@ -1,0 +1,131 @@
+"""Objects that refer to marked images: in the exchange view they refer to the copies."""
+import io
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+
+from test_dimse import run
+from test_objects import faults, fetch
+
+
+def code(value, scheme, meaning):
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def of_study(image, sop_class, modality, name):
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    meta.MediaStorageSOPClassUID = sop_class
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid(entropy_srcs=[name])
+    d = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    for keyword in ("SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
+                    "StudyTime", "AccessionNumber", "StudyID", "ReferringPhysicianName", "InstitutionName"):
+        if keyword in image:
+            setattr(d, keyword, image[keyword].value)
+    d.SOPClassUID, d.SOPInstanceUID = sop_class, meta.MediaStorageSOPInstanceUID
+    d.SeriesInstanceUID = pydicom.uid.generate_uid(entropy_srcs=[name, "series"])
+    d.Modality, d.SeriesNumber, d.InstanceNumber, d.Manufacturer = modality, 77, 1, "TEST"
+    return d
+
+
+def reference(image):
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+    return item
+
+
+def key_objects(images):
+    d = of_study(images[0], "1.2.840.10008.5.1.4.1.1.88.59", "KO", "ko")
+    d.ContentDate, d.ContentTime = "20260310", "101500"
+    d.ReferencedPerformedProcedureStepSequence = Sequence()
+    d.ValueType, d.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    d.ConceptNameCodeSequence = [code("113000", "DCM", "Of Interest")]
+    template = Dataset()
+    template.MappingResource, template.TemplateIdentifier = "DCMR", "2010"
+    d.ContentTemplateSequence = [template]
+    listed = Dataset()
+    listed.SeriesInstanceUID = images[0].SeriesInstanceUID
+    listed.ReferencedSOPSequence = [reference(i) for i in images]
+    evidence = Dataset()
+    evidence.StudyInstanceUID = images[0].StudyInstanceUID
+    evidence.ReferencedSeriesSequence = [listed]
+    d.CurrentRequestedProcedureEvidenceSequence = [evidence]
+    d.ContentSequence = []
+    for image in images:
+        item = Dataset()
+        item.RelationshipType, item.ValueType = "CONTAINS", "IMAGE"
+        item.ReferencedSOPSequence = [reference(image)]
+        d.ContentSequence.append(item)
+    return d
+
+
+def presentation(images, name, rotation):
+    d = of_study(images[0], "1.2.840.10008.5.1.4.1.1.11.1", "PR", name)
+    d.ContentLabel, d.ContentDescription, d.ContentCreatorName = "TEST", "", ""
+    d.PresentationCreationDate, d.PresentationCreationTime = "20260310", "101500"
+    listed = Dataset()
+    listed.SeriesInstanceUID = images[0].SeriesInstanceUID
+    listed.ReferencedImageSequence = [reference(i) for i in images]
+    d.ReferencedSeriesSequence = [listed]
+    area = Dataset()
+    area.DisplayedAreaTopLeftHandCorner = [1, 1]
+    area.DisplayedAreaBottomRightHandCorner = [images[0].Columns, images[0].Rows]
+    area.PresentationSizeMode, area.PresentationPixelAspectRatio = "SCALE TO FIT", [1, 1]
+    d.DisplayedAreaSelectionSequence = [area]
+    if rotation:
+        d.ImageHorizontalFlip, d.ImageRotation = "N", rotation
+    d.PresentationLUTShape = "IDENTITY"
+    return d
+
+
+def test_key_objects_and_presentation_states_name_the_copies(node, phantoms, tmp_path):
+    files = sorted((phantoms / "CtHead").glob("*.dcm"))
+    images = [pydicom.dcmread(f, stop_before_pixels=True) for f in files[3:6]]
+    folder = tmp_path / "send"
+    folder.mkdir()
+    for f in files:
+        (folder / f.name).write_bytes(f.read_bytes())
+    sources = {"ko": key_objects(images), "upright": presentation(images, "upright", 0), "turned": presentation(images, "turned", 90)}
+    for name, d in sources.items():
+        d.save_as(folder / f"zz_{name}.dcm", enforce_file_format=True)
+    done, said = run("storescu", "-aet", "STORESCU", "-aec", "HUTONG", "+sd", "+r", "-R", "127.0.0.1", str(node.port), str(folder))
+    assert done == 0, said
+    study = images[0].StudyInstanceUID
+    judged = node.judged(study)
+    assert judged["verdict"]["outcome"] == "accept", judged["verdict"]
+    left_out = [f for f in judged["verdict"]["findings"] if f["check"] == "REFERENCE_LEFT_OUT"]
+    assert [f["instance"] for f in left_out] == [str(sources["turned"].SOPInstanceUID)]
+    assert "rotates" in left_out[0]["en"]
+    shown = [pydicom.dcmread(io.BytesIO(fetch(row["00081190"]["Value"][0])))
+             for row in node.json(f"/exchange/dicom-web/studies/{study}/instances")]
+    copies = {c.SourceImageSequence[0].ReferencedSOPInstanceUID: c for c in shown if "PixelData" in c}
+    assert len(copies) == len(files)
+    others = {c.Modality: c for c in shown if "PixelData" not in c}
+    assert set(others) == {"KO", "PR"}, others.keys()
+    wanted = {copies[i.SOPInstanceUID].SOPInstanceUID for i in images}
+    series = copies[images[0].SOPInstanceUID].SeriesInstanceUID
+    (listed,) = others["KO"].CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert listed.SeriesInstanceUID == series and {r.ReferencedSOPInstanceUID for r in listed.ReferencedSOPSequence} == wanted
+    assert {i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for i in others["KO"].ContentSequence} == wanted
+    (listed,) = others["PR"].ReferencedSeriesSequence
+    assert listed.SeriesInstanceUID == series and {r.ReferencedSOPInstanceUID for r in listed.ReferencedImageSequence} == wanted
+    # Nothing in the exchange view names an original but as the source of a copy.
+    originals = {str(pydicom.dcmread(f, stop_before_pixels=True).SOPInstanceUID) for f in files}
+    for c in others.values():
+        assert not originals & {str(e.value) for e in c.iterall() if e.VR == "UI"}
+    for modality, source in (("KO", "ko"), ("PR", "upright")):
+        (tmp_path / "copy.dcm").write_bytes(b"")
+        others[modality].save_as(tmp_path / "copy.dcm", enforce_file_format=True)
+        assert not faults(tmp_path / "copy.dcm") - faults(folder / f"zz_{source}.dcm")
+    # Originals stay as they were sent.
+    ko = sources["ko"]
+    house = node.json(f"/dicom-web/studies/{study}/instances?SOPInstanceUID={ko.SOPInstanceUID}")
+    again = pydicom.dcmread(io.BytesIO(fetch(house[0]["00081190"]["Value"][0])))
+    assert again.CurrentRequestedProcedureEvidenceSequence == ko.CurrentRequestedProcedureEvidenceSequence
