@@ -17,6 +17,9 @@ pub fn native_frame(layout: &Layout, mut bytes: Vec<u8>, swapped: usize) -> Resu
     swap(&mut bytes, swapped);
     let mut layout = Layout { frames: 1, ..layout.clone() };
     if layout.photometric == "YBR_FULL_422" || layout.photometric == "YBR_PARTIAL_422" {
+        if layout.bits_allocated != 8 || layout.samples != 3 {
+            return Err(DecodeError::Damaged(format!("{} needs three samples of 8 bits", layout.photometric)));
+        }
         bytes = unpack_422(&bytes, layout.rows, layout.columns);
         layout.photometric = "YBR_FULL".into();
     }

@@ -226,7 +226,7 @@ fn start<'a>(
     };
     let (transfer_syntax, end) = match fragment {
         Some(fragment) => {
-            write_header(&mut bytes, tags::PIXEL_DATA, VR::OB, UNDEFINED);
+            bytes.extend_from_slice(UNDEFINED);
             // The basic offset table stays empty: where frames begin is not known before they are written.
             bytes.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0, 0, 0, 0, 0]);
             item(&mut bytes, fragment);
@@ -247,8 +247,8 @@ fn start<'a>(
     Ok(Copied { transfer_syntax, object, layout: Some(layout), placed, pool, ready, next: 1, end })
 }
 
-/// Length of a value that ends with a delimiter.
-const UNDEFINED: usize = u32::MAX as usize;
+/// Header of Pixel Data in fragments: (7FE0,0010) OB of undefined length.
+const UNDEFINED: &[u8] = &[0xE0, 0x7F, 0x10, 0x00, b'O', b'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
 
 /// A fragment as an item, of even length (PS3.5 A.4).
 fn item(out: &mut Vec<u8>, mut fragment: Vec<u8>) {

@@ -12,6 +12,7 @@ mod hostile;
 mod index;
 mod journey;
 mod lifecycle;
+mod marking;
 mod multiframe;
 mod perception;
 mod real;
