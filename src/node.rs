@@ -8,6 +8,7 @@ use crate::ingest::{self, Ingest, Settings, now_ms};
 use crate::journal::{Event, Journal};
 use crate::mark::{Face, MarkError};
 use crate::procedure::catalogue::Region;
+use crate::procedure::mark::FontFile;
 use crate::procedure::{LoadError, Procedures, embedded, load};
 use crate::scp::Listener;
 use crate::store::{Store, walk};
@@ -116,7 +117,7 @@ pub fn procedures(root: Option<&Path>) -> Result<Procedures, StartError> {
         let inside = |name: &str| !name.split(['/', '\\']).any(|part| part == ".." || part.is_empty());
         if let Some(name) = look.font.as_deref().filter(|n| inside(n)) {
             let path = root.join(name);
-            look.font_bytes = Some(std::fs::read(&path).map_err(|e| unreadable(&path, e))?.into());
+            look.font_file = Some(FontFile::new(std::fs::read(&path).map_err(|e| unreadable(&path, e))?));
         }
     }
     drawable(loaded)
@@ -125,7 +126,7 @@ pub fn procedures(root: Option<&Path>) -> Result<Procedures, StartError> {
 /// A mark that cannot be drawn whole must not be found out by the first image.
 fn drawable(procedures: Procedures) -> Result<Procedures, StartError> {
     let fault = |r: &Region| {
-        let missing = r.mark.look.font.is_some() && r.mark.look.font_bytes.is_none();
+        let missing = r.mark.look.font.is_some() && r.mark.look.font_file.is_none();
         let why = if missing {
             Err(MarkError::Font(r.mark.look.font.clone().unwrap_or_default()))
         } else {

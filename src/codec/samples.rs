@@ -38,20 +38,26 @@ pub fn get(frame: &Frame, at: usize) -> Option<i32> {
 /// The smallest and largest sample, those of a range (padding) left out.
 pub fn extent(frame: &Frame, without: Option<(i64, i64)>) -> Option<(i64, i64)> {
     let value = decoder(&frame.layout);
-    let (from, to) = without.unwrap_or((i64::MAX, i64::MIN));
-    let (from, to) = (i32::try_from(from).unwrap_or(i32::MAX), i32::try_from(to).unwrap_or(i32::MIN));
-    let widen = |(low, high): (i32, i32), raw: u32| {
-        let v = value(raw);
-        if from <= v && v <= to { (low, high) } else { (low.min(v), high.max(v)) }
-    };
-    let none = (i32::MAX, i32::MIN);
+    let bytes = &frame.bytes;
     let (low, high) = match frame.layout.bits_allocated {
-        8 => frame.bytes.iter().fold(none, |e, b| widen(e, u32::from(*b))),
-        16 => frame.bytes.as_chunks::<2>().0.iter().fold(none, |e, b| widen(e, u32::from(u16::from_le_bytes(*b)))),
-        32 => frame.bytes.as_chunks::<4>().0.iter().fold(none, |e, b| widen(e, u32::from_le_bytes(*b))),
-        _ => none,
+        8 => ends(bytes.iter().map(|b| value(u32::from(*b))), without),
+        16 => ends(bytes.as_chunks::<2>().0.iter().map(|b| value(u32::from(u16::from_le_bytes(*b)))), without),
+        32 => ends(bytes.as_chunks::<4>().0.iter().map(|b| value(u32::from_le_bytes(*b))), without),
+        _ => NONE,
     };
     (low <= high).then_some((i64::from(low), i64::from(high)))
+}
+
+/// The ends of no samples.
+const NONE: (i32, i32) = (i32::MAX, i32::MIN);
+
+fn ends(values: impl Iterator<Item = i32>, without: Option<(i64, i64)>) -> (i32, i32) {
+    let widen = |(low, high): (i32, i32), v: i32| (low.min(v), high.max(v));
+    match without {
+        // Without a condition inside, the loop takes many samples at a time.
+        None => values.fold(NONE, widen),
+        Some((from, to)) => values.filter(|v| !(from..=to).contains(&i64::from(*v))).fold(NONE, widen),
+    }
 }
 
 /// Replaces one sample; bits outside the stored ones (overlays of old objects) stay as they are.

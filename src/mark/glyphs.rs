@@ -3,6 +3,7 @@
 use super::MarkError;
 use crate::procedure::catalogue::Look;
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Noto Sans CJK SC Bold with the characters of GB 2312; licence in `fonts/OFL.txt`.
 const FONT: &[u8] = include_bytes!("fonts/NotoSansCJKsc-Bold-GB2312.otf");
@@ -21,7 +22,19 @@ pub struct Mask {
 }
 
 /// A face to draw with.
-pub struct Face<'a>(FontRef<'a>);
+pub struct Face<'a> {
+    font: FontRef<'a>,
+    /// Which font it is.
+    digest: &'a str,
+}
+
+/// What a mask is drawn from: font, text, height, and the width's bits.
+type Drawn = (String, String, u32, u32);
+
+/// Masks drawn last, the newest at the end: all slices of a series need the same one.
+static LAST: Mutex<Vec<(Drawn, Arc<Mask>)>> = Mutex::new(Vec::new());
+/// Masks that are kept.
+const KEPT: usize = 32;
 
 impl<'a> Face<'a> {
     /// The font of a mark: its own, else the bundled one.
@@ -29,8 +42,10 @@ impl<'a> Face<'a> {
     /// # Errors
     /// Its own is no font.
     pub fn of(look: &'a Look) -> Result<Face<'a>, MarkError> {
-        let bytes = look.font_bytes.as_deref().unwrap_or(FONT);
-        FontRef::try_from_slice(bytes).map(Face).map_err(|_| MarkError::Font(look.font.clone().unwrap_or_default()))
+        let bytes = look.font_file.as_ref().map_or(FONT, |f| &f.bytes);
+        let font = FontRef::try_from_slice(bytes);
+        let font = font.map_err(|_| MarkError::Font(look.font.clone().unwrap_or_default()))?;
+        Ok(Face { font, digest: look.font_digest() })
     }
 
     /// Whether every character of a text can be drawn.
@@ -39,14 +54,14 @@ impl<'a> Face<'a> {
     /// The first one that cannot.
     pub fn knows(&self, text: &str) -> Result<(), MarkError> {
         // A space is drawn by leaving it out.
-        match text.chars().find(|c| self.0.glyph_id(*c).0 == 0 || (!c.is_whitespace() && self.is_blank(*c))) {
+        match text.chars().find(|c| self.font.glyph_id(*c).0 == 0 || (!c.is_whitespace() && self.is_blank(*c))) {
             Some(missing) => Err(MarkError::NoGlyph(missing)),
             None => Ok(()),
         }
     }
 
     fn is_blank(&self, c: char) -> bool {
-        self.0.outline(self.0.glyph_id(c)).is_none_or(|outline| outline.curves.is_empty())
+        self.font.outline(self.font.glyph_id(c)).is_none_or(|outline| outline.curves.is_empty())
     }
 
     /// Draws a text whose Chinese characters are about `height` pixels high; `wide` is the width of a pixel's place in columns for each
@@ -54,16 +69,31 @@ impl<'a> Face<'a> {
     ///
     /// # Errors
     /// A glyph is missing.
-    pub fn draw(&self, text: &str, height: u32, wide: f32) -> Result<Mask, MarkError> {
+    pub fn draw(&self, text: &str, height: u32, wide: f32) -> Result<Arc<Mask>, MarkError> {
+        let key = (self.digest.to_string(), text.to_string(), height, wide.to_bits());
+        let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, mask)) = last().iter().find(|(k, _)| *k == key) {
+            return Ok(mask.clone());
+        }
+        let mask = Arc::new(self.draw_now(text, height, wide)?);
+        let mut last = last();
+        if last.len() >= KEPT {
+            last.remove(0);
+        }
+        last.push((key, mask.clone()));
+        Ok(mask)
+    }
+
+    fn draw_now(&self, text: &str, height: u32, wide: f32) -> Result<Mask, MarkError> {
         self.knows(text)?;
         #[expect(clippy::cast_precision_loss, reason = "heights are a few hundred pixels")]
         let high = height as f32 * 1.25;
-        let scaled = self.0.as_scaled(PxScale { x: high * wide, y: high });
+        let scaled = self.font.as_scaled(PxScale { x: high * wide, y: high });
         let mut x = 0.0f32;
         let mut outlined = Vec::new();
         for c in text.chars() {
-            let id = self.0.glyph_id(c);
-            outlined.extend(self.0.outline_glyph(id.with_scale_and_position(scaled.scale, point(x, scaled.ascent()))));
+            let id = self.font.glyph_id(c);
+            outlined.extend(self.font.outline_glyph(id.with_scale_and_position(scaled.scale, point(x, scaled.ascent()))));
             x += scaled.h_advance(id);
         }
         let bounds = outlined.iter().map(|g| g.px_bounds()).reduce(|a, b| ab_glyph::Rect {
@@ -137,6 +167,7 @@ fn dilate(mask: &[u8], width: u32, height: u32, (across, down): (u32, u32)) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procedure::mark::FontFile;
 
     #[test]
     fn a_missing_glyph_is_an_error_and_no_gap() {
@@ -174,8 +205,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_font_is_an_error() {
-        let bytes: std::sync::Arc<[u8]> = b"no font"[..].into();
-        let look = Look { font: Some("x.ttf".into()), font_bytes: Some(bytes), ..Look::default() };
+        let file = FontFile::new(b"no font".to_vec());
+        let look = Look { font: Some("x.ttf".into()), font_file: Some(file), ..Look::default() };
         assert_eq!(Face::of(&look).err(), Some(MarkError::Font("x.ttf".into())));
     }
 }

@@ -5,6 +5,7 @@ use super::glyphs::{Face, Mask};
 use crate::dicom::displayed::Displayed;
 use crate::dicom::{Attributes, DataSet, tags};
 use crate::procedure::catalogue::{Backdrop, Mark};
+use std::sync::Arc;
 
 /// A mask with its place in the image.
 #[derive(Debug, Clone)]
@@ -14,7 +15,7 @@ pub struct Placed {
     /// Upper edge, rows.
     pub y: u32,
     /// The text.
-    pub mask: Mask,
+    pub mask: Arc<Mask>,
 }
 
 /// Below this height Chinese characters cannot be read at all.
@@ -79,7 +80,7 @@ pub fn place(mark: &Mark, canvas: &Canvas) -> Result<Placed, MarkError> {
         #[expect(clippy::cast_possible_truncation, reason = "between a fifth and five")]
         let mut mask = face.draw(&mark.text(), height, aspect as f32)?;
         if mark.look.backdrop == Backdrop::Box {
-            mask.outline.fill(u8::MAX);
+            Arc::make_mut(&mut mask).outline.fill(u8::MAX);
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a height")]
         let margin = ((f64::from(height) * mark.look.margin_percent / 100.0).round() as u32).max(2);

@@ -34,14 +34,38 @@ pub struct Look {
     pub backdrop: Backdrop,
     /// A font (TTF or OTF) inside the procedures folder instead of the bundled one.
     pub font: Option<String>,
-    /// Its bytes.
+    /// The file, read.
     #[serde(skip)]
-    pub font_bytes: Option<std::sync::Arc<[u8]>>,
+    pub font_file: Option<FontFile>,
+}
+
+/// A font file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FontFile {
+    /// Its bytes.
+    pub bytes: std::sync::Arc<[u8]>,
+    /// Their SHA-256.
+    digest: String,
+}
+
+impl FontFile {
+    /// Of bytes.
+    pub fn new(bytes: Vec<u8>) -> FontFile {
+        let digest = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        FontFile { bytes: bytes.into(), digest }
+    }
+}
+
+impl Look {
+    /// Which font it is: empty for the bundled one.
+    pub fn font_digest(&self) -> &str {
+        self.font_file.as_ref().map_or("", |f| &f.digest)
+    }
 }
 
 impl Default for Look {
     fn default() -> Look {
-        Look { size_percent: 5.5, margin_percent: 33.0, backdrop: Backdrop::Outline, font: None, font_bytes: None }
+        Look { size_percent: 5.5, margin_percent: 33.0, backdrop: Backdrop::Outline, font: None, font_file: None }
     }
 }
 
@@ -107,8 +131,7 @@ impl Mark {
     /// Everything that the pixels of a copy depend on, as text: copies that differ have different names.
     pub fn identity(&self) -> String {
         let Look { size_percent, margin_percent, backdrop, .. } = &self.look;
-        let own = self.look.font_bytes.as_deref().map(Sha256::digest);
-        let font: String = own.iter().flatten().map(|b| format!("{b:02x}")).collect();
+        let font = self.look.font_digest();
         format!("{}|{:?}|{size_percent}|{margin_percent}|{backdrop:?}|{font}", self.text(), self.corner)
     }
 

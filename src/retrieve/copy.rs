@@ -239,6 +239,7 @@ fn start<'a>(
             }
             let vr = if first.layout.bits_allocated > 8 { VR::OW } else { VR::OB };
             write_header(&mut bytes, tags::PIXEL_DATA, vr, usize::try_from(total).unwrap_or(usize::MAX));
+            bytes.reserve_exact(first.bytes.len() + 12);
             bytes.extend_from_slice(&first.bytes);
             (uids::EXPLICIT_VR_LITTLE_ENDIAN, vec![0; usize::from(total % 2 == 1)])
         }

@@ -26,6 +26,9 @@ pub enum ObjectError {
 /// A deflated object is not inflated beyond this, bytes.
 const INFLATED: u64 = 2 << 30;
 
+/// Room that is made before reading, bytes.
+const MOST_AT_ONCE: u64 = 64 << 20;
+
 /// See the module.
 pub struct Object {
     pub(super) bytes: Bytes,
@@ -111,6 +114,8 @@ impl Object {
             Bytes::File(file, start) => {
                 let mut file = file.try_clone()?;
                 file.seek(SeekFrom::Start(start + offset))?;
+                // A header may promise more than there is.
+                out.reserve_exact(usize::try_from(length.min(MOST_AT_ONCE)).unwrap_or(0));
                 file.take(length).read_to_end(&mut out)?;
             }
             Bytes::Memory(bytes) => {
