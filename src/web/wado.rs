@@ -13,7 +13,7 @@ use crate::index::{IndexError, InstanceRow, Query as Search, View};
 use crate::ingest::now_ms;
 use crate::journal::Event;
 use crate::retrieve::render::{encode, picture};
-use crate::retrieve::{Object, transcoded};
+use crate::retrieve::{Object, WRITTEN, transcoded};
 use axum::extract::{ConnectInfo, Path, Query};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -143,8 +143,11 @@ pub async fn instance(
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Stored,
-    Explicit,
+    /// Decoded and written in one of the syntaxes of [`WRITTEN`].
+    As(&'static str),
 }
+
+const EXPLICIT: Form = Form::As(uids::EXPLICIT_VR_LITTLE_ENDIAN);
 
 /// Implicit VR and Big Endian never go out (8.7.3); the default is Explicit VR Little Endian.
 fn form_of(range: &Range, row: &InstanceRow) -> Result<Form, Problem> {
@@ -153,16 +156,18 @@ fn form_of(range: &Range, row: &InstanceRow) -> Result<Form, Problem> {
         uids::IMPLICIT_VR_LITTLE_ENDIAN | crate::dicom::syntax::EXPLICIT_VR_BIG_ENDIAN | "1.2.840.113619.5.2"
     );
     match range.parameter("transfer-syntax") {
-        Some("*") if retired => Ok(Form::Explicit),
+        Some("*") if retired => Ok(EXPLICIT),
         Some("*") => Ok(Form::Stored),
         Some(wanted) if wanted == row.transfer_syntax && !retired => Ok(Form::Stored),
-        None | Some(uids::EXPLICIT_VR_LITTLE_ENDIAN) if row.transfer_syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN => {
-            Ok(Form::Stored)
-        }
-        None | Some(uids::EXPLICIT_VR_LITTLE_ENDIAN) => Ok(Form::Explicit),
-        Some(other) => {
-            Err(Problem::unacceptable(format!("transfer syntax {other} cannot be made here; ask for 1.2.840.10008.1.2.1 or *")))
-        }
+        None if row.transfer_syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN => Ok(Form::Stored),
+        None => Ok(EXPLICIT),
+        Some(wanted) => match WRITTEN.iter().find(|uid| **uid == wanted) {
+            Some(uid) => Ok(Form::As(uid)),
+            None => {
+                let known = WRITTEN.join(", ");
+                Err(Problem::unacceptable(format!("transfer syntax {wanted} cannot be made here; ask for * or one of {known}")))
+            }
+        },
     }
 }
 
@@ -174,14 +179,18 @@ async fn objects(asked: &Asked, rows: Vec<InstanceRow>, single_allowed: bool) ->
     }
     let forms: Result<Vec<Form>, Problem> = rows.iter().map(|r| form_of(&range, r)).collect();
     let forms = forms?;
-    // The first object is tried before the answer begins, so that what cannot be decoded is an honest 406.
-    if let (Some(row), Some(Form::Explicit)) = (rows.first(), forms.first()) {
+    // The first object is tried before the answer begins, so that what cannot be decoded or encoded is an honest 406.
+    if let (Some(row), Some(Form::As(wanted))) = (rows.first(), forms.first().copied()) {
         let (app, row) = (asked.app.clone(), row.clone());
-        tokio::task::spawn_blocking(move || {
-            transcoded(&app.store, &row, uids::EXPLICIT_VR_LITTLE_ENDIAN, &app.pool).map(|_| ())
-        })
-        .await
-        .map_err(task_failed)??;
+        let tried = tokio::task::spawn_blocking(move || {
+            let has_pixels = row.pixels_at.is_some();
+            transcoded(&app.store, &row, wanted, &app.pool).map(|copy| copy.transfer_syntax == wanted || !has_pixels)
+        });
+        if !tried.await.map_err(task_failed)?? {
+            return Err(Problem::unacceptable(format!(
+                "its samples do not fit transfer syntax {wanted}; ask for 1.2.840.10008.1.2.1"
+            )));
+        }
     }
     asked.record(&rows);
     let (app, url) = (asked.app.clone(), asked.url());
@@ -204,23 +213,24 @@ async fn objects(asked: &Asked, rows: Vec<InstanceRow>, single_allowed: bool) ->
 }
 
 fn write_object(app: &App, row: &InstanceRow, form: Form, out: &mut Writer) -> io::Result<()> {
-    let transfer_syntax =
-        if form == Form::Stored { row.transfer_syntax.clone() } else { uids::EXPLICIT_VR_LITTLE_ENDIAN.into() };
-    let meta = part10::Meta {
+    let meta = |transfer_syntax: &str| part10::Meta {
         sop_class: row.sop_class.clone(),
         sop_instance: row.sop_instance.clone(),
-        transfer_syntax,
+        transfer_syntax: transfer_syntax.into(),
         sending_aet: "HUTONG".into(),
         receiving_aet: String::new(),
     };
-    out.write_all(&meta.to_plain_bytes())?;
     match form {
-        Form::Stored => io::copy(&mut Object::stored_bytes(&app.store, row)?, out)?,
-        Form::Explicit => io::copy(
-            &mut transcoded(&app.store, row, uids::EXPLICIT_VR_LITTLE_ENDIAN, &app.pool).map_err(io::Error::other)?,
-            out,
-        )?,
-    };
+        Form::Stored => {
+            out.write_all(&meta(&row.transfer_syntax).to_plain_bytes())?;
+            io::copy(&mut Object::stored_bytes(&app.store, row)?, out)?;
+        }
+        Form::As(wanted) => {
+            let mut copy = transcoded(&app.store, row, wanted, &app.pool).map_err(io::Error::other)?;
+            out.write_all(&meta(copy.transfer_syntax).to_plain_bytes())?;
+            io::copy(&mut copy, out)?;
+        }
+    }
     Ok(())
 }
 

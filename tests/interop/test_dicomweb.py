@@ -1,4 +1,7 @@
 """Python's dicomweb-client against both roots."""
+import io
+import urllib.request
+
 import numpy
 import pydicom
 import pytest
@@ -69,3 +72,24 @@ def test_everything_outside_the_mark_is_bit_identical(filled):
             changed = numpy.argwhere(before != after)
             assert len(changed) > 100
             assert changed[:, 0].max() < source.Rows / 8 and changed[:, 1].min() > source.Columns / 2
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.5"])
+def test_objects_come_in_any_lossless_syntax_that_is_asked_for(filled, phantoms, syntax):
+    house = DICOMwebClient(f"{filled.http}/dicom-web")
+    study = house.search_for_studies(search_filters={"PatientID": "HT0002"})[0]["0020000D"]["Value"][0]
+    original = pydicom.dcmread(next((phantoms / "CtHead").iterdir()))
+    # The client itself knows no HTJ2K.
+    url = f"{filled.http}/dicom-web/studies/{study}/series/{original.SeriesInstanceUID}/instances/{original.SOPInstanceUID}"
+    asked = urllib.request.Request(url, headers={"Accept": f"application/dicom; transfer-syntax={syntax}"})
+    got = pydicom.dcmread(io.BytesIO(urllib.request.urlopen(asked).read()))
+    assert got.file_meta.TransferSyntaxUID == syntax and got["PixelData"].is_undefined_length
+    assert (got.pixel_array == original.pixel_array).all()
+    assert got.SOPInstanceUID == original.SOPInstanceUID
+
+
+def test_a_lossy_or_unknown_syntax_is_not_made(filled):
+    house = DICOMwebClient(f"{filled.http}/dicom-web")
+    study = house.search_for_studies(search_filters={"PatientID": "HT0002"})[0]["0020000D"]["Value"][0]
+    with pytest.raises(Exception, match="406"):
+        house.retrieve_study(study, media_types=(("application/dicom", "1.2.840.10008.1.2.4.50"),))
