@@ -77,6 +77,8 @@ struct Known {
     steps: BTreeMap<String, Step>,
     /// Steps of a study.
     of_study: BTreeMap<String, BTreeSet<String>>,
+    /// Studies whose copies were withdrawn at least once.
+    withdrawn: BTreeSet<String>,
 }
 
 impl Known {
@@ -86,6 +88,9 @@ impl Known {
             Event::Performed { uid, step } => {
                 self.of_study.entry(step.study.clone()).or_default().insert(uid.clone());
                 self.steps.insert(uid, step);
+            }
+            Event::Withdrawn { study, .. } => {
+                self.withdrawn.insert(study);
             }
             _ => {}
         }
@@ -170,6 +175,11 @@ impl Journal {
     pub fn known_of(&self, study: &str) -> (usize, BTreeMap<String, usize>) {
         let rulings = self.lock().known.rulings.get(study).map_or(0, Vec::len);
         (rulings, self.announced(study))
+    }
+
+    /// Whether copies of a study left the exchange view at least once.
+    pub fn was_withdrawn(&self, study: &str) -> bool {
+        self.lock().known.withdrawn.contains(study)
     }
 
     /// A performed procedure step by its SOP Instance UID, as it stands.

@@ -6,8 +6,8 @@ use anyhow::Context;
 use hutong::codec::{Limits, Pool};
 use hutong::config::CopySyntax;
 use hutong::dicom::part10::{Meta, read_meta};
-use hutong::dicom::{DataSet, Tag, Uid, tags};
-use hutong::mark::derive::{Source, instance_uid};
+use hutong::dicom::{DataSet, Tag, Uid, tags, uids};
+use hutong::mark::derive::{Source, instance_uid, is_marked};
 use hutong::mark::{Form, gsps, never_marked};
 use hutong::node::procedures;
 use hutong::procedure::Mark as Text;
@@ -82,6 +82,7 @@ impl Mark {
         let job =
             Job { mark: &region.mark, output, way: self.form, any: self.any_image, pool: Pool::new(own_program()?, limits) };
         let all = self.targets()?;
+        anyhow::ensure!(!all.is_empty(), "there is no file to mark");
         let done = run(&job, &all, !self.json);
         let states = if self.form == Way::Gsps { write_states(&region.mark, &done, &self.out)? } else { 0 };
         Ok(self.report(&done, states))
@@ -98,6 +99,10 @@ impl Mark {
             }
         }
         all.sort();
+        let inputs: std::collections::BTreeSet<PathBuf> = all.iter().filter_map(|(file, _)| file.canonicalize().ok()).collect();
+        if let Some((_, out)) = all.iter().find(|(_, out)| out.canonicalize().is_ok_and(|o| inputs.contains(&o))) {
+            anyhow::bail!("{}: a copy would be written over a source; choose another --out", out.display());
+        }
         let mut names: Vec<&PathBuf> = all.iter().map(|(_, out)| out).collect();
         names.sort();
         if let Some(twice) = names.windows(2).find(|w| w.first() == w.get(1)).and_then(<[_]>::first) {
@@ -193,12 +198,15 @@ const VALUE_LIMIT: u64 = 1 << 28;
 
 fn one(job: &Job<'_>, file: &Path, out: &Path) -> anyhow::Result<Done> {
     let mut reader = BufReader::new(File::open(file)?);
-    let meta = read_meta(&mut reader)?;
-    let object = Object::read(File::open(file)?, &meta, VALUE_LIMIT)?;
+    let read = read_meta(&mut reader)?;
+    let object = Object::read(File::open(file)?, &read, VALUE_LIMIT)?;
+    if is_marked(&object.data_set) {
+        return Ok(Done::Skipped("it carries a recognition mark already".into()));
+    }
     if let Some(why) = never_marked(&object.data_set).filter(|_| !job.any || object.data_set.get(tags::PIXEL_DATA).is_none()) {
         return Ok(Done::Skipped(why.into()));
     }
-    let sha256 = digest(&mut reader, meta.data_set_at)?;
+    let sha256 = digest(&mut reader, read.data_set_at)?;
     let own = uid(&object.data_set, tags::SOP_INSTANCE_UID).ok();
     let (named, sop_instance) = (own.is_some(), own.unwrap_or_else(|| Uid::derived(&["unnamed file", &sha256])));
     let series = uid(&object.data_set, tags::SERIES_INSTANCE_UID);
@@ -219,10 +227,19 @@ fn one(job: &Job<'_>, file: &Path, out: &Path) -> anyhow::Result<Done> {
         receiving_aet: String::new(),
     };
     let meta_of = |syntax: &str| meta(syntax).to_plain_bytes();
-    let mut copy = marked(object, source.clone(), job.mark, form, job.output, &job.pool)?;
-    let head = meta_of(copy.transfer_syntax);
-    write(out, &head, &mut copy)?;
-    Ok(Done::Marked { out: out.to_path_buf(), transfer_syntax: copy.transfer_syntax.into() })
+    let make = |object: Object, output: &'static str| -> anyhow::Result<&'static str> {
+        let mut copy = marked(object, source.clone(), job.mark, form, output, &job.pool)?;
+        write(out, &meta_of(copy.transfer_syntax), &mut copy)?;
+        Ok(copy.transfer_syntax)
+    };
+    let written = match make(object, job.output) {
+        // A later frame that the wanted syntax cannot hold: the whole copy without compression.
+        Err(_) if job.output != uids::EXPLICIT_VR_LITTLE_ENDIAN => {
+            make(Object::read(File::open(file)?, &read, VALUE_LIMIT)?, uids::EXPLICIT_VR_LITTLE_ENDIAN)?
+        }
+        other => other?,
+    };
+    Ok(Done::Marked { out: out.to_path_buf(), transfer_syntax: written.into() })
 }
 
 fn uid(data_set: &DataSet, tag: Tag) -> anyhow::Result<Uid> {
@@ -257,10 +274,10 @@ fn write(out: &Path, head: &[u8], body: &mut impl Read) -> anyhow::Result<()> {
 
 /// A presentation state for each series.
 fn write_states(mark: &Text, done: &[(PathBuf, Done)], out: &Path) -> anyhow::Result<usize> {
-    let mut by_series: BTreeMap<Uid, Vec<&gsps::Image>> = BTreeMap::new();
+    let mut by_series: BTreeMap<(Uid, String), Vec<&gsps::Image>> = BTreeMap::new();
     for (_, done) in done {
         if let Done::Noted(image) = done {
-            by_series.entry(image.series.clone()).or_default().push(image);
+            by_series.entry((image.series.clone(), image.presentation())).or_default().push(image);
         }
     }
     let (date, time) = hutong::ingest::china_now();
@@ -271,7 +288,7 @@ fn write_states(mark: &Text, done: &[(PathBuf, Done)], out: &Path) -> anyhow::Re
         let meta = Meta {
             sop_class: state.text(tags::SOP_CLASS_UID).unwrap_or_default(),
             sop_instance: uid(&state, tags::SOP_INSTANCE_UID)?,
-            transfer_syntax: hutong::dicom::uids::EXPLICIT_VR_LITTLE_ENDIAN.into(),
+            transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN.into(),
             sending_aet: String::new(),
             receiving_aet: String::new(),
         };

@@ -17,6 +17,10 @@ pub fn native_frame(layout: &Layout, mut bytes: Vec<u8>, swapped: usize) -> Resu
     swap(&mut bytes, swapped);
     let mut layout = Layout { frames: 1, ..layout.clone() };
     if layout.photometric == "YBR_FULL_422" || layout.photometric == "YBR_PARTIAL_422" {
+        // Studio range is retired and would need another conversion.
+        if layout.photometric == "YBR_PARTIAL_422" {
+            return Err(DecodeError::Unsupported("native YBR_PARTIAL_422".into()));
+        }
         if layout.bits_allocated != 8 || layout.samples != 3 {
             return Err(DecodeError::Damaged(format!("{} needs three samples of 8 bits", layout.photometric)));
         }

@@ -28,17 +28,31 @@ pub fn read(frame: &Frame) -> Vec<i32> {
 }
 
 /// One sample.
-pub fn get(frame: &Frame, at: usize) -> Option<i32> {
+pub fn get(frame: &Frame, at: usize) -> Option<i64> {
     let width = frame.layout.bits_allocated as usize / 8;
     let bytes = frame.bytes.get(at.checked_mul(width)?..)?.get(..width)?;
     let raw = bytes.iter().rev().fold(0u32, |word, b| (word << 8) | u32::from(*b));
-    Some(decoder(&frame.layout)(raw))
+    Some(wide(&frame.layout, raw))
+}
+
+/// As [`decoder`], with the whole range of unsigned 32-bit values.
+fn wide(l: &Layout, raw: u32) -> i64 {
+    if l.signed || l.bits_allocated < 32 {
+        return i64::from(decoder(l)(raw));
+    }
+    let unused = 32 - l.bits_stored.min(32);
+    i64::from((raw >> (l.high_bit + 1 - l.bits_stored) << unused) >> unused)
 }
 
 /// The smallest and largest sample, those of a range (padding) left out.
 pub fn extent(frame: &Frame, without: Option<(i64, i64)>) -> Option<(i64, i64)> {
     let value = decoder(&frame.layout);
     let bytes = &frame.bytes;
+    if frame.layout.bits_allocated == 32 && !frame.layout.signed {
+        let real = bytes.as_chunks::<4>().0.iter().map(|b| wide(&frame.layout, u32::from_le_bytes(*b)));
+        let real = real.filter(|v| without.is_none_or(|(from, to)| !(from..=to).contains(v)));
+        return real.fold(None, |e, v| e.map_or(Some((v, v)), |(l, h): (i64, i64)| Some((l.min(v), h.max(v)))));
+    }
     let (low, high) = match frame.layout.bits_allocated {
         8 => ends(bytes.iter().map(|b| value(u32::from(*b))), without),
         16 => ends(bytes.as_chunks::<2>().0.iter().map(|b| value(u32::from(u16::from_le_bytes(*b)))), without),

@@ -62,7 +62,17 @@ impl Displayed {
     pub fn of(data_set: &DataSet) -> Displayed {
         let wanted = |tag: Tag| SHUTTER.contains(&tag) || COLLIMATOR.contains(&tag) || (tag.0 & 0xFF00) == 0x6000;
         let values = Attributes::decode(data_set, wanted);
-        let shapes = [SHUTTER, COLLIMATOR].iter().flat_map(|module| shapes(&values, module)).collect();
+        let mut shapes: Vec<Shape> = [SHUTTER, COLLIMATOR].iter().flat_map(|module| shapes_of(&values, module)).collect();
+        // Enhanced objects say it of their frames (C.8.19.6.12); the mark stands where every frame shows it.
+        for groups in [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE] {
+            for shutter in data_set.items(groups).iter().flat_map(|item| item.items(tags::FRAME_DISPLAY_SHUTTER_SEQUENCE)) {
+                for shape in shapes_of(&Attributes::decode(shutter, wanted), &SHUTTER) {
+                    if !shapes.contains(&shape) {
+                        shapes.push(shape);
+                    }
+                }
+            }
+        }
         let groups = (0x6000u16..0x6020).step_by(2);
         Displayed { shapes, overlays: groups.filter_map(|group| overlay(data_set, &values, group)).collect() }
     }
@@ -112,7 +122,7 @@ fn overlay(data_set: &DataSet, values: &Attributes, group: u16) -> Option<Overla
     Some(Overlay { origin: (column - 1, row - 1), columns, rows, bits })
 }
 
-fn shapes(values: &Attributes, module: &Module) -> Vec<Shape> {
+fn shapes_of(values: &Attributes, module: &Module) -> Vec<Shape> {
     let [shape, left, right, upper, lower, center, radius, vertices] = *module;
     let numbers = |tag| values.floats(tag).into_iter().map(round).collect::<Vec<i64>>();
     let number = |tag| numbers(tag).first().copied();
@@ -121,7 +131,7 @@ fn shapes(values: &Attributes, module: &Module) -> Vec<Shape> {
             // Edges are the first columns and rows that are hidden, counted from 1.
             let area = [number(left)?, number(upper)?, number(right)? - 2, number(lower)? - 2];
             let [x0, y0, x1, y1] = area;
-            (x0 < x1 && y0 < y1).then_some(Shape::Rectangle(area))
+            (x0 <= x1 && y0 <= y1).then_some(Shape::Rectangle(area))
         }
         "CIRCULAR" => {
             let [row, column] = numbers(center).try_into().ok()?;

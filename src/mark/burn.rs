@@ -19,7 +19,7 @@ pub fn burn(frame: &mut Frame, placed: &Placed, tones: &Tones) {
             let pixel = (placed.y + row) as usize * columns + (placed.x + column) as usize;
             for sample in 0..per_pixel {
                 let index = pixel * per_pixel + sample;
-                let Some(was) = samples::get(frame, index).map(i64::from) else { continue };
+                let Some(was) = samples::get(frame, index) else { continue };
                 let light = tones.light.get(sample).copied().unwrap_or(was);
                 let dark = tones.dark.get(sample).copied().unwrap_or(was);
                 let value = if tones.ramp.is_empty() {

@@ -4,14 +4,11 @@
 
 use super::Form;
 use crate::codec::Frame;
-use crate::dicom::coded::{OWN_SCHEME, code, one};
+use crate::dicom::coded::{MARKED, OWN_SCHEME, code, one};
 use crate::dicom::dataset::{Element, Value, dictionary_vr};
 use crate::dicom::{DataSet, Tag, Uid, VR, syntax, tags, uids};
 use crate::procedure::catalogue::Mark;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
-
-/// The derivation: a mark was burnt in.
-pub(super) const CODE: &str = "HR-MARK";
 
 /// What the derived instance is derived from.
 #[derive(Debug, Clone)]
@@ -68,7 +65,7 @@ pub fn series_uid(series: &Uid, mark: &Mark, form: Form) -> Uid {
 /// Whether a data set is a marked copy, ours or another node's.
 pub fn is_marked(data_set: &DataSet) -> bool {
     data_set.items(tags::DERIVATION_CODE_SEQUENCE).iter().any(|item| {
-        item.text(tags::CODE_VALUE).as_deref() == Some(CODE)
+        item.text(tags::CODE_VALUE).as_deref() == Some(MARKED)
             && item.text(tags::CODING_SCHEME_DESIGNATOR).as_deref() == Some(OWN_SCHEME)
     })
 }
@@ -76,7 +73,7 @@ pub fn is_marked(data_set: &DataSet) -> bool {
 /// Turns the data set of a source into that of its marked copy. Pixel data are left out: they follow as `frame`s.
 pub fn derive(data_set: &mut DataSet, source: &Source<'_>, mark: &Mark, form: Form, frame: &Frame, frames: u32) {
     drop_what_does_not_hold(data_set);
-    fix_ambiguous(data_set, frame.layout.signed);
+    settle(data_set);
     data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(source, mark, form).as_str());
     data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series_uid(source.series, mark, form).as_str());
     image_type(data_set);
@@ -123,6 +120,7 @@ fn drop_what_does_not_hold(data_set: &mut DataSet) {
                     | tags::INSTANCE_CREATION_TIME
                     | tags::INSTANCE_CREATOR_UID
                     | tags::ICON_IMAGE_SEQUENCE
+                    | tags::MAC_PARAMETERS_SEQUENCE
                     | tags::SMALLEST_PIXEL_VALUE_IN_SERIES
                     | tags::LARGEST_PIXEL_VALUE_IN_SERIES
             )
@@ -134,14 +132,25 @@ fn is_bulk_of_pixels(element: &Element) -> bool {
     matches!(element.value, Value::Deferred(_) | Value::Fragments(_))
 }
 
-/// Implicit VR leaves "US or SS" to Pixel Representation.
-fn fix_ambiguous(data_set: &mut DataSet, signed: bool) {
-    let wanted = if signed { VR::SS } else { VR::US };
+/// Puts right what holds in one place only and does not survive a copy: value representations that Implicit VR leaves to Pixel Representation,
+/// and icons inside of sequences, whose pixels stay behind.
+pub fn settle(data_set: &mut DataSet) {
+    let signed = data_set.u16(tags::PIXEL_REPRESENTATION) == Some(1);
+    settle_all(data_set, if signed { VR::SS } else { VR::US });
+}
+
+fn settle_all(data_set: &mut DataSet, wanted: VR) {
     for element in &mut data_set.elements {
         let ambiguous =
             || dicom_dictionary_std::StandardDataDictionary.by_tag(element.tag).is_some_and(|e| e.vr() == VirtualVr::Xs);
         if matches!(element.vr, VR::US | VR::SS) && dictionary_vr(element.tag) == VR::US && ambiguous() {
             element.vr = wanted;
+        }
+        if let Value::Items(items) = &mut element.value {
+            for item in items {
+                item.elements.retain(|e| e.tag != tags::ICON_IMAGE_SEQUENCE);
+                settle_all(item, wanted);
+            }
         }
     }
 }
@@ -178,7 +187,9 @@ fn source_image(data_set: &mut DataSet, source: &Source<'_>) {
     item.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, source.sop_instance.as_str());
     let purpose = code("121322", "DCM", "Source image for image processing operation");
     item.put(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, VR::SQ, one(purpose));
-    data_set.put(tags::SOURCE_IMAGE_SEQUENCE, VR::SQ, one(item));
+    // What the source itself was made of follows.
+    let items = std::iter::once(item).chain(data_set.items(tags::SOURCE_IMAGE_SEQUENCE).iter().cloned()).collect();
+    data_set.put(tags::SOURCE_IMAGE_SEQUENCE, VR::SQ, Value::Items(items));
 }
 
 fn append(data_set: &mut DataSet, sequence: Tag, item: DataSet) {
@@ -188,17 +199,16 @@ fn append(data_set: &mut DataSet, sequence: Tag, item: DataSet) {
 }
 
 fn derivation(data_set: &mut DataSet, form: Form) {
-    append(data_set, tags::DERIVATION_CODE_SEQUENCE, code(CODE, OWN_SCHEME, form.meaning()));
+    append(data_set, tags::DERIVATION_CODE_SEQUENCE, code(MARKED, OWN_SCHEME, form.meaning()));
     let old = data_set.bytes(tags::DERIVATION_DESCRIPTION).map(<[u8]>::to_vec).unwrap_or_default();
-    let mut text = old.trim_ascii_end().to_vec();
-    if !text.is_empty() {
-        text.extend_from_slice(b"; ");
-    }
-    text.extend_from_slice(match form {
+    let own: &[u8] = match form {
         Form::Burnt => b"mutual recognition mark burned in, all other pixels unchanged",
         Form::Overlay => b"mutual recognition mark as an overlay, all pixels unchanged",
-    });
-    text.truncate(1024);
+    };
+    let before = old.trim_ascii_end();
+    // 1,024 characters are allowed; a longer text would be cut in the middle of one.
+    let fits = !before.is_empty() && before.len() + own.len() + 2 <= 1024;
+    let mut text = if fits { [before, b"; ", own].concat() } else { own.to_vec() };
     if text.len() % 2 == 1 {
         text.push(b' ');
     }
@@ -235,7 +245,12 @@ fn description(data_set: &mut DataSet, mark: &Mark) {
         text.push(b']');
     }
     // 64 characters are allowed; rather than cut a character in two, a long description stays as it is.
-    let fits = text.len() <= 64;
+    let length = match charset.as_str() {
+        "ISO_IR 192" => String::from_utf8_lossy(&text).chars().count(),
+        "GB18030" | "GBK" => encoding_rs::GB18030.decode(&text).0.chars().count(),
+        _ => text.len(),
+    };
+    let fits = length <= 64;
     let mut text = if fits { text } else { old };
     if text.len() % 2 == 1 {
         text.push(b' ');
@@ -277,9 +292,23 @@ pub fn pixel_attributes(data_set: &mut DataSet, frame: &Frame, frames: u32) {
     }
 }
 
-/// Whether decoding the transfer syntax gives other samples than the encoder was given.
-pub fn is_lossy(transfer_syntax: &str, data_set: &DataSet) -> bool {
+/// Whether decoding the transfer syntax gives other samples than the encoder was given. `reversible` says what the codestream says of itself.
+pub fn is_lossy(transfer_syntax: &str, data_set: &DataSet, reversible: impl Fn() -> Option<bool>) -> bool {
     let may_lose = syntax::known(transfer_syntax).is_some_and(|k| !k.lossless);
-    // JPEG 2000, HTJ2K and JPEG XL of the general syntaxes may be lossless all the same: then the attribute says 00.
-    may_lose && data_set.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() != Some("00")
+    // Whatever the attribute says, these have lost something.
+    let must_lose =
+        syntax::is_lossy_only(transfer_syntax) || matches!(syntax::lossy_method(transfer_syntax), Some("ISO_10918_1"));
+    // JPEG 2000, HTJ2K, JPEG-LS and JPEG XL of the general syntaxes may be lossless all the same: then the attribute says 00, or nothing.
+    let stated = data_set.text(tags::LOSSY_IMAGE_COMPRESSION);
+    must_lose
+        || (may_lose && stated.as_deref() != Some("00") && (stated.as_deref() == Some("01") || reversible() != Some(true)))
+}
+
+/// Whether a JPEG 2000 codestream uses the reversible transform (ITU-T T.800 A.6.1); none for what is none.
+pub fn is_reversible(codestream: &[u8]) -> Option<bool> {
+    let begins = codestream.windows(4).position(|w| w == [0xFF, 0x4F, 0xFF, 0x51])?;
+    let rest = codestream.get(begins..)?;
+    let style = rest.windows(2).position(|w| w == [0xFF, 0x52])?;
+    // Marker, length, Scod, four bytes of SGcod, levels, block width, height and style, then the transform.
+    rest.get(style + 13).map(|transform| *transform == 1)
 }

@@ -66,6 +66,11 @@ impl Image {
         })
     }
 
+    /// What a state can say of one kind of image only: its rescaling and window. Images that differ in it need a state each.
+    pub fn presentation(&self) -> String {
+        format!("{:?} {:?} {}", self.rescale, self.window, self.inverse)
+    }
+
     fn reference(&self) -> DataSet {
         let mut item = DataSet::default();
         item.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, &self.sop_class);

@@ -55,7 +55,7 @@ pub fn never_marked(data_set: &DataSet) -> Option<&'static str> {
     let is = |wanted: &str| types.split('\\').any(|t| t.trim() == wanted);
     if data_set.get(tags::PIXEL_DATA).is_none() {
         Some("it holds no image")
-    } else if class.starts_with(uids::SECONDARY_CAPTURE_IMAGE_STORAGE) {
+    } else if class == uids::SECONDARY_CAPTURE_IMAGE_STORAGE || class.starts_with("1.2.840.10008.5.1.4.1.1.7.") {
         Some("a secondary capture")
     } else if DERIVED_OBJECTS.contains(&class.as_str()) {
         Some("a derived object (segmentation, dose, map), no image of the examination")

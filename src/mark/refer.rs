@@ -3,15 +3,31 @@
 //!
 //! Changes nothing but names. A presentation state that would move the mark out of its corner is not carried over.
 
-use super::derive::CODE;
-use crate::dicom::coded::{OWN_SCHEME, code};
-use crate::dicom::dataset::{Element, Value, dictionary_vr};
+use crate::dicom::dataset::{Element, Value};
 use crate::dicom::{DataSet, Tag, Uid, VR, tags, uids};
 use crate::procedure::catalogue::Mark;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-/// Marked copies by the original's SOP Instance UID: the copy's own UID and its series.
-pub type Copies = HashMap<String, (Uid, Uid)>;
+/// What stands for an original in the exchange view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Its SOP Instance UID.
+    pub instance: Uid,
+    /// Its series.
+    pub series: Uid,
+    /// Columns and rows of an image; zero for what is none.
+    pub size: (i64, i64),
+}
+
+/// Copies by the original's SOP Instance UID.
+pub type Copies = HashMap<String, Copy>;
+
+/// What all copies are, in short.
+pub fn digest(copies: &Copies) -> String {
+    let mut all: Vec<&str> = copies.values().map(|c| c.instance.as_str()).collect();
+    all.sort_unstable();
+    Uid::derived(&all).to_string()
+}
 
 /// Whether objects of a class refer to images in a way that is carried over (PS3.4 annex B): key object selections, presentation states,
 /// reports of persons, segmentations. Dose reports are not: they go with the originals.
@@ -33,7 +49,7 @@ fn is_presentation(sop_class: &str) -> bool {
 }
 
 /// Why a presentation state would show the mark elsewhere than in its corner, or not at all; none for other objects.
-pub fn moves_the_mark(data_set: &DataSet) -> Option<&'static str> {
+pub fn moves_the_mark(data_set: &DataSet, copies: &Copies) -> Option<&'static str> {
     if !is_presentation(&data_set.text(tags::SOP_CLASS_UID).unwrap_or_default()) {
         return None;
     }
@@ -43,26 +59,33 @@ pub fn moves_the_mark(data_set: &DataSet) -> Option<&'static str> {
         Some("it rotates or flips the image")
     } else if stated(tags::SHUTTER_SHAPE) {
         Some("its shutter may hide the corner")
-    } else if data_set.items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE).iter().any(crops) {
-        Some("its displayed area does not begin at the top or does not reach the right edge")
+    } else if data_set.elements.iter().any(|e| (e.tag.0 & 0xFF00) == 0x6000) {
+        Some("its overlay may hide the corner")
+    } else if data_set.items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE).iter().any(|area| crops(area, data_set, copies)) {
+        Some("its displayed area does not show the whole image")
     } else {
         None
     }
 }
 
-/// Whether a displayed area (C.10.4) leaves the upper right out: it begins below the first row, or magnifies.
-fn crops(area: &DataSet) -> bool {
+/// Whether a displayed area (C.10.4) shows less than the whole of each image that it is for, or shows it enlarged.
+fn crops(area: &DataSet, state: &DataSet, copies: &Copies) -> bool {
     let corner = |tag| {
         let bytes = area.bytes(tag)?.as_chunks::<4>().0;
-        Some((i32::from_le_bytes(*bytes.first()?), i32::from_le_bytes(*bytes.get(1)?)))
+        Some((i64::from(i32::from_le_bytes(*bytes.first()?)), i64::from(i32::from_le_bytes(*bytes.get(1)?))))
     };
+    let (Some(first), Some(last)) =
+        (corner(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER), corner(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER))
+    else {
+        return true;
+    };
+    // Without a list of its own it is for all images of the state.
+    let own = area.items(tags::REFERENCED_IMAGE_SEQUENCE);
+    let series = state.items(tags::REFERENCED_SERIES_SEQUENCE).iter().flat_map(|s| s.items(tags::REFERENCED_IMAGE_SEQUENCE));
+    let images: Vec<&DataSet> = if own.is_empty() { series.collect() } else { own.iter().collect() };
+    let named = images.iter().filter_map(|r| copies.get(r.text(tags::REFERENCED_SOP_INSTANCE_UID)?.trim()));
     let fits = area.text(tags::PRESENTATION_SIZE_MODE).is_some_and(|mode| mode == "SCALE TO FIT");
-    let whole = corner(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER).is_some_and(|(x, y)| x <= 1 && y <= 1);
-    let (width, height) = match corner(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER) {
-        Some((x, y)) => (x, y),
-        None => return true,
-    };
-    !(fits && whole && width > 1 && height > 1)
+    !fits || first.0 > 1 || first.1 > 1 || named.into_iter().any(|c| last.0 < c.size.0 || last.1 < c.size.1)
 }
 
 /// What came of the references of an object.
@@ -74,80 +97,82 @@ pub struct Carried {
     pub kept: usize,
 }
 
-/// Makes an object name the copies, and gives it names of its own. Pixel data stay where they are.
-pub fn rename(data_set: &mut DataSet, copies: &Copies, own: (&Uid, &Uid)) -> Carried {
+/// Whether an object refers to any of the copies' originals.
+pub fn refers(data_set: &DataSet, copies: &Copies) -> bool {
+    let mut probe = data_set.clone();
+    let mut done = Carried::default();
+    probe.elements.iter_mut().for_each(|e| in_element(e, copies, &mut done));
+    done.renamed > 0
+}
+
+/// Makes an object name the copies, and gives it names of its own. Pixel data stay where they are; signatures of what it was are dropped.
+pub fn rename(data_set: &mut DataSet, copies: &Copies, own: &Copy) -> Carried {
     let mut done = Carried::default();
     for element in &mut data_set.elements {
         in_element(element, copies, &mut done);
     }
-    data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, own.0.as_str());
-    data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, own.1.as_str());
-    let mut codes = data_set.items(tags::DERIVATION_CODE_SEQUENCE).to_vec();
-    if data_set.get(tags::DERIVATION_CODE_SEQUENCE).is_some() {
-        codes.push(code(CODE, OWN_SCHEME, "Refers to marked copies"));
-        data_set.put(tags::DERIVATION_CODE_SEQUENCE, VR::SQ, Value::Items(codes));
-    }
+    data_set.elements.retain(|e| !matches!(e.tag, tags::DIGITAL_SIGNATURES_SEQUENCE | tags::MAC_PARAMETERS_SEQUENCE));
+    data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, own.instance.as_str());
+    data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, own.series.as_str());
     done
 }
 
-/// Names of the object that refers to copies instead of originals.
-pub fn names(sop_instance: &Uid, sha256: &str, series: &Uid, mark: &Mark) -> (Uid, Uid) {
+/// Names of the object that refers to copies instead of originals; `all` is the [`digest`] of the copies.
+pub fn names(sop_instance: &Uid, series: &Uid, all: &str, mark: &Mark) -> (Uid, Uid) {
     let look = mark.identity();
     (
-        Uid::derived(&["hutong carried instance 1", sop_instance.as_str(), sha256, &look]),
-        Uid::derived(&["hutong carried series 1", series.as_str(), &look]),
+        Uid::derived(&["hutong carried instance 2", sop_instance.as_str(), all, &look]),
+        Uid::derived(&["hutong carried series 2", series.as_str(), &look]),
     )
 }
+
+/// Lists of references inside an item that names their series (C.17.2, C.11.11, C.12.4).
+const LISTS: [Tag; 3] = [tags::REFERENCED_SOP_SEQUENCE, tags::REFERENCED_IMAGE_SEQUENCE, tags::REFERENCED_INSTANCE_SEQUENCE];
 
 fn in_element(element: &mut Element, copies: &Copies, done: &mut Carried) {
     let Value::Items(items) = &mut element.value else { return };
     let mut all = Vec::with_capacity(items.len());
-    for mut item in std::mem::take(items) {
-        let before = *done;
-        for inner in &mut item.elements {
-            in_element(inner, copies, done);
-        }
-        if let Some(named) = item.text(tags::REFERENCED_SOP_INSTANCE_UID) {
-            match copies.get(named.trim()) {
-                Some((copy, _)) => {
-                    item.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, copy.as_str());
-                    done.renamed += 1;
+    for item in std::mem::take(items) {
+        let listed = item.get(tags::SERIES_INSTANCE_UID).is_some() && LISTS.iter().any(|tag| !item.items(*tag).is_empty());
+        let parts = if listed { by_series(item, copies) } else { vec![item] };
+        for mut part in parts {
+            part.elements.iter_mut().for_each(|inner| in_element(inner, copies, done));
+            if let Some(named) = part.text(tags::REFERENCED_SOP_INSTANCE_UID) {
+                match copies.get(named.trim()) {
+                    Some(copy) => {
+                        part.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, copy.instance.as_str());
+                        done.renamed += 1;
+                    }
+                    None => done.kept += 1,
                 }
-                None => done.kept += 1,
             }
+            // A content item of an SR that is a UID (C.18.6).
+            if let Some(copy) = part.text(tags::UID).and_then(|uid| copies.get(uid.trim())) {
+                part.put_text(tags::UID, VR::UI, copy.instance.as_str());
+            }
+            all.push(part);
         }
-        let lists = item.get(tags::SERIES_INSTANCE_UID).is_some() && done.renamed > before.renamed;
-        if lists { all.extend(by_series(item, copies)) } else { all.push(item) }
     }
     *items = all;
 }
 
-/// An item that lists objects of one series (C.17.2, C.11.11), its references renamed already: once for each series they are in now.
+/// An item that lists objects of one series: once for each series that they are in when they are renamed.
 fn by_series(item: DataSet, copies: &Copies) -> Vec<DataSet> {
-    let series_of = |reference: &DataSet| {
-        let named = reference.text(tags::REFERENCED_SOP_INSTANCE_UID)?;
-        copies.values().find(|(copy, _)| copy.as_str() == named.trim()).map(|(_, series)| series.clone())
-    };
-    const LISTS: [Tag; 2] = [tags::REFERENCED_SOP_SEQUENCE, tags::REFERENCED_IMAGE_SEQUENCE];
-    let listed: Vec<&DataSet> = LISTS.iter().flat_map(|tag| item.items(*tag)).collect();
-    let mut groups: Vec<Option<Uid>> = listed.iter().map(|r| series_of(r)).collect();
-    groups.sort();
-    groups.dedup();
-    let mut out = Vec::new();
-    for group in groups {
+    let series_of =
+        |reference: &DataSet| copies.get(reference.text(tags::REFERENCED_SOP_INSTANCE_UID)?.trim()).map(|c| c.series.clone());
+    let groups: BTreeSet<Option<Uid>> = LISTS.iter().flat_map(|tag| item.items(*tag)).map(series_of).collect();
+    let one = |group: Option<Uid>| {
         let mut one = item.clone();
-        for tag in LISTS {
-            if item.get(tag).is_some() {
-                let mine = item.items(tag).iter().filter(|r| series_of(r) == group).cloned().collect();
-                one.put(tag, dictionary_vr(tag), Value::Items(mine));
-            }
+        for tag in LISTS.into_iter().filter(|tag| item.get(*tag).is_some()) {
+            let mine = item.items(tag).iter().filter(|r| series_of(r) == group).cloned().collect();
+            one.put(tag, VR::SQ, Value::Items(mine));
         }
         if let Some(series) = group {
             one.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
         }
-        out.push(one);
-    }
-    out
+        one
+    };
+    groups.into_iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -166,7 +191,8 @@ mod tests {
 
     #[test]
     fn references_follow_into_the_series_of_the_copies_and_others_stay() {
-        let copies: Copies = [("1.1", "9.1"), ("1.2", "9.2")].map(|(a, b)| (a.into(), (uid(b), uid("8.1")))).into();
+        let copy = |b: &str| Copy { instance: uid(b), series: uid("8.1"), size: (512, 512) };
+        let copies: Copies = [("1.1", "9.1"), ("1.2", "9.2")].map(|(a, b)| (a.into(), copy(b))).into();
         let mut series = DataSet::default();
         series.put_text(tags::SERIES_INSTANCE_UID, VR::UI, "7.1");
         let listed = ["1.1", "1.2", "1.3"].map(reference).to_vec();
@@ -175,7 +201,7 @@ mod tests {
         study.put(tags::REFERENCED_SERIES_SEQUENCE, VR::SQ, Value::Items(vec![series]));
         let mut ds = DataSet::default();
         ds.put(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, VR::SQ, Value::Items(vec![study]));
-        let done = rename(&mut ds, &copies, (&uid("5.1"), &uid("5.2")));
+        let done = rename(&mut ds, &copies, &Copy { instance: uid("5.1"), series: uid("5.2"), size: (0, 0) });
         assert_eq!(done, Carried { renamed: 2, kept: 1 });
         let lists = ds.items(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE)[0].items(tags::REFERENCED_SERIES_SEQUENCE);
         let shown: Vec<(String, Vec<String>)> = lists
@@ -194,6 +220,9 @@ mod tests {
     fn presentation_states_that_turn_or_crop_are_known() {
         let mut ds = DataSet::default();
         ds.put_text(tags::SOP_CLASS_UID, VR::UI, uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE);
+        let copy = Copy { instance: uid("9.1"), series: uid("8.1"), size: (512, 512) };
+        let copies: Copies = [("1.1".to_string(), copy)].into();
+        let moves_the_mark = |ds: &DataSet| moves_the_mark(ds, &copies);
         assert_eq!(moves_the_mark(&ds), None);
         let longs = |a: i32, b: i32| Value::Bytes([a, b].iter().flat_map(|n| n.to_le_bytes()).collect());
         let mut area = DataSet::default();
@@ -202,6 +231,12 @@ mod tests {
         area.put(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, VR::SL, longs(512, 512));
         ds.put(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, VR::SQ, Value::Items(vec![area.clone()]));
         assert_eq!(moves_the_mark(&ds), None);
+        // Smaller than the image that it is for.
+        area.put(tags::REFERENCED_IMAGE_SEQUENCE, VR::SQ, Value::Items(vec![reference("1.1")]));
+        area.put(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, VR::SL, longs(256, 256));
+        ds.put(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, VR::SQ, Value::Items(vec![area.clone()]));
+        assert!(moves_the_mark(&ds).is_some());
+        area.put(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, VR::SL, longs(512, 512));
         area.put(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER, VR::SL, longs(1, 100));
         ds.put(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, VR::SQ, Value::Items(vec![area]));
         assert!(moves_the_mark(&ds).is_some());

@@ -4,7 +4,7 @@ use super::MarkError;
 use crate::codec::{Frame, samples};
 use crate::dicom::grey::{Grey, Voi};
 use crate::dicom::palette::Palette;
-use crate::dicom::{Attributes, DataSet, tags};
+use crate::dicom::{Attributes, DataSet, tags, uids};
 
 /// What letters and outline are painted with, one value for each sample of a pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub fn choose(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Res
     }
     let (low, high) = l.range();
     match (l.photometric.as_str(), l.samples) {
-        ("PALETTE COLOR", 1) => palette(data_set, l.signed),
-        ("YBR_FULL" | "YBR_PARTIAL_420", 3) => {
+        ("PALETTE COLOR", 1) => palette(data_set, l.signed, l.range()),
+        ("YBR_FULL", 3) => {
             let middle = (high + 1) / 2;
             Ok(Tones { light: vec![high, middle, middle], dark: vec![low, middle, middle], ramp: vec![] })
         }
@@ -57,7 +57,7 @@ fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<To
         own.push(shown.spanning(least, most));
     }
     let mut presentations = own.clone();
-    if attributes.text(tags::KVP).is_some() && is_hounsfield(attributes) {
+    if is_ct(data_set) && is_hounsfield(attributes) {
         presentations.extend(CT_WINDOWS.iter().map(|(center, width)| Voi::Linear(*center, *width)));
     }
     let candidates = candidates(&shown, &presentations, (least, most), range, &is_padding);
@@ -114,23 +114,34 @@ fn padding(data_set: &DataSet, signed: bool) -> Option<(i64, i64)> {
     Some((value.min(limit), value.max(limit)))
 }
 
+fn is_ct(data_set: &DataSet) -> bool {
+    const CLASSES: &[&str] =
+        &[uids::CT_IMAGE_STORAGE, uids::ENHANCED_CT_IMAGE_STORAGE, uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE];
+    let text = |tag| data_set.text(tag).unwrap_or_default();
+    text(tags::MODALITY) == "CT" || CLASSES.contains(&text(tags::SOP_CLASS_UID).as_str())
+}
+
+/// Some devices call Hounsfield units unspecified.
 fn is_hounsfield(attributes: &Attributes) -> bool {
-    attributes.has(tags::RESCALE_INTERCEPT) && attributes.text(tags::RESCALE_TYPE).is_none_or(|t| t == "HU")
+    let kind = attributes.text(tags::RESCALE_TYPE);
+    attributes.has(tags::RESCALE_INTERCEPT) && kind.is_none_or(|t| matches!(t, "HU" | "HU_MOD" | "US" | ""))
 }
 
 /// The lightest and darkest entry of the palette (PS3.3 C.7.6.3.1.5).
-fn palette(data_set: &DataSet, signed: bool) -> Result<Tones, MarkError> {
+fn palette(data_set: &DataSet, signed: bool, (low, high): (i64, i64)) -> Result<Tones, MarkError> {
     let Some(palette) = Palette::of(data_set, signed) else { return Err(MarkError::NoContrast) };
     let brightness = |entry: usize| {
         let [r, g, b] = palette.colour(entry);
         u32::from(r) * 299 + u32::from(g) * 587 + u32::from(b) * 114
     };
-    let light = (0..palette.len()).max_by_key(|i| brightness(*i)).unwrap_or(0);
-    let dark = (0..palette.len()).min_by_key(|i| brightness(*i)).unwrap_or(0);
+    let value = |entry: usize| palette.first + i64::try_from(entry).unwrap_or(0);
+    // Tables can be longer than what a sample can name.
+    let entries: Vec<usize> = (0..palette.len()).filter(|i| (low..=high).contains(&value(*i))).collect();
+    let light = entries.iter().copied().max_by_key(|i| brightness(*i)).unwrap_or(0);
+    let dark = entries.iter().copied().min_by_key(|i| brightness(*i)).unwrap_or(0);
     if brightness(light).saturating_sub(brightness(dark)) < 100_000 {
         return Err(MarkError::NoContrast);
     }
-    let value = |entry: usize| palette.first + i64::try_from(entry).unwrap_or(0);
     let (from, to) = (palette.colour(dark), palette.colour(light));
     let ramp = (0..RAMP).map(|step| {
         let wanted = |i: usize| {
@@ -141,7 +152,7 @@ fn palette(data_set: &DataSet, signed: bool) -> Result<Tones, MarkError> {
             let colour = palette.colour(*entry);
             colour.iter().enumerate().map(|(i, c)| (i64::from(*c) - wanted(i)).pow(2)).sum()
         };
-        (0..palette.len()).min_by_key(distance).map_or(0, value)
+        entries.iter().copied().min_by_key(distance).map_or(0, value)
     });
     Ok(Tones { light: vec![value(light)], dark: vec![value(dark)], ramp: ramp.collect() })
 }

@@ -7,7 +7,7 @@ use super::object::{Object, ObjectError};
 use crate::codec::{DecodeError, Frame, Pool};
 use crate::dicom::dataset::write_header;
 use crate::dicom::image::Layout;
-use crate::dicom::{DataSet, Uid, VR, Value, syntax, tags, uids};
+use crate::dicom::{DataSet, VR, Value, syntax, tags, uids};
 use crate::index::InstanceRow;
 use crate::mark::derive::{self, Lost, Source};
 use crate::mark::layout::{Canvas, Placed, place};
@@ -122,34 +122,44 @@ pub fn marked<'a>(
 /// Longest object that is carried over with other references, bytes: it is held in memory.
 const CARRIED: u64 = 1 << 28;
 
-/// An object of the study that refers to images, as one that refers to their marked copies, in Explicit VR Little Endian; none when it
-/// refers to none of them.
+/// Whether an object of the study is to be carried over: it refers to one of the copies' originals.
 ///
 /// # Errors
-/// It cannot be read, is too large, or its samples are compressed: why it is left out.
-pub fn carried(store: &Store, row: &InstanceRow, copies: &Copies, own: (&Uid, &Uid)) -> Result<Option<Vec<u8>>, NoCopy> {
+/// It does, and cannot be carried over: why it is left out. Or it cannot be read.
+pub fn refers(store: &Store, row: &InstanceRow, copies: &Copies) -> Result<bool, NoCopy> {
     let object = open(store, row)?;
-    if let Some(why) = refer::moves_the_mark(&object.data_set) {
+    if !refer::refers(&object.data_set, copies) {
+        return Ok(false);
+    }
+    if let Some(why) = refer::moves_the_mark(&object.data_set, copies) {
         return Err(NoCopy::Unsuitable(why.into()));
     }
-    let mut data_set = object.data_set.clone();
-    if refer::rename(&mut data_set, copies, own).renamed == 0 {
-        return Ok(None);
+    match object.data_set.get(tags::PIXEL_DATA).map(|e| &e.value) {
+        None | Some(Value::Bytes(_)) => Ok(true),
+        Some(Value::Deferred(extent)) if extent.length <= CARRIED && !object.syntax.big_endian => Ok(true),
+        Some(_) => Err(NoCopy::Unsuitable("its samples are compressed, big endian or too many to be carried over".into())),
     }
+}
+
+/// An object that [`refers`], with the copies' names in place of the originals', in Explicit VR Little Endian.
+///
+/// # Errors
+/// It cannot be read, or has no name among the copies.
+pub fn carried(store: &Store, row: &InstanceRow, copies: &Copies) -> Result<Vec<u8>, NoCopy> {
+    let object = open(store, row)?;
+    let own = copies.get(row.sop_instance.as_str()).ok_or_else(|| NoCopy::Unsuitable("it is not carried over".into()))?;
+    let mut data_set = object.data_set.clone();
+    refer::rename(&mut data_set, copies, own);
     data_set.elements.retain(|e| e.tag.1 != 0);
-    if let Some(element) = data_set.elements.iter_mut().find(|e| e.tag == tags::PIXEL_DATA) {
-        match element.value {
-            Value::Deferred(extent) if extent.length <= CARRIED && !object.syntax.big_endian => {
-                element.value = Value::Bytes(object.range(extent.offset, extent.length).map_err(ObjectError::Io)?);
-            }
-            _ => {
-                return Err(NoCopy::Unsuitable("its samples are compressed, big endian or too many to be carried over".into()));
-            }
-        }
+    derive::settle(&mut data_set);
+    if let Some(element) = data_set.elements.iter_mut().find(|e| e.tag == tags::PIXEL_DATA)
+        && let Value::Deferred(extent) = element.value
+    {
+        element.value = Value::Bytes(object.range(extent.offset, extent.length).map_err(ObjectError::Io)?);
     }
     let mut bytes = Vec::new();
     data_set.write_explicit(&mut bytes);
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Starts a transcoding without loss (PS3.18 8.7.3.4).
@@ -169,6 +179,7 @@ pub fn transcoded<'a>(store: &Store, row: &InstanceRow, output: &'static str, po
     let first = frame(&object, 0, &layout, None, pool)?;
     let mut data_set = object.data_set.clone();
     data_set.elements.retain(|e| e.tag.1 != 0 && e.tag < tags::EXTENDED_OFFSET_TABLE);
+    derive::settle(&mut data_set);
     derive::pixel_attributes(&mut data_set, &first, layout.frames);
     if let Some(lost) = lost(&object, &layout) {
         lost.state(&mut data_set);
@@ -200,7 +211,12 @@ fn lost(object: &Object, layout: &Layout) -> Option<Lost> {
         _ => return None,
     };
     let method = syntax::lossy_method(&object.transfer_syntax);
-    let is_lossy = derive::is_lossy(&object.transfer_syntax, &object.data_set);
+    let reversible = || {
+        let Value::Fragments(fragments) = &object.data_set.get(tags::PIXEL_DATA)?.value else { return None };
+        let first = fragments.get(1)?;
+        derive::is_reversible(&object.range(first.offset, first.length.min(4096)).ok()?)
+    };
+    let is_lossy = derive::is_lossy(&object.transfer_syntax, &object.data_set, reversible);
     #[expect(clippy::cast_precision_loss, reason = "two digits are kept")]
     is_lossy.then(|| Lost { method, ratio: layout.total_bytes() as f64 / stored.max(1) as f64 })
 }

@@ -94,7 +94,8 @@ impl Asked {
         let (app, study, series, instance) = (self.app.clone(), study.clone(), series.cloned(), instance.cloned());
         let withdrawn = tokio::task::spawn_blocking(move || -> Result<bool, IndexError> {
             // While images come the copies of before are not withdrawn: the verdict on all of them is awaited.
-            let settled = app.index.study(&study)?.is_some_and(|s| matches!(s.state, State::Ready | State::Review));
+            let settled = app.journal.was_withdrawn(study.as_str())
+                && app.index.study(&study)?.is_some_and(|s| matches!(s.state, State::Ready | State::Review));
             let contents = if settled { app.index.contents(&study)? } else { Vec::new() };
             let rows =
                 contents.iter().filter(|(s, _)| series.as_ref().is_none_or(|u| *u == s.series)).flat_map(|(_, rows)| rows);

@@ -4,7 +4,7 @@ use super::withdraw;
 use super::{JobError, Shop};
 use crate::codec::{DecodeError, samples};
 use crate::dicom::image::Layout;
-use crate::dicom::{Attributes, Uid, syntax, tags};
+use crate::dicom::{Attributes, Uid, coded, syntax, tags};
 use crate::exam::classify::Classification;
 use crate::exam::facts::{StudyFacts, rule_modality};
 use crate::exam::finding::{Finding, Level};
@@ -25,6 +25,7 @@ use crate::retrieve::Object;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// Does an assess job.
 pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
@@ -39,6 +40,7 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
     }
     let contents = shop.index.contents(&job.study)?;
     let known = shop.journal.known_of(job.study.as_str());
+    let register = shop.register.current();
     let verdict = assess(shop, &study, &contents, &Scope::default())?;
     let state = step(state, Event::Assessed(verdict.outcome))?;
     let next = (verdict.outcome == Outcome::Accept).then(|| Job {
@@ -66,8 +68,9 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         }
         metrics::counter!("hutong_verdicts_total", "outcome" => format!("{outcome:?}").to_lowercase()).increment(1);
         tracing::info!(study = %job.study, revision = job.revision, outcome = ?outcome, "verdict reached");
-        // A ruling or a finished step that came meanwhile asked for this job too, which is done now without it.
-        if shop.journal.known_of(job.study.as_str()) != known {
+        // A ruling, a finished step or a register that came meanwhile asked for this job too, which is done now without it.
+        let same = Arc::ptr_eq(&register, &shop.register.current());
+        if !same || shop.journal.known_of(job.study.as_str()) != known {
             shop.ingest.judge_again(&job.study, false)?;
         }
     }
@@ -116,12 +119,27 @@ struct Case<'a> {
     ruled: BTreeSet<Uid>,
 }
 
+/// Marked copies that somebody sent back are no images of the examination, unless there is nothing else: then the study is one of copies.
+fn set_aside_copies(originals: Contents) -> (Contents, Option<Finding>) {
+    let count = |all: &Contents| all.iter().map(|(_, rows)| rows.len()).sum::<usize>();
+    let own = |rows: &[InstanceRow]| rows.iter().filter(|r| !coded::says_marked(&r.attributes)).cloned().collect::<Vec<_>>();
+    let rest: Contents =
+        originals.iter().map(|(s, rows)| (s.clone(), own(rows))).filter(|(_, rows)| !rows.is_empty()).collect();
+    let returned = count(&originals) - count(&rest);
+    if returned == 0 || rest.is_empty() {
+        return (originals, None);
+    }
+    let zh = format!("{returned} 幅图像是已标注的副本，不参与判定");
+    let en = format!("{returned} images are marked copies that came back; they are set aside");
+    (rest, Some(Finding::new("COPIES_RETURNED", Level::Info, zh, en)))
+}
+
 /// Judges a study as it is stored now.
 ///
 /// # Errors
 /// Decoders cannot be run: the verdict must wait.
 pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope) -> Result<Verdict, JobError> {
-    let originals = report::originals(contents);
+    let (originals, returned) = set_aside_copies(report::originals(contents));
     let exam = exam_date(study);
     let otherwise = || scope.otherwise.clone().filter(|_| shop.procedures.region_for(&exam).is_none());
     let date = otherwise().unwrap_or(exam);
@@ -136,6 +154,7 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let case = Case { shop, scope, originals: &originals, whole: &whole, region, facts, classification, ruled };
     let mut findings = case.by_headers(study);
     findings.extend(absent);
+    findings.extend(returned);
     findings.extend(originals.iter().filter_map(|(series, _)| mixed(series)));
     let (by_pixels, measures) = case.by_pixels()?;
     findings.extend(by_pixels);

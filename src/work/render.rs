@@ -2,17 +2,17 @@
 
 use super::{JobError, Shop, withdraw};
 use crate::dicom::stamp::Kind;
-use crate::dicom::uids;
+use crate::dicom::{tags, uids};
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::verdict::Verdict;
 use crate::index::{InstanceRow, Job, Recognised, Transition};
 use crate::ingest::{Announced, Failed, IngestError, now_ms};
 use crate::journal::Event as Record;
-use crate::mark::refer::{self, Copies};
+use crate::mark::refer::{self, Copies, Copy};
 use crate::mark::{Form, derive};
 use crate::procedure::catalogue::Mark;
-use crate::retrieve::{NoCopy, ObjectError, carried, marked_copy};
+use crate::retrieve::{NoCopy, ObjectError, carried, marked_copy, refers};
 use std::io::{Cursor, Read};
 
 /// Does a render job. Each copy has a UID of its own that depends on the source alone: doing it twice changes nothing.
@@ -53,6 +53,7 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
             withdraw::record(shop, &study, copies, "NOT_RECOGNISED");
         }
         tracing::info!(study = %job.study, instances = recognised.instances, "marked copies are stored");
+        withdraw::look_again(shop, &job.study)?;
     }
     Ok(())
 }
@@ -85,50 +86,90 @@ fn copies(shop: &Shop, job: &Job, verdict: &Verdict, mark: &Mark) -> Result<Made
                 }
                 Err(e) => return Err(e),
             }
-            let names = (
-                derive::instance_uid(&source_of(row), mark, Form::Burnt),
-                derive::series_uid(&series.series, mark, Form::Burnt),
-            );
-            let copies = made.recognised.series.entry(names.1.clone()).or_default();
+            let side = |tag| row.attributes.int(tag).unwrap_or(0);
+            let copy = Copy {
+                instance: derive::instance_uid(&source_of(row), mark, Form::Burnt),
+                series: derive::series_uid(&series.series, mark, Form::Burnt),
+                size: (side(tags::COLUMNS), side(tags::ROWS)),
+            };
+            let copies = made.recognised.series.entry(copy.series.clone()).or_default();
             if single {
-                copies.insert(names.0.clone());
+                copies.insert(copy.instance.clone());
             }
             made.recognised.instances += 1;
-            made.named.insert(row.sop_instance.to_string(), names);
+            made.named.insert(row.sop_instance.to_string(), copy);
         }
     }
     if let Some(why) = never.filter(|_| made.recognised.instances == 0) {
         return Err(RenderError::Never(why));
     }
     let originals = contents.iter().flat_map(|(_, rows)| rows).filter(|r| r.is_original());
-    let marked = !made.named.is_empty();
-    for row in originals.filter(|r| marked && refer::is_carried(&r.sop_class)) {
-        carry(shop, job, row, mark, &mut made)?;
+    if !made.named.is_empty() {
+        carry(shop, job, originals.filter(|r| refer::is_carried(&r.sop_class)).collect(), mark, &mut made)?;
     }
     Ok(made)
 }
 
-/// Writes an object that refers to images as one that refers to their copies, or says why not.
-fn carry(shop: &Shop, job: &Job, row: &InstanceRow, mark: &Mark, made: &mut Made) -> Result<(), RenderError> {
-    let (instance, series) = refer::names(&row.sop_instance, &row.sha256, &row.series, mark);
-    let known = shop.index.instance(&instance).map_err(|e| RenderError::Ours(e.into()))?;
-    if known.is_none() {
-        let bytes = match carried(&shop.store, row, &made.named, (&instance, &series)) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(()),
-            Err(NoCopy::Object(ObjectError::Io(e))) => return Err(RenderError::Ours(e.into())),
-            Err(why) => {
-                let zh = "引用图像的对象（关键图像、显示状态、报告或分割）未随标注副本提供，请使用原始对象";
-                let en = format!("an object that refers to images is not offered with the marked copies: {why}");
-                made.left_out.push(Finding::new("REFERENCE_LEFT_OUT", Level::Info, zh, en).at(&row.sop_instance));
-                return Ok(());
+/// Writes the objects that refer to copies, or to one another, with the copies' names; says which were left out and why.
+fn carry(shop: &Shop, job: &Job, mut rows: Vec<&InstanceRow>, mark: &Mark, made: &mut Made) -> Result<(), RenderError> {
+    // Other images make other objects of them: their names depend on all copies there are.
+    let all = refer::digest(&made.named);
+    let mut taken = Vec::new();
+    // What refers to something that is carried is carried too: until nothing more is found.
+    loop {
+        let before = taken.len();
+        let mut rest = Vec::new();
+        for row in rows {
+            match refers(&shop.store, row, &made.named) {
+                Ok(true) => {
+                    let (instance, series) = refer::names(&row.sop_instance, &row.series, &all, mark);
+                    made.named.insert(row.sop_instance.to_string(), Copy { instance, series, size: (0, 0) });
+                    taken.push(row);
+                }
+                Ok(false) => rest.push(row),
+                Err(NoCopy::Object(ObjectError::Io(e))) => return Err(RenderError::Ours(e.into())),
+                Err(why) => made.left_out.push(left_out(row, &why)),
             }
-        };
-        receive(shop, row, uids::EXPLICIT_VR_LITTLE_ENDIAN, job.revision, &mut Cursor::new(bytes))?;
+        }
+        rows = rest;
+        if taken.len() == before {
+            break;
+        }
     }
-    made.recognised.series.entry(series).or_default().insert(instance);
-    made.recognised.instances += 1;
+    for row in taken {
+        let Some(own) = made.named.get(row.sop_instance.as_str()).cloned() else { continue };
+        let known = shop.index.instance(&own.instance).map_err(|e| RenderError::Ours(e.into()))?;
+        match known {
+            Some(known) if !is_ours(&known, row) => {
+                let why = NoCopy::Unsuitable("another object is stored under its UID".into());
+                made.left_out.push(left_out(row, &why));
+                continue;
+            }
+            Some(_) => {}
+            None => match carried(&shop.store, row, &made.named) {
+                Ok(bytes) => receive(shop, row, uids::EXPLICIT_VR_LITTLE_ENDIAN, job.revision, &mut Cursor::new(bytes))?,
+                Err(NoCopy::Object(ObjectError::Io(e))) => return Err(RenderError::Ours(e.into())),
+                Err(why) => {
+                    made.left_out.push(left_out(row, &why));
+                    continue;
+                }
+            },
+        }
+        made.recognised.series.entry(own.series).or_default().insert(own.instance);
+        made.recognised.instances += 1;
+    }
     Ok(())
+}
+
+fn left_out(row: &InstanceRow, why: &NoCopy) -> Finding {
+    let zh = "引用图像的对象（关键图像、显示状态、报告或分割）未随标注副本提供，请使用原始对象";
+    let en = format!("an object that refers to images is not offered with the marked copies: {why}");
+    Finding::new("REFERENCE_LEFT_OUT", Level::Info, zh, en).at(&row.sop_instance)
+}
+
+/// Whether a stored object is what this node made of a row; whoever sent an object under the copy's UID has not made it the copy.
+fn is_ours(known: &InstanceRow, row: &InstanceRow) -> bool {
+    matches!(&known.kind, Kind::Marked { source, .. } if *source == row.sop_instance) && known.study == row.study
 }
 
 fn receive(
@@ -187,10 +228,7 @@ enum RenderError {
 fn render(shop: &Shop, row: &InstanceRow, mark: &Mark, revision: u64) -> Result<(), RenderError> {
     let uid = derive::instance_uid(&source_of(row), mark, Form::Burnt);
     if let Some(known) = shop.index.instance(&uid).map_err(|e| RenderError::Ours(e.into()))? {
-        let ours =
-            matches!(&known.kind, Kind::Marked { source, .. } if *source == row.sop_instance) && known.study == row.study;
-        // Whoever sent an object under the copy's UID has not made it the copy.
-        return if ours {
+        return if is_ours(&known, row) {
             Ok(())
         } else {
             Err(RenderError::Images("another object is stored under the UID of the marked copy".into()))

@@ -3,7 +3,8 @@
 //! Never deletes a copy: a verdict that recognises it again shows it again.
 
 use super::{Shop, exam_date};
-use crate::exam::verdict::{NotAccredited, Verdict};
+use crate::dicom::Uid;
+use crate::exam::verdict::{NotAccredited, Outcome, Verdict};
 use crate::exchange::register::Register;
 use crate::index::{IndexError, Query, StudyRow, View};
 use crate::ingest::now_ms;
@@ -56,6 +57,8 @@ fn sweep(shop: &Shop, stopping: &AtomicBool) -> Result<(), IndexError> {
             let Some(verdict) = verdict else { continue };
             match standing(shop, &register, study, &verdict) {
                 Standing::Lost(why) if study.recognised.instances > 0 => withdraw(shop, study, &format!("{why:?}"))?,
+                // Copies that are being written now: the new verdict comes before or after them, and counts either way.
+                Standing::Lost(_) if verdict.outcome == Outcome::Accept => shop.ingest.judge_again(&study.study, false)?,
                 Standing::Gained => shop.ingest.judge_again(&study.study, false)?,
                 Standing::Lost(_) | Standing::Same => {}
             }
@@ -91,6 +94,15 @@ fn standing(shop: &Shop, register: &Register, study: &StudyRow, verdict: &Verdic
     }
     let uncovered = verdict.items.iter().filter(|i| i.grounds.iter().any(|g| NotAccredited::is_ground(&g.code)));
     if uncovered.into_iter().any(|i| covered(i.number).is_ok()) { Standing::Gained } else { Standing::Same }
+}
+
+/// Holds a study whose copies were just shown against the register as it is by now: it may have changed while they were written.
+pub(super) fn look_again(shop: &Shop, study: &Uid) -> Result<(), IndexError> {
+    let (Some(row), Some(verdict)) = (shop.index.study(study)?, shop.index.verdict(study)?) else { return Ok(()) };
+    match standing(shop, &shop.register.current(), &row, &verdict) {
+        Standing::Lost(why) if row.recognised.instances > 0 => withdraw(shop, &row, &format!("{why:?}")),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a study's copies out of the exchange view and has it judged again.

@@ -173,7 +173,7 @@ def test_outside_the_box_every_real_image_is_what_foreign_decoders_see(shared, t
 @pytest.mark.parametrize("syntax,uid", [("jpeg-ls", ".80"), ("jpeg-2000", ".90"), ("htj2k", ".201"), ("rle", "1.2.5")])
 def test_compressed_copies_hold_the_same_samples(generated, marked_matrix, tmp_path, syntax, uid):
     done = mark(generated, tmp_path, "--transfer-syntax", syntax)
-    compressed = 0
+    compressed, witnessed = 0, set()
     for name, row in done.items():
         assert row["outcome"] == "marked", (name, row)
         native = stored(pydicom.dcmread(marked_matrix[name]["out"]))
@@ -181,11 +181,11 @@ def test_compressed_copies_hold_the_same_samples(generated, marked_matrix, tmp_p
         compressed += wanted
         assert wanted or row["transfer_syntax"] == "1.2.840.10008.1.2.1"
         assert pydicom.dcmread(row["out"])["PixelData"].is_undefined_length == wanted
-        for witness, _, samples in witnesses(row["out"], tmp_path):
-            assert samples.shape == native.shape and (samples == native).all(), (name, witness)
-            break
-        else:
-            raise AssertionError(f"{name}: no witness decodes {row['transfer_syntax']}")
+        seen = [(witness, samples) for witness, _, samples in witnesses(Path(row["out"]), tmp_path) if samples.shape == native.shape]
+        assert seen, f"{name}: no witness decodes {row['transfer_syntax']}"
+        assert all((samples == native).all() for _, samples in seen), (name, [w for w, s in seen if (s != native).any()])
+        witnessed.update(witness for witness, _ in seen)
+    assert {"jpeg-ls": {"dcmdjpls", "gdcmconv"}, "rle": {"dcmdrle"}, "jpeg-2000": {"gdcmconv"}}.get(syntax, set()) <= witnessed, witnessed
     assert compressed >= len(done) * (0.5 if syntax == "htj2k" else 0.6), compressed
 
 
@@ -260,6 +260,16 @@ def keep(picture, name):
         shutil.copy(picture, Path(folder) / f"{name.replace('/', '_')}.png")
 
 
+def contrast_of(copy, plain, place, *window):
+    """Grey levels between the brightest and the darkest tenth of the mark's box, as DCMTK renders it, nothing stretched."""
+    out = place / "frame.png"
+    out.unlink(missing_ok=True)
+    subprocess.run(["dcmj2pnm", "+on", *window, str(copy), str(out)], check=True, capture_output=True)
+    left, upper, right, lower = box_of(*(stored(pydicom.dcmread(p)) for p in (plain, copy)))[0]
+    box = numpy.asarray(Image.open(out).convert("L"))[max(0, upper - 3):lower + 3, max(0, left - 3):right + 3]
+    return float(numpy.percentile(box, 90)) - float(numpy.percentile(box, 10))
+
+
 CT_WINDOWS = {"brain": (40, 80), "soft tissue": (40, 400), "lung": (-600, 1600), "bone": (500, 2000)}
 
 
@@ -274,6 +284,8 @@ def test_tesseract_reads_the_mark_on_ct_in_every_usual_window(shared, tmp_path, 
     plain = mark(folder, tmp_path / "plain", "--form", "overlay")
     center, width = CT_WINDOWS[window]
     for name, row in done.items():
+        contrast = contrast_of(row["out"], plain[name]["out"], tmp_path, "+Ww", str(center), str(width))
+        assert contrast > 120, (name, window, contrast)
         read, text = legible(row["out"], plain[name]["out"], tmp_path, "+Ww", str(center), str(width))
         if not read:
             keep(tmp_path / "corner.png", name)
@@ -315,7 +327,7 @@ def test_a_copy_is_never_marked_again(marked_matrix, tmp_path):
     changed.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
     changed.save_as(tmp_path / "in/again.dcm", implicit_vr=True, little_endian=True)
     done = mark(tmp_path / "in", tmp_path / "out")
-    assert {row["outcome"] for row in done.values()} == {"failed"}
+    assert {row["outcome"] for row in done.values()} == {"skipped"}
     assert all("already" in row["why"] for row in done.values())
 
 
@@ -329,7 +341,6 @@ def test_presentation_states_are_valid_and_name_the_images(phantoms, tmp_path):
     images = {pydicom.dcmread(f, stop_before_pixels=True).SOPInstanceUID for f in (phantoms / "CtHead").glob("*.dcm")}
     assert named == images
     assert state.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue == "渝北 HR"
-    # DCMTK renders it: the text is in the picture.
+    # DCMTK takes it for the image.
     image = next((phantoms / "CtHead").glob("*.dcm"))
-    subprocess.run(["dcmpsprt", "--help"], capture_output=True)
     assert subprocess.run(["dcmp2pgm", str(image), str(tmp_path / "x.pgm"), "-p", str(file)], capture_output=True).returncode == 0

@@ -120,6 +120,12 @@ impl Node {
         if text.is_empty() { Json::Array(vec![]) } else { serde_json::from_str(&text).unwrap() }
     }
 
+    /// JSON, or null for what is not there.
+    pub fn json_or_null(&self, path: &str) -> Json {
+        let answer = self.get(path, "application/json");
+        if answer.status().is_success() { answer.json().unwrap_or_default() } else { Json::Null }
+    }
+
     /// Waits until a study is ready or waits for review; its state and verdict.
     pub fn judged(&self, study: &str) -> Json {
         let begun = Instant::now();

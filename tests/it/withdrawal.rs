@@ -3,6 +3,7 @@
 use crate::support::{Node, REGISTER, phantom_study};
 use hutong::phantom::Phantom;
 use serde_json::json;
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,7 @@ fn a_rejecting_ruling_withdraws_the_copies_with_the_answer_itself() {
     let written = journal(place.path());
     assert_eq!(written.matches("\"event\":\"withdrawn\"").count(), 1, "{written}");
     assert!(written.contains("\"why\":\"RULED\""));
+    // A rebuilt index still knows that it was withdrawn: the journal does.
     let back = json!({"item": 34, "outcome": "accept", "by": "李主任", "reason": "身份已核实"});
     assert_eq!(node.post(&format!("/api/v1/studies/{uid}/rulings"), &back).0, 202);
     answers(&node, uid, 200);
@@ -88,4 +90,63 @@ fn a_revoked_accreditation_withdraws_and_a_restored_one_shows_again() {
     assert!(verdict.contains("ASSESSMENT_FAILED"), "{verdict}");
     std::fs::write(&register, REGISTER).unwrap();
     answers(&node, uid, 200);
+}
+
+#[test]
+fn an_accreditation_that_is_revoked_while_copies_are_written_shows_none() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[]);
+    let study = phantom_study(Phantom::CtHead);
+    let uid = study.uid.as_str();
+    node.send(&study.images);
+    let begun = Instant::now();
+    // As soon as there is a verdict; the copies are under way then.
+    while node.json_or_null(&format!("/api/v1/studies/{uid}"))["verdict"].is_null() {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::fs::write(place.path().join("hospitals.toml"), REGISTER.replace("passed = true", "passed = false")).unwrap();
+    while node.judged(uid)["verdict"]["outcome"] != "reject" {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the revocation is lost");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_ne!(node.get(&format!("/exchange/dicom-web/studies/{uid}"), "*/*").status(), 200);
+}
+
+#[test]
+fn copies_that_come_back_are_set_aside() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[]);
+    let study = phantom_study(Phantom::CtHead);
+    let uid = study.uid.as_str();
+    node.send(&study.images);
+    assert_eq!(node.judged(uid)["verdict"]["outcome"], "accept");
+    let listed = node.json(&format!("/exchange/dicom-web/studies/{uid}/instances"));
+    let url = listed[0]["00081190"]["Value"][0].as_str().unwrap().to_string();
+    let mut copy = Vec::new();
+    node.get(url.strip_prefix(&node.http).unwrap(), "application/dicom").read_to_end(&mut copy).unwrap();
+    // Another archive gave it a name of its own.
+    let old = listed[0]["00080018"]["Value"][0].as_str().unwrap();
+    let new = format!("{}9", &old[..old.len() - 1]);
+    let bytes: Vec<u8> = replaced(&copy, old.as_bytes(), new.as_bytes());
+    let client = reqwest::blocking::Client::new();
+    let stored =
+        client.post(format!("{}/dicom-web/studies", node.http)).header("Content-Type", "application/dicom").body(bytes).send();
+    assert_eq!(stored.unwrap().status(), 200);
+    std::thread::sleep(Duration::from_millis(300));
+    let after = node.judged(uid);
+    assert_eq!(after["instances"], 31);
+    assert_eq!(after["verdict"]["outcome"], "accept", "{}", after["verdict"]["findings"]);
+    assert!(after["verdict"]["findings"].to_string().contains("COPIES_RETURNED"));
+    answers(&node, uid, 200);
+}
+
+fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    for at in 0..out.len().saturating_sub(old.len()) {
+        if out[at..].starts_with(old) {
+            out[at..at + old.len()].copy_from_slice(new);
+        }
+    }
+    out
 }

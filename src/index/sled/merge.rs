@@ -4,6 +4,7 @@
 use super::IndexError;
 use super::keys::find_keys;
 use super::log::Writes;
+use crate::dicom::coded::says_marked;
 use crate::dicom::levels::{Level, level_of};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, tags};
@@ -71,7 +72,10 @@ pub(super) fn add_to_study(
         return Ok(());
     }
     let institution = all.text(tags::INSTITUTION_NAME).unwrap_or("").to_string();
-    study.sources.insert((row.sender.clone(), institution));
+    // Who sends a marked copy back has not produced the study.
+    if !says_marked(&row.attributes) {
+        study.sources.insert((row.sender.clone(), institution));
+    }
     let mine = all.only(|t| level_of(t) == Some(Level::Study));
     study.patients_differ |= study.originals.1 > 0 && different_patients(&study.attributes, &mine);
     study.originals.0 += u32::from(new_series);
