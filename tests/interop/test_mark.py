@@ -231,7 +231,7 @@ def corner(copy, plain, place, threshold, height, *window):
 
 def legible(copy, plain, place, *window):
     # Tesseract is particular about size and weight: it is shown the letters in a few of each.
-    for height, threshold in ((100, 0.55), (80, 0.55), (60, 0.6), (80, 0.8), (100, 0.7), (130, 0.6)):
+    for height, threshold in ((100, 0.55), (80, 0.55), (60, 0.6), (80, 0.8), (100, 0.7), (130, 0.6), (70, 0.5), (90, 0.65), (110, 0.45), (150, 0.7)):
         text = read_by_ocr(corner(copy, plain, place, threshold, height, *window))
         if "渝北" in text and "HR" in text:
             break

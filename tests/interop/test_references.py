@@ -1,11 +1,7 @@
 """Objects that refer to marked images: in the exchange view they refer to the copies."""
 import io
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pydicom
-import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
@@ -66,7 +62,7 @@ def key_objects(images):
     return d
 
 
-def presentation(images, name, rotation):
+def presentation(images, name, rotation, area_to=None):
     d = of_study(images[0], "1.2.840.10008.5.1.4.1.1.11.1", "PR", name)
     d.ContentLabel, d.ContentDescription, d.ContentCreatorName = "TEST", "", ""
     d.PresentationCreationDate, d.PresentationCreationTime = "20260310", "101500"
@@ -76,13 +72,85 @@ def presentation(images, name, rotation):
     d.ReferencedSeriesSequence = [listed]
     area = Dataset()
     area.DisplayedAreaTopLeftHandCorner = [1, 1]
-    area.DisplayedAreaBottomRightHandCorner = [images[0].Columns, images[0].Rows]
+    area.DisplayedAreaBottomRightHandCorner = area_to or [images[0].Columns, images[0].Rows]
     area.PresentationSizeMode, area.PresentationPixelAspectRatio = "SCALE TO FIT", [1, 1]
     d.DisplayedAreaSelectionSequence = [area]
     if rotation:
         d.ImageHorizontalFlip, d.ImageRotation = "N", rotation
     d.PresentationLUTShape = "IDENTITY"
     return d
+
+
+def segmentation(images):
+    d = of_study(images[0], "1.2.840.10008.5.1.4.1.1.66.4", "SEG", "seg")
+    listed = Dataset()
+    listed.SeriesInstanceUID = images[0].SeriesInstanceUID
+    listed.ReferencedInstanceSequence = [reference(i) for i in images]
+    d.ReferencedSeriesSequence = [listed]
+    d.Rows, d.Columns, d.NumberOfFrames = images[0].Rows, images[0].Columns, len(images)
+    d.SamplesPerPixel, d.PhotometricInterpretation, d.PixelRepresentation = 1, "MONOCHROME2", 0
+    d.BitsAllocated, d.BitsStored, d.HighBit = 1, 1, 0
+    d.PerFrameFunctionalGroupsSequence = []
+    for image in images:
+        derivation, groups = Dataset(), Dataset()
+        derivation.SourceImageSequence = [reference(image)]
+        groups.DerivationImageSequence = [derivation]
+        d.PerFrameFunctionalGroupsSequence.append(groups)
+    d.PixelData = bytes(range(256)) * (len(images) * image.Rows * image.Columns // 8 // 256)
+    d["PixelData"].VR = "OB"
+    return d
+
+
+def test_segmentations_and_objects_that_name_carried_ones_follow_too(node, phantoms, tmp_path):
+    files = sorted((phantoms / "CtHead").glob("*.dcm"))
+    images = [pydicom.dcmread(f, stop_before_pixels=True) for f in files[3:6]]
+    folder = tmp_path / "send"
+    folder.mkdir()
+    for f in files[:-1]:
+        (folder / f.name).write_bytes(f.read_bytes())
+    state = presentation(images, "upright", 0)
+    # Key objects that name a presentation state and an image that comes later.
+    late = pydicom.dcmread(files[-1], stop_before_pixels=True)
+    keys = key_objects([images[0], late])
+    listed = Dataset()
+    listed.SeriesInstanceUID, listed.ReferencedSOPSequence = state.SeriesInstanceUID, [reference(state)]
+    keys.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence.append(listed)
+    cropped = presentation(images, "cropped", 0, [images[0].Columns // 2, images[0].Rows // 2])
+    sources = {"seg": segmentation(images), "state": state, "keys": keys, "cropped": cropped}
+    for name, d in sources.items():
+        d.save_as(folder / f"zz_{name}.dcm", enforce_file_format=True)
+
+    def send(what):
+        done, said = run("storescu", "-aet", "STORESCU", "-aec", "HUTONG", "+sd", "+r", "-R", "127.0.0.1", str(node.port), str(what))
+        assert done == 0, said
+        return node.judged(images[0].StudyInstanceUID)
+
+    def shown():
+        rows = node.json(f"/exchange/dicom-web/studies/{images[0].StudyInstanceUID}/instances")
+        return [pydicom.dcmread(io.BytesIO(fetch(row["00081190"]["Value"][0]))) for row in rows]
+
+    send(folder)
+    last = tmp_path / "late"
+    last.mkdir()
+    (last / files[-1].name).write_bytes(files[-1].read_bytes())
+    judged = send(last)
+    assert judged["verdict"]["outcome"] == "accept", judged["verdict"]
+    left_out = [f["instance"] for f in judged["verdict"]["findings"] if f["check"] == "REFERENCE_LEFT_OUT"]
+    assert left_out == [str(cropped.SOPInstanceUID)]
+    view = shown()
+    copies = {c.SourceImageSequence[0].ReferencedSOPInstanceUID: c for c in view if c.Modality == "CT"}
+    assert len(copies) == len(files)
+    (seg,), (pr,), (ko,) = ([c for c in view if c.Modality == m] for m in ("SEG", "PR", "KO"))
+    wanted = [copies[i.SOPInstanceUID].SOPInstanceUID for i in images]
+    (listed,) = seg.ReferencedSeriesSequence
+    assert [r.ReferencedSOPInstanceUID for r in listed.ReferencedInstanceSequence] == wanted
+    assert listed.SeriesInstanceUID == copies[images[0].SOPInstanceUID].SeriesInstanceUID
+    frames = [g.DerivationImageSequence[0].SourceImageSequence[0] for g in seg.PerFrameFunctionalGroupsSequence]
+    assert [f.ReferencedSOPInstanceUID for f in frames] == wanted
+    assert seg.PixelData == sources["seg"].PixelData and seg.BitsAllocated == 1
+    named = {r.ReferencedSOPInstanceUID for s in ko.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+             for r in s.ReferencedSOPSequence}
+    assert named == {copies[images[0].SOPInstanceUID].SOPInstanceUID, copies[late.SOPInstanceUID].SOPInstanceUID, pr.SOPInstanceUID}
 
 
 def test_key_objects_and_presentation_states_name_the_copies(node, phantoms, tmp_path):
