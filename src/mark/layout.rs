@@ -21,7 +21,7 @@ pub struct Placed {
 /// Below this height Chinese characters cannot be read at all.
 const LEAST: u32 = 12;
 /// From this height on they are read with ease, also by OCR: small images get it where it takes no more than [`WIDEST`] of their width.
-const EASY: u32 = 20;
+const EASY: u32 = 22;
 /// Share of the width, percent, that a mark of the easy height may take.
 const WIDEST: u32 = 40;
 
