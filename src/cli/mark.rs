@@ -219,17 +219,19 @@ fn one(job: &Job<'_>, file: &Path, out: &Path) -> anyhow::Result<Done> {
         Way::Overlay => Form::Overlay,
         Way::Gsps => return Ok(Done::Noted(Box::new(gsps::Image::of(&object.data_set, job.mark)?))),
     };
-    let meta = |transfer_syntax: &str| Meta {
-        sop_class: sop_class.clone(),
-        sop_instance: instance_uid(&source, job.mark, form),
-        transfer_syntax: transfer_syntax.into(),
-        sending_aet: String::new(),
-        receiving_aet: String::new(),
+    let head = |transfer_syntax: &str| {
+        let meta = Meta {
+            sop_class: sop_class.clone(),
+            sop_instance: instance_uid(&source, job.mark, form),
+            transfer_syntax: transfer_syntax.into(),
+            sending_aet: String::new(),
+            receiving_aet: String::new(),
+        };
+        meta.to_plain_bytes()
     };
-    let meta_of = |syntax: &str| meta(syntax).to_plain_bytes();
     let make = |object: Object, output: &'static str| -> anyhow::Result<&'static str> {
         let mut copy = marked(object, source.clone(), job.mark, form, output, &job.pool)?;
-        write(out, &meta_of(copy.transfer_syntax), &mut copy)?;
+        write(out, &head(copy.transfer_syntax), &mut copy)?;
         Ok(copy.transfer_syntax)
     };
     let written = match make(object, job.output) {

@@ -96,6 +96,9 @@ mod tests {
         assert_eq!((planar.bytes, planar.layout.planar), (vec![1, 3, 5, 2, 4, 6], false));
         let half = native_frame(&layout("YBR_FULL_422", false), vec![10, 20, 30, 40], 1).unwrap();
         assert_eq!((half.bytes, half.layout.photometric.as_str()), (vec![10, 30, 40, 20, 30, 40], "YBR_FULL"));
+        // Found by made-up attributes: half-rate colour of other depths has no such packing.
+        let deep = Layout { bits_allocated: 32, ..layout("YBR_FULL_422", false) };
+        assert!(matches!(native_frame(&deep, vec![0; 64], 1), Err(DecodeError::Damaged(_))));
         assert!(matches!(native_frame(&layout("RGB", false), vec![0; 5], 1), Err(DecodeError::Short { got: 5, wanted: 6 })));
     }
 }

@@ -18,6 +18,7 @@ pub mod palette;
 pub mod part10;
 pub mod phi;
 pub mod stamp;
+pub mod subject;
 pub mod syntax;
 pub mod uid;
 

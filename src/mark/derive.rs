@@ -4,9 +4,9 @@
 
 use super::Form;
 use crate::codec::Frame;
-use crate::dicom::coded::{MARKED, OWN_SCHEME, code, one};
+use crate::dicom::coded::{MARKED, OWN_SCHEME, code, one, says_marked};
 use crate::dicom::dataset::{Element, Value, dictionary_vr};
-use crate::dicom::{DataSet, Tag, Uid, VR, syntax, tags, uids};
+use crate::dicom::{Attributes, DataSet, Tag, Uid, VR, syntax, tags, uids};
 use crate::procedure::catalogue::Mark;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 
@@ -64,10 +64,7 @@ pub fn series_uid(series: &Uid, mark: &Mark, form: Form) -> Uid {
 
 /// Whether a data set is a marked copy, ours or another node's.
 pub fn is_marked(data_set: &DataSet) -> bool {
-    data_set.items(tags::DERIVATION_CODE_SEQUENCE).iter().any(|item| {
-        item.text(tags::CODE_VALUE).as_deref() == Some(MARKED)
-            && item.text(tags::CODING_SCHEME_DESIGNATOR).as_deref() == Some(OWN_SCHEME)
-    })
+    says_marked(&Attributes::decode(data_set, |tag| tag == tags::DERIVATION_CODE_SEQUENCE))
 }
 
 /// Turns the data set of a source into that of its marked copy. Pixel data are left out: they follow as `frame`s.
@@ -296,8 +293,7 @@ pub fn pixel_attributes(data_set: &mut DataSet, frame: &Frame, frames: u32) {
 pub fn is_lossy(transfer_syntax: &str, data_set: &DataSet, reversible: impl Fn() -> Option<bool>) -> bool {
     let may_lose = syntax::known(transfer_syntax).is_some_and(|k| !k.lossless);
     // Whatever the attribute says, these have lost something.
-    let must_lose =
-        syntax::is_lossy_only(transfer_syntax) || matches!(syntax::lossy_method(transfer_syntax), Some("ISO_10918_1"));
+    let must_lose = syntax::lossy_method(transfer_syntax) == Some("ISO_10918_1");
     // JPEG 2000, HTJ2K, JPEG-LS and JPEG XL of the general syntaxes may be lossless all the same: then the attribute says 00, or nothing.
     let stated = data_set.text(tags::LOSSY_IMAGE_COMPRESSION);
     must_lose

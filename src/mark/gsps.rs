@@ -6,7 +6,7 @@ use super::layout::{Canvas, place};
 use crate::dicom::coded::one;
 use crate::dicom::grey::{Grey, Voi};
 use crate::dicom::image::Layout;
-use crate::dicom::{Attributes, DataSet, Tag, Uid, VR, Value, levels, tags, uids};
+use crate::dicom::{Attributes, DataSet, Uid, VR, Value, levels, subject, tags, uids};
 use crate::procedure::catalogue::Mark;
 
 /// What a presentation state needs of an image.
@@ -91,7 +91,7 @@ pub fn presentation(mark: &Mark, images: &[&Image], written: (&str, &str)) -> Da
     ds.put_text(tags::SOP_CLASS_UID, VR::UI, uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE);
     ds.put_text(tags::SOP_INSTANCE_UID, VR::UI, Uid::derived(&identity).as_str());
     let series = Uid::derived(&["hutong mark presentation series 1", first.study.as_str(), &mark.identity()]);
-    of_patient(&mut ds, &first.attributes);
+    subject::repeat(&mut ds, &first.attributes);
     ds.put_text(tags::STUDY_INSTANCE_UID, VR::UI, first.study.as_str());
     ds.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
     ds.put_text(tags::MODALITY, VR::CS, "PR");
@@ -128,24 +128,6 @@ pub fn presentation(mark: &Mark, images: &[&Image], written: (&str, &str)) -> Da
     }
     ds.put_text(tags::PRESENTATION_LUT_SHAPE, VR::CS, if first.inverse { "INVERSE" } else { "IDENTITY" });
     ds
-}
-
-/// Patient and study; type 2 attributes are there, empty where they are not known.
-fn of_patient(ds: &mut DataSet, attributes: &Attributes) {
-    const COPIED: &[(Tag, VR)] = &[
-        (tags::STUDY_DATE, VR::DA),
-        (tags::STUDY_TIME, VR::TM),
-        (tags::ACCESSION_NUMBER, VR::SH),
-        (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
-        (tags::PATIENT_NAME, VR::PN),
-        (tags::PATIENT_ID, VR::LO),
-        (tags::PATIENT_BIRTH_DATE, VR::DA),
-        (tags::PATIENT_SEX, VR::CS),
-        (tags::STUDY_ID, VR::SH),
-    ];
-    for (tag, vr) in COPIED {
-        ds.put_text(*tag, *vr, attributes.text(*tag).unwrap_or(""));
-    }
 }
 
 /// The whole of each image is shown (C.10.4).

@@ -4,7 +4,7 @@
 
 use crate::dicom::coded::{OWN_SCHEME, code, one};
 use crate::dicom::dataset::Value;
-use crate::dicom::{Attributes, DataSet, Tag, Uid, VR, tags, uids};
+use crate::dicom::{DataSet, Uid, VR, subject, tags, uids};
 use crate::exam::finding::Finding;
 use crate::exam::verdict::{ItemVerdict, Outcome, Verdict};
 use crate::index::{InstanceRow, StudyRow};
@@ -24,7 +24,8 @@ pub fn document(study: &StudyRow, rows: &[InstanceRow], verdict: &Verdict, writt
     ds.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
     ds.put_text(tags::SOP_CLASS_UID, VR::UI, uids::ENHANCED_SR_STORAGE);
     ds.put_text(tags::SOP_INSTANCE_UID, VR::UI, document_uid(verdict).as_str());
-    of_study(&mut ds, &study.attributes, verdict);
+    subject::repeat(&mut ds, &study.attributes);
+    ds.put_text(tags::STUDY_INSTANCE_UID, VR::UI, verdict.study.as_str());
     ds.put_text(tags::MODALITY, VR::CS, "SR");
     ds.put_text(tags::MANUFACTURER, VR::LO, "Hutong");
     ds.put_text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "Hutong exchange node");
@@ -66,29 +67,6 @@ pub fn document(study: &StudyRow, rows: &[InstanceRow], verdict: &Verdict, writt
         ds.put(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, VR::SQ, evidence(&verdict.study, &referenced));
     }
     ds
-}
-
-/// Patient and study as the study's first image has them; type 2 attributes are there, empty where they are not known.
-fn of_study(ds: &mut DataSet, study: &Attributes, verdict: &Verdict) {
-    const COPIED: &[(Tag, VR)] = &[
-        (tags::STUDY_DATE, VR::DA),
-        (tags::STUDY_TIME, VR::TM),
-        (tags::ACCESSION_NUMBER, VR::SH),
-        (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
-        (tags::STUDY_DESCRIPTION, VR::LO),
-        (tags::PATIENT_NAME, VR::PN),
-        (tags::PATIENT_ID, VR::LO),
-        (tags::PATIENT_BIRTH_DATE, VR::DA),
-        (tags::PATIENT_SEX, VR::CS),
-        (tags::STUDY_ID, VR::SH),
-    ];
-    for (tag, vr) in COPIED {
-        let value = study.text(*tag).unwrap_or("");
-        // A code that is none must not make the report invalid.
-        let valid = *tag != tags::PATIENT_SEX || matches!(value, "M" | "F" | "O");
-        ds.put_text(*tag, *vr, if valid { value } else { "" });
-    }
-    ds.put_text(tags::STUDY_INSTANCE_UID, VR::UI, verdict.study.as_str());
 }
 
 fn own_code(value: &str, meaning: &str) -> DataSet {

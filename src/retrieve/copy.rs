@@ -77,15 +77,19 @@ pub fn marked_copy<'a>(
     if let Some(why) = never_marked(&object.data_set).filter(|_| object.data_set.get(tags::PIXEL_DATA).is_some()) {
         return Err(NoCopy::Never(why));
     }
-    let source = Source {
+    marked(object, source_of(row), mark, Form::Burnt, output, pool)
+}
+
+/// A stored instance as the source of a copy; what its compression lost is found out with the pixels.
+pub fn source_of(row: &InstanceRow) -> Source<'_> {
+    Source {
         sop_class: &row.sop_class,
         sop_instance: &row.sop_instance,
         named: true,
         series: &row.series,
         sha256: &row.sha256,
         lost: None,
-    };
-    marked(object, source, mark, Form::Burnt, output, pool)
+    }
 }
 
 /// Starts the marked copy of an object; its first frame is decoded at once, so that what cannot be decoded fails here. What the source

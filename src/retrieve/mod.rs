@@ -7,6 +7,6 @@ mod frames;
 mod object;
 pub mod render;
 
-pub use copy::{Copied, NoCopy, WRITTEN, carried, marked, marked_copy, refers, transcoded};
+pub use copy::{Copied, NoCopy, WRITTEN, carried, marked, marked_copy, refers, source_of, transcoded};
 pub use object::{Object, ObjectError};
 pub use render::{encode, picture};

@@ -12,7 +12,7 @@ use crate::journal::Event as Record;
 use crate::mark::refer::{self, Copies, Copy};
 use crate::mark::{Form, derive};
 use crate::procedure::catalogue::Mark;
-use crate::retrieve::{NoCopy, ObjectError, carried, marked_copy, refers};
+use crate::retrieve::{NoCopy, ObjectError, carried, marked_copy, refers, source_of};
 use std::io::{Cursor, Read};
 
 /// Does a render job. Each copy has a UID of its own that depends on the source alone: doing it twice changes nothing.
@@ -203,17 +203,6 @@ fn give_up(shop: &Shop, job: &Job, state: State, verdict: Verdict, why: &str) ->
         next: None,
     })?;
     Ok(())
-}
-
-fn source_of(row: &InstanceRow) -> derive::Source<'_> {
-    derive::Source {
-        sop_class: &row.sop_class,
-        sop_instance: &row.sop_instance,
-        named: true,
-        series: &row.series,
-        sha256: &row.sha256,
-        lost: None,
-    }
 }
 
 enum RenderError {
