@@ -110,11 +110,35 @@ pub struct Http {
     pub allow_open: bool,
     /// Longest request body, MiB.
     pub max_body_mib: u64,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// Answer requests that name no media type instead of refusing them (PS3.18 8.7.5 asks for 406).
+    pub lenient_accept: bool,
+    /// Web pages that may ask from the browser: origins such as `https://viewer.example.org`, or `*`.
+    pub cors_origins: Vec<String>,
+    /// Studies that one search may look at before it is refused with 413; 0: any number.
+    pub search_studies: usize,
+    /// Certificate chain, PEM; with it and its key HTTPS is spoken.
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    pub tls_key: Option<PathBuf>,
 }
 
 impl Default for Http {
     fn default() -> Http {
-        Http { bind: IpAddr::from([127, 0, 0, 1]), port: 8080, public_url: None, allow_open: false, max_body_mib: 16 * 1024 }
+        Http {
+            bind: IpAddr::from([127, 0, 0, 1]),
+            port: 8080,
+            public_url: None,
+            allow_open: false,
+            max_body_mib: 16 * 1024,
+            max_connections: 1024,
+            lenient_accept: false,
+            cors_origins: Vec::new(),
+            search_studies: 0,
+            tls_certificate: None,
+            tls_key: None,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::index::{Index, IndexError, InstanceRow, Job, JobKind, State, Transiti
 use crate::store::{Finished, Key, Store};
 use std::collections::HashSet;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Sender, SyncSender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -52,7 +52,7 @@ pub struct Stored {
 pub enum Refused {
     /// Same SOP Instance UID, other bytes.
     #[error("SOP instance is stored already with other content; first copy kept")]
-    Conflict(Box<Key>),
+    Conflict(Box<Key>, String),
     /// It belongs to another study than the request names.
     #[error("Study Instance UID differs from the one of the request")]
     OtherStudy(Box<Key>, String),
@@ -145,15 +145,20 @@ struct Pending {
 }
 
 impl Ingest {
-    /// Starts the commit thread.
+    /// Starts the commit thread. What is stored is told to `told`, as far as it takes it.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(store: Arc<Store>, index: Arc<dyn Index>, settings: Settings) -> io::Result<Ingest> {
+    pub fn start(
+        store: Arc<Store>,
+        index: Arc<dyn Index>,
+        settings: Settings,
+        told: Option<SyncSender<InstanceRow>>,
+    ) -> io::Result<Ingest> {
         let (queue, incoming) = channel();
         let (s, i, quiet) = (store.clone(), index.clone(), settings.quiet_period);
-        let committer =
-            std::thread::Builder::new().name("commit".into()).spawn(move || commit_loop(&incoming, &s, &*i, quiet))?;
+        let run = move || commit_loop(&incoming, &s, &*i, quiet, told.as_ref());
+        let committer = std::thread::Builder::new().name("commit".into()).spawn(run)?;
         let claims = Arc::new(Claims::default());
         let (queue, committer) = (Mutex::new(Some(queue)), Mutex::new(Some(committer)));
         Ok(Ingest { store, index, settings, queue, claims, committer })
@@ -215,7 +220,7 @@ impl Ingest {
         let stored = |outcome| Stored { outcome, sop_class: header.sop_class.clone(), key: key.clone() };
         if let Some(known) = self.index.instance(&key.sop_instance).map_err(Failed::Index)? {
             if known.sha256 != draft.stamp.sha256 || known.length != draft.stamp.length {
-                return Err(Refused::Conflict(Box::new(key)).into());
+                return Err(Refused::Conflict(Box::new(key), header.sop_class).into());
             }
             if !self.store.has(&key) {
                 // Somebody took the file away: the sender has just brought it back.
@@ -241,12 +246,23 @@ impl Ingest {
         (&mut *data).take(1 << 16).read_to_end(&mut beginning).map_err(Failed::Stream)?;
         let meta = read_meta(Cursor::new(&beginning)).map_err(Refused::NotAFile)?;
         let at = usize::try_from(meta.data_set_at).unwrap_or(usize::MAX).min(beginning.len());
-        let announced = Announced { transfer_syntax: &meta.transfer_syntax, identity: None, sender, kind: Kind::Original };
         let mut whole = Cursor::new(beginning.split_off(at)).chain(data);
-        match study {
-            Some(study) => self.receive_checked(&announced, &mut whole, &|h| h.study == *study),
-            None => self.receive(&announced, &mut whole),
-        }
+        self.receive_data_set(sender, &meta.transfer_syntax, study, &mut whole)
+    }
+
+    /// Takes a data set from a stream. `study` is where it must belong.
+    ///
+    /// # Errors
+    /// As [`Ingest::receive`].
+    pub fn receive_data_set(
+        &self,
+        sender: &str,
+        transfer_syntax: &str,
+        study: Option<&Uid>,
+        data: &mut dyn Read,
+    ) -> Result<Stored, IngestError> {
+        let announced = Announced { transfer_syntax, identity: None, sender, kind: Kind::Original };
+        self.receive_checked(&announced, data, &|h| study.is_none_or(|s| h.study == *s))
     }
 
     fn write(

@@ -1,7 +1,7 @@
 //! Wires the parts once: start, drain, stop. Knows every part, is known by none.
 
 use crate::codec::{Limits, Pool};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Http};
 use crate::exchange::live::LiveRegister;
 use crate::index::{Index, IndexError, SledIndex};
 use crate::ingest::{self, Ingest, Settings, now_ms};
@@ -10,11 +10,12 @@ use crate::mark::{Face, MarkError};
 use crate::procedure::catalogue::Region;
 use crate::procedure::mark::FontFile;
 use crate::procedure::{LoadError, Procedures, embedded, load};
+use crate::retrieve::Opened;
 use crate::scp::Listener;
 use crate::store::{Store, walk};
-use crate::web::{App, router};
+use crate::web::server::{self, serve};
+use crate::web::{App, Commitments, router};
 use crate::work::{Runner, Shop};
-use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io;
 use std::net::SocketAddr;
@@ -43,6 +44,8 @@ pub enum StartError {
     Recovery(ingest::Failed),
     #[error("{0} {1}:{2} cannot be listened on: {3}; is another node running there? see dimse.port and http.port")]
     Port(&'static str, std::net::IpAddr, u16, io::Error),
+    #[error("http.tls_certificate and http.tls_key: {0}")]
+    Tls(String),
     #[error("a thread cannot be started: {0}")]
     Thread(io::Error),
 }
@@ -150,6 +153,14 @@ fn register(path: Option<&Path>) -> Result<LiveRegister, StartError> {
     LiveRegister::open(path.map(Path::to_path_buf)).map_err(|(path, why)| StartError::Register(path, why))
 }
 
+fn https(http: &Http) -> Result<Option<tokio_rustls::TlsAcceptor>, StartError> {
+    match (&http.tls_certificate, &http.tls_key) {
+        (Some(certificate), Some(key)) => server::tls(certificate, key).map(Some).map_err(StartError::Tls),
+        (None, None) => Ok(None),
+        _ => Err(StartError::Tls("one of them is not set; HTTPS needs both".into())),
+    }
+}
+
 /// One recorder for the process, whatever number of nodes runs in it.
 fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -189,9 +200,16 @@ impl Node {
             max_object_mib: config.storage.max_object_mib,
             quiet_period: config.study.quiet_period,
         };
-        let ingest = Ingest::start(store.clone(), index.clone(), settings).map_err(StartError::Thread)?;
+        let (told, incoming) = std::sync::mpsc::sync_channel(crate::work::describe::WAITING);
+        let described = store.clone();
+        std::thread::Builder::new()
+            .name("describe".into())
+            .spawn(move || crate::work::describe::follow(&described, &incoming))
+            .map_err(StartError::Thread)?;
+        let ingest = Ingest::start(store.clone(), index.clone(), settings, Some(told)).map_err(StartError::Thread)?;
         let ingest = Arc::new(ingest);
         let dimse = &config.dimse;
+        let tls = https(&config.http)?;
         let listener = Listener::bind(dimse, ingest.clone(), journal.clone()).await;
         let listener = listener.map_err(|e| StartError::Port("DICOM", dimse.bind, dimse.port, e))?;
         let port_error = |e| StartError::Port("HTTP", config.http.bind, config.http.port, e);
@@ -203,12 +221,16 @@ impl Node {
             index: index.clone(),
             ingest: ingest.clone(),
             pool: pool.clone(),
+            opened: Opened::default(),
+            commitments: Commitments::open(&config.storage.root)
+                .map_err(|e| StartError::Storage(config.storage.root.clone(), e))?,
             journal: journal.clone(),
             procedures: procedures.clone(),
             metrics,
             config: config.http.clone(),
             reserve_bytes: config.storage.reserve_mib << 20,
         };
+        let connections = config.http.max_connections;
         let output = config.mark.transfer_syntax.uid();
         let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output });
         let runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;
@@ -217,11 +239,7 @@ impl Node {
         let edges = vec![
             tokio::spawn(listener.run(wait(stopped.clone()))),
             tokio::spawn(async move {
-                let service = router(Arc::new(app)).into_make_service_with_connect_info::<SocketAddr>();
-                let socket = socket.tap_io(|stream| drop(stream.set_nodelay(true)));
-                if let Err(e) = axum::serve(socket, service).with_graceful_shutdown(wait(stopped)).await {
-                    tracing::error!(error = %e, "the HTTP server ended");
-                }
+                serve(socket, router(Arc::new(app)), connections, tls, wait(stopped)).await;
             }),
         ];
         tracing::info!(dicom = %dicom, aet = dimse.aet, http = %http, "Hutong is ready");

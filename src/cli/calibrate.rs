@@ -30,7 +30,7 @@ impl Calibrate {
         anyhow::ensure!(folder.exists(), "{}: there is no index; is storage.root right?", folder.display());
         let index =
             SledIndex::open_existing(&folder).context("stop the running node first, or take a copy of its data root")?;
-        let all = Query { view: View::House, study: None, series: None, keys: vec![], offset: 0, limit: usize::MAX };
+        let all = Query::all(View::House);
         let mut studies = Vec::new();
         for row in index.studies(&all)?.rows {
             let verdict = index.verdict(&row.study)?.filter(|v| v.outcome == Outcome::Accept);

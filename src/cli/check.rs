@@ -63,7 +63,7 @@ impl Check {
             quiet_period: Duration::from_secs(86_400),
         };
         let index: Arc<dyn Index> = data.index.clone();
-        let ingest = Arc::new(Ingest::start(data.store.clone(), index.clone(), settings)?);
+        let ingest = Arc::new(Ingest::start(data.store.clone(), index.clone(), settings, None)?);
         let door = take(&ingest, &paths, !self.json);
         let limits =
             Limits { workers: threads(), memory_mib: config.codec.memory_mib, time: Duration::from_secs(config.codec.seconds) };
@@ -141,7 +141,7 @@ fn take_one(ingest: &Ingest, path: &std::path::Path) -> Option<(Option<Uid>, Fin
             Some((Some(stored.key.study.clone()), finding.at(&stored.key.sop_instance)))
         }
         Ok(_) => None,
-        Err(IngestError::Refused(Refused::Conflict(key))) => {
+        Err(IngestError::Refused(Refused::Conflict(key, _))) => {
             let finding = Finding::new(
                 "G-05",
                 Level::Reject,
@@ -163,7 +163,7 @@ fn take_one(ingest: &Ingest, path: &std::path::Path) -> Option<(Option<Uid>, Fin
 }
 
 fn judge(shop: &Shop, door: &AtTheDoor, show: bool) -> anyhow::Result<Vec<Judged>> {
-    let all = Query { view: View::House, study: None, series: None, keys: vec![], offset: 0, limit: usize::MAX };
+    let all = Query::all(View::House);
     let studies = shop.index.studies(&all)?.rows;
     let bar = if show { bar(studies.len() as u64) } else { indicatif::ProgressBar::hidden() };
     let mut judged = Vec::new();

@@ -11,7 +11,7 @@ use hutong::exam::verdict::Verdict;
 use hutong::index::{InstanceRow, Query, SeriesRow, State, StudyRow, View};
 use hutong::node::Node;
 use hutong::phantom;
-use hutong::retrieve::{Object, render};
+use hutong::retrieve::{Object, pictures, render};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -130,7 +130,7 @@ impl Demo {
 
     fn wait(&self, node: &Node) -> anyhow::Result<Vec<Shown>> {
         let index = &*node.shop.index;
-        let all = Query { view: View::House, study: None, series: None, keys: vec![], offset: 0, limit: usize::MAX };
+        let all = Query::all(View::House);
         let begun = Instant::now();
         loop {
             let studies = index.studies(&all)?.rows;
@@ -286,7 +286,7 @@ fn save(node: &Node, row: &InstanceRow, path: PathBuf) -> anyhow::Result<Option<
     let number = object.layout().map_or(0, |l| l.frames / 2);
     match render::picture(&object, number, None, &node.shop.pool) {
         Ok(picture) => {
-            std::fs::write(&path, render::encode(&picture, image::ImageFormat::Png)?)
+            std::fs::write(&path, pictures::encode(&picture, pictures::Format::Png)?)
                 .with_context(|| path.display().to_string())?;
             Ok(Some(path))
         }

@@ -106,7 +106,7 @@ impl Import {
         let config = self.common.load()?;
         let paths = files::below(&self.paths)?;
         let data = open_data(&config).context("a running node? then use `hutong send`")?;
-        let ingest = Ingest::start(data.store.clone(), data.index.clone(), settings(&config))?;
+        let ingest = Ingest::start(data.store.clone(), data.index.clone(), settings(&config), None)?;
         let ingest = Arc::new(ingest);
         let bar = bar(paths.len() as u64);
         let (mut new, mut same, mut failed) = (0u64, 0u64, Vec::new());

@@ -105,6 +105,11 @@ impl Attributes {
         self.0.insert(key(tag), (vr.to_bytes(), Decoded::Texts(texts)));
     }
 
+    /// Sets the items of a sequence.
+    pub fn set_items(&mut self, tag: Tag, items: Vec<Attributes>) {
+        self.0.insert(key(tag), (VR::SQ.to_bytes(), Decoded::Items(items)));
+    }
+
     /// Takes over the attributes of `other` that are not here yet.
     pub fn fill_from(&mut self, other: &Attributes) {
         for (k, v) in &other.0 {

@@ -94,6 +94,23 @@ impl Displayed {
         border.into_iter().all(|(x, y)| self.shapes.iter().all(|s| s.holds(x, y)))
     }
 
+    /// Columns and rows, from 0, that an overlay draws on, within an image of a size.
+    pub fn drawn(&self, columns: u32, rows: u32) -> Vec<(u32, u32)> {
+        let mut points = Vec::new();
+        for o in &self.overlays {
+            let ends = |first: i64, length: i64, most: u32| (-first).max(0)..length.min(i64::from(most) - first);
+            for row in ends(o.origin.1, o.rows, rows) {
+                for column in ends(o.origin.0, o.columns, columns).filter(|column| o.is_set(*column, row)) {
+                    let at = (u32::try_from(column + o.origin.0), u32::try_from(row + o.origin.1));
+                    if let (Ok(x), Ok(y)) = at {
+                        points.push((x, y));
+                    }
+                }
+            }
+        }
+        points
+    }
+
     /// Whether an overlay draws into a box.
     pub fn is_drawn_over(&self, left: u32, upper: u32, width: u32, height: u32) -> bool {
         let (left, upper) = (i64::from(left), i64::from(upper));

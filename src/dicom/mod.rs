@@ -14,6 +14,7 @@ pub mod image;
 pub mod json;
 pub mod levels;
 pub mod multiframe;
+pub mod names;
 pub mod palette;
 pub mod part10;
 pub mod phi;
@@ -21,6 +22,7 @@ pub mod stamp;
 pub mod subject;
 pub mod syntax;
 pub mod uid;
+pub mod xml;
 
 pub use attributes::Attributes;
 pub use dataset::{DataSet, Element, ParseError, Value};

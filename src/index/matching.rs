@@ -1,14 +1,120 @@
 //! Attribute matching (PS3.4 C.2.2.2): single value, list of UIDs, wildcard, range, names by component group. PURE.
 
-use crate::dicom::{Attributes, Tag, VR, dataset::dictionary_vr};
+use super::{Key, Matching};
+use crate::dicom::{Attributes, Tag, VR, dataset::dictionary_vr, names, tags};
+use time::macros::format_description;
+use time::{Date, Duration, PrimitiveDateTime};
 
-/// Whether one of the attribute's values matches. An empty pattern and `*` match everything, absent values included.
-pub fn matches(attributes: &Attributes, tag: Tag, pattern: &str) -> bool {
+/// Dates with the times that go with them: two ranges of them are one range of moments (PS3.4 C.2.2.2.5.1).
+const MOMENTS: &[(Tag, Tag)] = &[
+    (tags::STUDY_DATE, tags::STUDY_TIME),
+    (tags::SERIES_DATE, tags::SERIES_TIME),
+    (tags::ACQUISITION_DATE, tags::ACQUISITION_TIME),
+    (tags::CONTENT_DATE, tags::CONTENT_TIME),
+    (tags::PERFORMED_PROCEDURE_STEP_START_DATE, tags::PERFORMED_PROCEDURE_STEP_START_TIME),
+];
+
+/// Offset from UTC of objects that state none, minutes: China has one time zone.
+const CHINA: i32 = 480;
+
+/// Whether the attributes of one level fit all keys of that level.
+pub fn all_fit(attributes: &Attributes, keys: &[&Key], how: &Matching) -> bool {
+    let pattern = |tag: Tag| keys.iter().find(|k| k.path == [tag]).map(|k| k.pattern.trim()).filter(|p| !p.is_empty());
+    let together = |(date, time): &&(Tag, Tag)| {
+        let ranges = |tag| pattern(tag).is_some_and(|p| p.contains('-'));
+        (ranges(*date) && ranges(*time)) || (how.zone.is_some() && (ranges(*date) || pattern(*date).is_some()))
+    };
+    let pairs: Vec<&(Tag, Tag)> = MOMENTS.iter().filter(together).collect();
+    let paired = |key: &Key| pairs.iter().any(|(d, t)| key.path == [*d] || key.path == [*t]);
+    pairs.iter().all(|(d, t)| moments_fit(attributes, (*d, *t), pattern(*d).unwrap_or(""), pattern(*t).unwrap_or(""), how))
+        && keys.iter().filter(|k| !paired(k)).all(|key| fits(attributes, &key.path, &key.pattern, how))
+}
+
+/// Whether one of the values at a path fits. An empty pattern and `*` fit everything, absent values included.
+pub fn fits(attributes: &Attributes, path: &[Tag], pattern: &str, how: &Matching) -> bool {
     let pattern = pattern.trim();
+    let Some((tag, rest)) = path.split_first() else { return true };
     if pattern.is_empty() || pattern == "*" {
         return true;
     }
-    attributes.texts(tag).iter().any(|value| value_matches(dictionary_vr(tag), value, pattern))
+    if !rest.is_empty() {
+        let items = attributes.items(*tag);
+        let absent = items.is_empty() && how.empty && pattern == "\"\"";
+        return absent || items.iter().any(|item| fits(item, rest, pattern, how));
+    }
+    if how.empty && pattern == "\"\"" {
+        return attributes.texts(*tag).iter().all(String::is_empty) && attributes.items(*tag).is_empty();
+    }
+    let vr = dictionary_vr(*tag);
+    let one = |pattern: &str, value: &str| match vr {
+        VR::PN if how.fuzzy => names::fits(value, pattern),
+        _ => value_matches(vr, value, pattern),
+    };
+    let values = attributes.texts(*tag);
+    if how.multiple
+        && let Some(wanted) = several(vr, pattern)
+    {
+        // Each of them must be there, in whatever order, and others may be there too.
+        return wanted.iter().all(|p| values.iter().any(|value| one(p, value)));
+    }
+    values.iter().any(|value| one(pattern, value))
+}
+
+/// The values of a list, for the representations that can have several (PS3.4 C.2.2.2.8); code strings also with commas between, as in
+/// URLs. None when it is no list.
+pub fn several(vr: VR, pattern: &str) -> Option<Vec<&str>> {
+    let separators: &[char] = match vr {
+        VR::AE | VR::AS | VR::AT | VR::CS => &['\\', ','],
+        VR::LO | VR::PN | VR::SH | VR::UC => &['\\'],
+        _ => return None,
+    };
+    let values: Vec<&str> = pattern.split(separators).map(str::trim).collect();
+    (values.len() > 1).then_some(values)
+}
+
+/// Whether date and time lie between the beginnings and the ends of both ranges, as one range.
+fn moments_fit(attributes: &Attributes, (date, time): (Tag, Tag), dates: &str, times: &str, how: &Matching) -> bool {
+    let digits = |text: &str| text.split('.').next().unwrap_or("").chars().filter(char::is_ascii_digit).collect::<String>();
+    let Some(day) = attributes.text(date).map(digits).filter(|d| d.len() == 8) else { return false };
+    let stated = attributes.text(time).map(digits);
+    let mut value = format!("{day}{:0<6}", stated.as_deref().unwrap_or(""));
+    if let Some(zone) = how.zone {
+        let own = attributes.text(tags::TIMEZONE_OFFSET_FROM_UTC).and_then(offset_of).unwrap_or(CHINA);
+        // Without a time of day nobody knows on which side of midnight it was.
+        if stated.is_some() {
+            value = shifted(&value, zone - own).unwrap_or(value);
+        }
+    }
+    let (from_day, to_day) = dates.split_once('-').unwrap_or((dates, dates));
+    let (from_time, to_time) = if times.is_empty() { ("", "") } else { times.split_once('-').unwrap_or((times, times)) };
+    let from = format!("{}{:0<6}", digits(from_day), digits(from_time));
+    let to = format!("{}{:9<6}", digits(to_day), digits(to_time));
+    (from_day.trim().is_empty() || value >= from) && (to_day.trim().is_empty() || value <= to)
+}
+
+/// Minutes of an offset such as `+0800`.
+pub fn offset_of(text: &str) -> Option<i32> {
+    let (sign, digits) = match text.trim().split_at_checked(1)? {
+        ("+" | " ", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let (hours, minutes) = digits.split_at_checked(2)?;
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (digits.len() == 4 && hours <= 14 && minutes < 60).then_some(sign * (hours * 60 + minutes))
+}
+
+fn shifted(moment: &str, minutes: i32) -> Option<String> {
+    let format = format_description!("[year][month][day][hour][minute][second]");
+    let there = PrimitiveDateTime::parse(moment, format).ok()?;
+    there.checked_add(Duration::minutes(i64::from(minutes)))?.format(format).ok()
+}
+
+/// The days around a date, `YYYYMMDD`.
+pub fn day_before_and_after(day: &str) -> Option<(String, String)> {
+    let format = format_description!("[year][month][day]");
+    let day = Date::parse(day, format).ok()?;
+    Some((day.previous_day()?.format(format).ok()?, day.next_day()?.format(format).ok()?))
 }
 
 /// Whether one value matches.
@@ -114,7 +220,56 @@ mod tests {
     #[test]
     fn many_stars_cost_little_and_absent_values_match_only_everything() {
         assert!(!wildcard(&"*a".repeat(40), &"b".repeat(2000)));
-        let none = Attributes::default();
-        assert!(matches(&none, tags::PATIENT_ID, "*") && !matches(&none, tags::PATIENT_ID, "7*"));
+        let (none, how) = (Attributes::default(), Matching::default());
+        let matches = |pattern| fits(&none, &[tags::PATIENT_ID], pattern, &how);
+        assert!(matches("*") && !matches("7*"));
+        assert!(!matches("\"\"") && fits(&none, &[tags::PATIENT_ID], "\"\"", &Matching { empty: true, ..how.clone() }));
+    }
+
+    fn study(date: &str, time: &str, zone: Option<&str>) -> Attributes {
+        let mut a = Attributes::default();
+        a.set(tags::STUDY_DATE, VR::DA, vec![date.into()]);
+        a.set(tags::STUDY_TIME, VR::TM, vec![time.into()]);
+        if let Some(zone) = zone {
+            a.set(tags::TIMEZONE_OFFSET_FROM_UTC, VR::SH, vec![zone.into()]);
+        }
+        a
+    }
+
+    #[test]
+    fn a_range_of_dates_and_one_of_times_are_one_range_of_moments() {
+        let keys = [Key::of(tags::STUDY_DATE, "20260301-20260303"), Key::of(tags::STUDY_TIME, "1000-1800")];
+        let keys: Vec<&Key> = keys.iter().collect();
+        let fit = |date, time| all_fit(&study(date, time, None), &keys, &Matching::default());
+        assert!(fit("20260302", "0800") && fit("20260301", "100000") && fit("20260303", "180059.9"));
+        assert!(!fit("20260301", "0959") && !fit("20260303", "1801") && !fit("20260304", "1200"));
+    }
+
+    #[test]
+    fn dates_are_those_of_the_zone_that_the_query_states() {
+        let keys = [Key::of(tags::STUDY_DATE, "20260302")];
+        let keys: Vec<&Key> = keys.iter().collect();
+        let utc = Matching { zone: offset_of("+0000"), ..Matching::default() };
+        // Half past seven in the morning in China is still the day before in UTC.
+        assert!(
+            !all_fit(&study("20260302", "0730", None), &keys, &utc) && all_fit(&study("20260303", "0730", None), &keys, &utc)
+        );
+        assert!(all_fit(&study("20260302", "0730", Some("+0000")), &keys, &utc));
+        assert_eq!((offset_of("-0330"), offset_of("800"), offset_of("+9900")), (Some(-210), None, None));
+    }
+
+    #[test]
+    fn values_in_sequences_and_lists_of_patterns_match() {
+        let mut item = Attributes::default();
+        item.set(tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH, vec!["S7".into()]);
+        let mut a = Attributes::default();
+        a.set_items(tags::REQUEST_ATTRIBUTES_SEQUENCE, vec![item]);
+        a.set(tags::IMAGE_TYPE, VR::CS, vec!["ORIGINAL".into(), "PRIMARY".into(), "AXIAL".into()]);
+        let path = [tags::REQUEST_ATTRIBUTES_SEQUENCE, tags::SCHEDULED_PROCEDURE_STEP_ID];
+        let how = Matching::default();
+        assert!(fits(&a, &path, "S*", &how) && !fits(&a, &path, "T*", &how));
+        let several = Matching { multiple: true, ..how };
+        let image_type = |pattern| fits(&a, &[tags::IMAGE_TYPE], pattern, &several);
+        assert!(image_type("AXIAL\\ORIGINAL") && image_type("PRIMARY,AXIAL") && !image_type("AXIAL\\DERIVED"));
     }
 }

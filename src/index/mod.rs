@@ -21,6 +21,9 @@ pub enum IndexError {
     /// A row does not read; the index must be rebuilt.
     #[error("a row of the index does not read ({0}); run `hutong rebuild`")]
     Damaged(String),
+    /// The search would look at more studies than it may.
+    #[error("the search is too broad: name a patient, an accession number, a study or a shorter span of dates")]
+    TooBroad,
     /// Another process holds the index.
     #[error("the index is in use by another process; stop the running node first, or talk to it")]
     InUse,
@@ -35,6 +38,40 @@ pub enum View {
     Exchange,
 }
 
+/// What one attribute must match.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The attribute; within sequences the path to it, outermost first.
+    pub path: Vec<Tag>,
+    /// What its value must match (PS3.4 C.2.2.2).
+    pub pattern: String,
+}
+
+impl Key {
+    /// A key that is not in a sequence.
+    pub fn of(tag: Tag, pattern: impl Into<String>) -> Key {
+        Key { path: vec![tag], pattern: pattern.into() }
+    }
+
+    /// The outermost attribute.
+    pub fn tag(&self) -> Tag {
+        self.path.first().copied().unwrap_or(Tag(0, 0))
+    }
+}
+
+/// How keys are matched beyond what every query does.
+#[derive(Debug, Clone, Default)]
+pub struct Matching {
+    /// Names by their words, without diacritics, and by pinyin (PS3.4 C.2.2.2.1, fuzzy semantic matching).
+    pub fuzzy: bool,
+    /// Two quotation marks match what has no value (PS3.4 C.2.2.2.7).
+    pub empty: bool,
+    /// Several patterns, one of which must match (PS3.4 C.2.2.2.8).
+    pub multiple: bool,
+    /// Offset from UTC of the dates and times in the keys, minutes; none: that of the objects.
+    pub zone: Option<i32>,
+}
+
 /// A query at one level; keys are matched as PS3.4 C.2.2.2 says.
 #[derive(Debug, Clone)]
 pub struct Query {
@@ -44,21 +81,41 @@ pub struct Query {
     pub study: Option<Uid>,
     /// Only this series.
     pub series: Option<Uid>,
-    /// Attribute and what it must match; of any level.
-    pub keys: Vec<(Tag, String)>,
+    /// What must match; attributes of any level.
+    pub keys: Vec<Key>,
+    /// How.
+    pub matching: Matching,
     /// Matches to pass over.
     pub offset: usize,
     /// Most matches to return.
     pub limit: usize,
+    /// Studies that may be looked at; over it the search is refused.
+    pub examined: usize,
 }
 
-/// Matches in a stable order, and whether there are more.
+impl Query {
+    /// Everything that a view shows.
+    pub fn all(view: View) -> Query {
+        Query {
+            view,
+            study: None,
+            series: None,
+            keys: Vec::new(),
+            matching: Matching::default(),
+            offset: 0,
+            limit: usize::MAX,
+            examined: usize::MAX,
+        }
+    }
+}
+
+/// Matches in a stable order, and how many there are behind them.
 #[derive(Debug)]
 pub struct Page<T> {
     /// The matches.
     pub rows: Vec<T>,
-    /// More matches exist behind these.
-    pub more: bool,
+    /// Matches behind these. Exact as long as counting them is cheap; else at least so many.
+    pub more: usize,
 }
 
 /// A series with the study it belongs to.
@@ -111,6 +168,18 @@ pub trait Index: Send + Sync {
     /// # Errors
     /// The database failed.
     fn contents(&self, study: &Uid) -> Result<Vec<(SeriesRow, Vec<InstanceRow>)>, IndexError>;
+
+    /// The instances that a path names and a view shows, by series then instance number.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn named(
+        &self,
+        view: View,
+        study: &Uid,
+        series: Option<&Uid>,
+        instance: Option<&Uid>,
+    ) -> Result<Vec<InstanceRow>, IndexError>;
 
     /// Studies, newest first.
     ///

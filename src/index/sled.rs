@@ -2,44 +2,33 @@
 //!
 //! Files are the truth. When the database does not open, its folder is put aside and the caller rebuilds.
 
+mod find;
 mod fits;
 mod keys;
 mod log;
 mod merge;
 
-use self::fits::{level_matches, modalities_match, study_visible};
-use self::keys::{
-    BY_SOP, INSTANCE, JOB, META, SERIES, STUDY, VERDICT, date_key, find_prefix, fold, job_key, joined, pack, study_of_find_key,
-    unpack,
-};
+use self::fits::{level_matches, study_visible};
+use self::keys::{BY_SOP, INSTANCE, JOB, META, SERIES, STUDY, VERDICT, job_key, joined, pack, unpack};
 use self::log::{Log, Writes};
 use self::merge::{add_to_series, add_to_study, new_series_row, new_study};
-use super::matching::literal_prefix;
 use super::{Counts, Index, IndexError, InstanceMatch, InstanceRow, Job, JobKind, Page, Query, SeriesMatch, SeriesRow};
 use super::{StudyRow, Transition, View};
 use crate::dicom::levels::{Level, level_of};
-use crate::dicom::{Attributes, Tag, Uid, tags};
+use crate::dicom::{Attributes, Uid};
 use crate::exam::verdict::Verdict;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Changes when rows change shape; another version's index is rebuilt.
-const SCHEMA: &[u8] = b"hutong-index-6";
+const SCHEMA: &[u8] = b"hutong-index-7";
 
 /// Notes that every stored file is in the index.
 const COMPLETE: [u8; 2] = [META, b'w'];
-
-/// Studies to look at.
-enum Candidates {
-    /// In the order of the date index.
-    ByDate(Vec<Uid>),
-    /// In no order.
-    Some(Vec<Uid>),
-}
 
 /// See the module.
 pub struct SledIndex {
@@ -239,128 +228,6 @@ impl SledIndex {
         }
         Ok(())
     }
-
-    /// Studies newest first, ties by UID: the same order whichever way they were found, so that pages fit together.
-    fn in_order(&self, candidates: Candidates) -> Box<dyn Iterator<Item = Result<StudyRow, IndexError>> + '_> {
-        match candidates {
-            Candidates::ByDate(uids) => Box::new(uids.into_iter().filter_map(|uid| self.study(&uid).transpose())),
-            Candidates::Some(uids) => {
-                let rows: Result<Vec<StudyRow>, _> = uids.iter().filter_map(|uid| self.study(uid).transpose()).collect();
-                match rows {
-                    Ok(mut rows) => {
-                        rows.sort_by_cached_key(|row| std::cmp::Reverse(date_key(row)));
-                        Box::new(rows.into_iter().map(Ok))
-                    }
-                    Err(e) => Box::new(std::iter::once(Err(e))),
-                }
-            }
-        }
-    }
-
-    /// Studies that may match. The narrowest key that can be looked up decides where to look.
-    fn candidates(&self, query: &Query) -> Result<Candidates, IndexError> {
-        if let Some(study) = &query.study {
-            return Ok(Candidates::Some(vec![study.clone()]));
-        }
-        let key = |tag: Tag| query.keys.iter().find(|(t, p)| *t == tag && !p.trim().is_empty()).map(|(_, p)| p.trim());
-        if let Some(list) = key(tags::STUDY_INSTANCE_UID) {
-            let uids: BTreeSet<Uid> = list.split(['\\', ',']).filter_map(|u| Uid::parse(u).ok()).collect();
-            return Ok(Candidates::Some(uids.into_iter().collect()));
-        }
-        if let Some(sop) = key(tags::SOP_INSTANCE_UID).and_then(|u| Uid::parse(u).ok()) {
-            return Ok(Candidates::Some(self.instance(&sop)?.map(|row| row.study).into_iter().collect()));
-        }
-        for tag in [tags::ACCESSION_NUMBER, tags::PATIENT_ID, tags::PATIENT_NAME] {
-            let Some(pattern) = key(tag) else { continue };
-            let folded = fold(pattern.split('=').next().unwrap_or(""));
-            let literal = literal_prefix(&folded);
-            if !literal.is_empty() {
-                return self.found(find_prefix(tag, literal)).map(Candidates::Some);
-            }
-        }
-        match key(tags::STUDY_DATE).filter(|p| !p.contains(['*', '?'])).map(|p| p.split_once('-').unwrap_or((p, p))) {
-            Some((from, to)) => self.found_dates(from.trim(), to.trim()).map(Candidates::ByDate),
-            None => self.found(find_prefix(tags::STUDY_DATE, "")).map(Candidates::ByDate),
-        }
-    }
-
-    fn found(&self, prefix: Vec<u8>) -> Result<Vec<Uid>, IndexError> {
-        let mut uids = Vec::new();
-        let mut seen = BTreeSet::new();
-        for row in self.db.scan_prefix(prefix).rev() {
-            let uid = study_of_find_key(&row?.0)?;
-            if seen.insert(uid.clone()) {
-                uids.push(uid);
-            }
-        }
-        Ok(uids)
-    }
-
-    fn found_dates(&self, from: &str, to: &str) -> Result<Vec<Uid>, IndexError> {
-        let start = find_prefix(tags::STUDY_DATE, from);
-        let mut end = find_prefix(tags::STUDY_DATE, if to.is_empty() { "9" } else { to });
-        end.push(0xFF);
-        let mut uids = Vec::new();
-        for row in self.db.range(start..end).rev() {
-            uids.push(study_of_find_key(&row?.0)?);
-        }
-        Ok(uids)
-    }
-
-    /// Walks the matches at a level in order and cuts the page out.
-    fn page<T>(
-        &self,
-        query: &Query,
-        mut each: impl FnMut(&StudyRow, &mut dyn FnMut(T) -> bool) -> Result<bool, IndexError>,
-    ) -> Result<Page<T>, IndexError> {
-        let (mut rows, mut passed, mut more) = (Vec::new(), 0usize, false);
-        for study in self.in_order(self.candidates(query)?) {
-            let study = study?;
-            if !study_visible(&study, query.view) || !level_matches(query, &study.attributes, Level::Study) {
-                continue;
-            }
-            if !modalities_match(query, &study) {
-                continue;
-            }
-            let mut take = |row: T| {
-                if passed < query.offset {
-                    passed += 1;
-                } else if rows.len() < query.limit {
-                    rows.push(row);
-                } else {
-                    more = true;
-                    return false;
-                }
-                true
-            };
-            if !each(&study, &mut take)? {
-                break;
-            }
-        }
-        Ok(Page { rows, more })
-    }
-
-    fn series_of(&self, query: &Query, study: &StudyRow) -> Result<Vec<SeriesRow>, IndexError> {
-        let mut rows = Vec::new();
-        for row in self.scan::<SeriesRow>(&joined(SERIES, &[study.study.as_str(), ""])) {
-            let row = row?;
-            let wanted = query.series.as_ref().is_none_or(|s| *s == row.series)
-                && (query.view == View::House || study.recognised.series.contains_key(&row.series))
-                && level_matches(query, &row.attributes, Level::Series);
-            if wanted {
-                rows.push(row);
-            }
-        }
-        rows.sort_by_cached_key(|r| (r.attributes.int(tags::SERIES_NUMBER), r.series.clone()));
-        Ok(rows)
-    }
-
-    fn instances_of(&self, series: &SeriesRow) -> Result<Vec<InstanceRow>, IndexError> {
-        let prefix = joined(INSTANCE, &[series.study.as_str(), series.series.as_str(), ""]);
-        let mut rows: Vec<InstanceRow> = self.scan(&prefix).collect::<Result<_, _>>()?;
-        rows.sort_by_cached_key(|r| (r.attributes.int(tags::INSTANCE_NUMBER), r.sop_instance.clone()));
-        Ok(rows)
-    }
 }
 
 impl Index for SledIndex {
@@ -398,24 +265,52 @@ impl Index for SledIndex {
 
     fn contents(&self, study: &Uid) -> Result<Vec<(SeriesRow, Vec<InstanceRow>)>, IndexError> {
         let Some(row) = self.study(study)? else { return Ok(Vec::new()) };
-        let query =
-            Query { view: View::House, study: Some(study.clone()), series: None, keys: vec![], offset: 0, limit: usize::MAX };
-        let series = self.series_of(&query, &row)?;
+        let series = self.series_of(&Query::all(View::House), &row)?;
         series.into_iter().map(|s| self.instances_of(&s).map(|i| (s, i))).collect()
     }
 
+    fn named(
+        &self,
+        view: View,
+        study: &Uid,
+        series: Option<&Uid>,
+        instance: Option<&Uid>,
+    ) -> Result<Vec<InstanceRow>, IndexError> {
+        let Some(row) = self.study(study)?.filter(|row| study_visible(row, view)) else { return Ok(Vec::new()) };
+        let shown = |i: &InstanceRow| view == View::House || row.recognised.shows(i);
+        if let Some(instance) = instance {
+            let here = |i: &InstanceRow| i.study == *study && series.is_none_or(|s| *s == i.series) && shown(i);
+            return Ok(self.instance(instance)?.filter(here).into_iter().collect());
+        }
+        let query = Query { series: series.cloned(), ..Query::all(view) };
+        let mut rows = Vec::new();
+        for series in self.series_of(&query, &row)? {
+            rows.extend(self.instances_of(&series)?.into_iter().filter(shown));
+        }
+        Ok(rows)
+    }
+
     fn studies(&self, query: &Query) -> Result<Page<StudyRow>, IndexError> {
-        let needs_series = query.keys.iter().any(|(t, p)| level_of(*t) >= Some(Level::Series) && !p.is_empty());
+        let needs_series = query.keys.iter().any(|k| level_of(k.tag()) >= Some(Level::Series) && !k.pattern.is_empty());
+        let needs_instances = query.keys.iter().any(|k| level_of(k.tag()) == Some(Level::Instance) && !k.pattern.is_empty());
         self.page(query, |study, take| {
-            if needs_series && self.series_of(query, study)?.is_empty() {
-                return Ok(true);
+            if needs_series {
+                let series = self.series_of(query, study)?;
+                let mut fits = !needs_instances && !series.is_empty();
+                for series in series.iter().filter(|_| needs_instances) {
+                    fits = fits
+                        || self.instances_of(series)?.iter().any(|row| level_matches(query, &row.attributes, Level::Instance));
+                }
+                if !fits {
+                    return Ok(true);
+                }
             }
-            Ok(take(study.clone()))
+            Ok(take(&|| study.clone()))
         })
     }
 
     fn series(&self, query: &Query) -> Result<Page<SeriesMatch>, IndexError> {
-        self.page(query, |study, take| Ok(self.series_of(query, study)?.into_iter().all(|s| take((study.clone(), s)))))
+        self.page(query, |study, take| Ok(self.series_of(query, study)?.iter().all(|s| take(&|| (study.clone(), s.clone())))))
     }
 
     fn instances(&self, query: &Query) -> Result<Page<InstanceMatch>, IndexError> {
@@ -425,7 +320,8 @@ impl Index for SledIndex {
                     if query.view == View::Exchange && !study.recognised.shows(&row) {
                         continue;
                     }
-                    if level_matches(query, &row.attributes, Level::Instance) && !take((study.clone(), series.clone(), row)) {
+                    let fits = level_matches(query, &row.attributes, Level::Instance);
+                    if fits && !take(&|| (study.clone(), series.clone(), row.clone())) {
                         return Ok(false);
                     }
                 }

@@ -2,9 +2,10 @@
 
 use crate::codec::{DecodeError, Pool, samples};
 use crate::exam::geometry::Stack;
+use crate::retrieve::pictures::Format;
 use crate::retrieve::{Object, encode, picture};
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageFormat, Rgb};
+use image::{DynamicImage, Rgb};
 use maud::{Markup, html};
 
 /// Longer side of a thumbnail, pixels.
@@ -43,7 +44,7 @@ pub fn thumbnail(object: &Object, pool: &Pool) -> Result<Thumbnail, DecodeError>
         histogram = bars(&values);
     }
     let small = DynamicImage::from(shown).resize(SIDE, SIDE, FilterType::Triangle);
-    Ok(Thumbnail { png: encode(&small, ImageFormat::Png).map_err(|e| damaged(&e))?, histogram })
+    Ok(Thumbnail { png: encode(&small, Format::Png).map_err(|e| damaged(&e))?, histogram })
 }
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bar below BARS")]

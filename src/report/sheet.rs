@@ -7,9 +7,10 @@ use crate::mark::Form;
 use crate::mark::derive::Source;
 use crate::phantom::{self, Phantom};
 use crate::procedure::Region;
+use crate::retrieve::pictures::Format;
 use crate::retrieve::{NoCopy, Object, encode, marked, picture};
 use base64::Engine;
-use image::ImageFormat;
+
 use maud::{DOCTYPE, html};
 use std::io::Read;
 
@@ -109,7 +110,7 @@ fn show(case: &Case, region: &Region, pool: &Pool) -> Result<Vec<Shown>, SheetEr
         let corner = if large { corner.resize(CORNER, CORNER, image::imageops::FilterType::Triangle) } else { corner };
         let small = whole.resize(256, 256, image::imageops::FilterType::Triangle);
         let uri = |picture| {
-            let png = encode(picture, ImageFormat::Png).map_err(|e| draw(&e))?;
+            let png = encode(picture, Format::Png).map_err(|e| draw(&e))?;
             Ok(format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png)))
         };
         shown.push(Shown { window, whole: uri(&small)?, corner: uri(&corner)? });

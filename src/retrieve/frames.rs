@@ -23,22 +23,34 @@ impl Object {
         let element = self.data_set.get(tags::PIXEL_DATA);
         // An image without them was cut off before they came.
         let Some(element) = element else { return Err(DecodeError::Short { got: 0, wanted: layout.total_bytes() }) };
-        let failed = |e: std::io::Error| DecodeError::Damaged(e.to_string());
         match &element.value {
             Value::Deferred(extent) => self.native(number, layout, *extent, element.vr),
             Value::Fragments(fragments) => {
-                let extents =
-                    frame_fragments(fragments, number, layout.frames, |e| self.range(e.offset, e.length).map_err(failed))?;
-                let bytes: Result<Vec<Vec<u8>>, _> =
-                    extents.iter().map(|e| self.range(e.offset, e.length).map_err(failed)).collect();
+                let bytes = self.fragments_of(fragments, number, layout.frames)?;
                 // Uncompressed in fragments (1.2.840.10008.1.2.1.98).
                 if self.transfer_syntax == "1.2.840.10008.1.2.1.98" {
-                    return native_frame(layout, bytes?.concat(), 1);
+                    return native_frame(layout, bytes.concat(), 1);
                 }
-                pool.decode(layout, &self.transfer_syntax, &bytes?)
+                pool.decode(layout, &self.transfer_syntax, &bytes)
             }
             _ => Err(DecodeError::Damaged("Pixel Data (7FE0,0010) are not where they must be".into())),
         }
+    }
+
+    /// A frame as it is stored compressed, counted from 0, without items and delimiters (PS3.18 8.7.3.3.2); none for native pixel data.
+    ///
+    /// # Errors
+    /// The fragments cannot be read, or not assigned to frames.
+    pub fn compressed_frame(&self, number: u32, frames: u32) -> Result<Option<Vec<u8>>, DecodeError> {
+        match self.data_set.get(tags::PIXEL_DATA).map(|e| &e.value) {
+            Some(Value::Fragments(fragments)) => Ok(Some(self.fragments_of(fragments, number, frames)?.concat())),
+            _ => Ok(None),
+        }
+    }
+
+    fn fragments_of(&self, fragments: &[Extent], number: u32, frames: u32) -> Result<Vec<Vec<u8>>, DecodeError> {
+        let read = |e: Extent| self.range(e.offset, e.length).map_err(|e| DecodeError::Damaged(e.to_string()));
+        frame_fragments(fragments, number, frames, read)?.into_iter().map(read).collect()
     }
 
     fn native(&self, number: u32, layout: &Layout, extent: Extent, vr: VR) -> Result<Frame, DecodeError> {

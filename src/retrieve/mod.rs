@@ -2,11 +2,19 @@
 //!
 //! Never reads a whole object into memory where a frame will do.
 
+pub mod commitment;
 mod copy;
+pub mod describe;
+pub mod document;
 mod frames;
+pub mod look;
 mod object;
+mod opened;
+pub mod pictures;
 pub mod render;
 
 pub use copy::{Copied, NoCopy, WRITTEN, carried, marked, marked_copy, refers, source_of, transcoded};
 pub use object::{Object, ObjectError};
-pub use render::{encode, picture};
+pub use opened::Opened;
+pub use pictures::encode;
+pub use render::picture;

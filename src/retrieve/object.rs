@@ -6,7 +6,8 @@ use crate::dicom::{Attributes, DataSet, Syntax, levels, multiframe};
 use crate::index::InstanceRow;
 use crate::store::{Key, Store};
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Take};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Why a stored object cannot be read.
@@ -98,6 +99,14 @@ impl Object {
         Ok(Object { bytes, syntax, transfer_syntax: meta.transfer_syntax.clone(), data_set })
     }
 
+    /// Bytes of it that are held in memory, its header apart.
+    pub(super) fn bytes_in_memory(&self) -> u64 {
+        match &self.bytes {
+            Bytes::File(..) => 0,
+            Bytes::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
     /// What holds for a frame, counted from 0: its functional groups where it has them, else the whole object's attributes.
     pub fn attributes_of(&self, number: u32) -> Attributes {
         let whole = Attributes::decode(&self.data_set, |tag| levels::level_of(tag).is_some());
@@ -112,11 +121,18 @@ impl Object {
         let mut out = Vec::new();
         match &self.bytes {
             Bytes::File(file, start) => {
-                let mut file = file.try_clone()?;
-                file.seek(SeekFrom::Start(start + offset))?;
-                // A header may promise more than there is.
-                out.reserve_exact(usize::try_from(length.min(MOST_AT_ONCE)).unwrap_or(0));
-                file.take(length).read_to_end(&mut out)?;
+                // Positioned reads: several requests may read the same open object at a time. A header may promise more than there is.
+                let mut at = 0u64;
+                while at < length {
+                    let begin = out.len();
+                    out.resize(begin + usize::try_from((length - at).min(MOST_AT_ONCE)).unwrap_or(0), 0);
+                    let got = file.read_at(out.get_mut(begin..).unwrap_or_default(), start + offset + at)?;
+                    out.truncate(begin + got);
+                    if got == 0 {
+                        break;
+                    }
+                    at += got as u64;
+                }
             }
             Bytes::Memory(bytes) => {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
@@ -127,14 +143,13 @@ impl Object {
         Ok(out)
     }
 
-    /// The data set as stored, from a file that was opened for it.
+    /// A file that was opened for an instance, and where its data set as stored begins in it.
     ///
     /// # Errors
     /// The file is gone or damaged.
-    pub fn stored_bytes(store: &Store, row: &InstanceRow) -> io::Result<Take<File>> {
-        let (mut file, meta) = store.open_object(&key_of(row))?;
-        file.seek(SeekFrom::Start(meta.data_set_at))?;
-        Ok(file.take(row.length))
+    pub fn stored_file(store: &Store, row: &InstanceRow) -> io::Result<(File, u64)> {
+        let (file, meta) = store.open_object(&key_of(row))?;
+        Ok((file, meta.data_set_at))
     }
 }
 

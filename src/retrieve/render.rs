@@ -5,10 +5,14 @@ use crate::codec::{DecodeError, Frame, Pool, samples};
 use crate::dicom::grey::{Grey, Voi};
 use crate::dicom::palette::Palette;
 use crate::dicom::{Attributes, tags};
-use image::{DynamicImage, ImageFormat, RgbImage};
-use std::io::Cursor;
+use image::{DynamicImage, RgbImage};
 
-/// Renders a frame (counted from 0) with a window, its own, or one that spans its values.
+/// Centre and width for a CT that states no window: soft tissue, in Hounsfield units.
+const SOFT_TISSUE: (f64, f64) = (40.0, 400.0);
+/// Of an image that states no window, this part of the samples is black at most, and as much white.
+const OUTSIDE: f64 = 0.005;
+
+/// Renders a frame (counted from 0) with a window, its own, or one that suits its values.
 ///
 /// # Errors
 /// The frame cannot be decoded.
@@ -29,34 +33,46 @@ fn short() -> DecodeError {
     DecodeError::Damaged("fewer samples than rows and columns promise".into())
 }
 
-/// As PNG or JPEG bytes.
-///
-/// # Errors
-/// The encoder fails.
-pub fn encode(picture: &DynamicImage, format: ImageFormat) -> Result<Vec<u8>, image::ImageError> {
-    let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, format)?;
-    Ok(bytes.into_inner())
-}
-
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
 fn grey(frame: &Frame, shown: &Grey, asked: Option<Voi>, attributes: &Attributes) -> Vec<u8> {
     let values = samples::read(frame);
     let padding = attributes.int(tags::PIXEL_PADDING_VALUE);
-    let real = values.iter().map(|v| i64::from(*v)).filter(|v| Some(*v) != padding);
-    let (least, most) = real.fold((i64::MAX, i64::MIN), |(l, h), v| (l.min(v), h.max(v)));
-    let (least, most) = if least > most { (0, 1) } else { (least, most) };
-    let voi = asked.or_else(|| shown.voi.first().cloned()).unwrap_or_else(|| shown.spanning(least, most));
+    let voi = asked.or_else(|| shown.voi.first().cloned()).unwrap_or_else(|| suitable(&values, shown, padding, attributes));
     let shade = |v: i64| (shown.shade(&voi, v) * 255.0).round().clamp(0.0, 255.0) as u8;
     // A table of all values that occur costs less than as many exponentials or lookups.
-    let from = values.iter().min().copied().unwrap_or(0);
-    let to = values.iter().max().copied().unwrap_or(0);
-    if i64::from(to) - i64::from(from) < 1 << 17 {
+    let (from, to) = values.iter().fold((i32::MAX, i32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+    if from <= to && i64::from(to) - i64::from(from) < 1 << 17 {
         let table: Vec<u8> = (from..=to).map(|v| shade(i64::from(v))).collect();
-        let at = |v: i32| usize::try_from(i64::from(v) - i64::from(from)).ok().and_then(|i| table.get(i)).copied();
-        return values.into_iter().map(|v| at(v).unwrap_or(0)).collect();
+        // Within the range of an i32 by the condition above.
+        return values.into_iter().map(|v| table.get(v.wrapping_sub(from) as usize).copied().unwrap_or(0)).collect();
     }
     values.into_iter().map(|v| shade(i64::from(v))).collect()
+}
+
+/// A window for an image that states none: soft tissue for CT, else one that leaves out the few outermost samples.
+fn suitable(values: &[i32], shown: &Grey, padding: Option<i64>, attributes: &Attributes) -> Voi {
+    let in_hounsfield = attributes.text(tags::MODALITY) == Some("CT") && attributes.has(tags::RESCALE_INTERCEPT);
+    if in_hounsfield && let Some(voi) = Voi::window("LINEAR", SOFT_TISSUE.0, SOFT_TISSUE.1) {
+        return voi;
+    }
+    let mut real: Vec<i32> = values.iter().copied().filter(|v| Some(i64::from(*v)) != padding).collect();
+    let Some(last) = real.len().checked_sub(1) else { return shown.spanning(0, 1) };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index below the length"
+    )]
+    let outside = (last as f64 * OUTSIDE) as usize;
+    let low = *real.select_nth_unstable(outside).1;
+    let high = *real.select_nth_unstable(last - outside).1;
+    let (least, most) = if low < high {
+        (low, high)
+    } else {
+        // Nearly all samples are alike: what differs is what there is to see.
+        real.iter().fold((i32::MAX, i32::MIN), |(l, h), v| (l.min(*v), h.max(*v)))
+    };
+    shown.spanning(i64::from(least), i64::from(most))
 }
 
 fn colour(frame: &Frame, palette: Option<&Palette>) -> Vec<u8> {

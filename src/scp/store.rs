@@ -33,7 +33,7 @@ pub fn answer(
     Some(match result {
         Ok(_) => request.response(Status::Success),
         Err(error) => {
-            if let IngestError::Refused(Refused::Conflict(key)) = &error {
+            if let IngestError::Refused(Refused::Conflict(key, _)) = &error {
                 let event = Event::Conflict {
                     study: key.study.to_string(),
                     instance: key.sop_instance.to_string(),
@@ -54,7 +54,7 @@ pub fn answer(
 fn status_of(error: &IngestError) -> Status {
     match error {
         IngestError::Refused(refused) => match refused {
-            Refused::Conflict(_) => Status::DuplicateInstance,
+            Refused::Conflict(..) => Status::DuplicateInstance,
             Refused::Mismatch(_) | Refused::OtherStudy(..) => Status::DataSetMismatch,
             Refused::NotUnderstood(_) | Refused::NotAFile(_) => Status::CannotUnderstand,
             Refused::TooLarge(_) => Status::OutOfResources,

@@ -6,15 +6,18 @@
 //! fails, atomically.
 
 mod draft;
+mod notes;
 
 pub use draft::{Draft, Finished};
+pub use notes::Notes;
 
 use crate::dicom::Uid;
 use crate::dicom::part10::{FileMeta, read_meta};
 use rustix::fs::{FlockOperation, flock};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -238,6 +241,26 @@ impl Store {
         let file = File::open(self.path(key))?;
         let meta = read_meta(BufReader::with_capacity(2048, &file)).map_err(io::Error::other)?;
         Ok((file, meta))
+    }
+
+    /// Length and SHA-256 of an instance's data set as they are on disk now.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read to its end.
+    pub fn digest(&self, key: &Key) -> io::Result<(u64, String)> {
+        let (mut file, meta) = self.open_object(key)?;
+        file.seek(SeekFrom::Start(meta.data_set_at))?;
+        let (mut hash, mut length, mut buffer) = (Sha256::new(), 0u64, vec![0u8; 1 << 17]);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                got => {
+                    hash.update(buffer.get(..got).unwrap_or_default());
+                    length += got as u64;
+                }
+            }
+        }
+        Ok((length, hash.finalize().iter().map(|b| format!("{b:02x}")).collect()))
     }
 
     /// Every published file, in no particular order.

@@ -4,13 +4,24 @@
 
 mod accept;
 mod api;
+mod asked;
+mod base;
+mod capabilities;
+mod commitment;
+mod layers;
 mod multipart;
+mod openapi;
 mod problem;
 mod qido;
+mod ranges;
 mod reports;
+pub mod resources;
 mod router;
 mod rulings;
+pub mod server;
 mod stow;
+mod uri;
 mod wado;
 
+pub use commitment::Commitments;
 pub use router::{App, router};

@@ -1,7 +1,9 @@
 //! Streams between threads that block and tasks that must not: bodies out of readers, readers out of bodies.
 
 use axum::body::{Body, Bytes};
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -33,6 +35,32 @@ pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) 
 pub struct Writer {
     sender: Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// Copies bytes of a file, read straight into the chunks that go out.
+    ///
+    /// # Errors
+    /// The file is too short or fails, or the client went away.
+    pub fn copy(&mut self, (file, start): &(File, u64), from: u64, length: u64) -> io::Result<()> {
+        let (mut at, mut left) = (start + from, length);
+        while left > 0 {
+            if self.buffer.len() >= CHUNK {
+                self.flush()?;
+            }
+            let begin = self.buffer.len();
+            let room = (CHUNK - begin).min(usize::try_from(left).unwrap_or(CHUNK));
+            self.buffer.resize(begin + room, 0);
+            let got = file.read_at(self.buffer.get_mut(begin..).unwrap_or_default(), at)?;
+            self.buffer.truncate(begin + got);
+            if got == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            at += got as u64;
+            left -= got as u64;
+        }
+        Ok(())
+    }
 }
 
 impl Write for Writer {
@@ -87,12 +115,21 @@ impl Read for ChunkReader {
 /// The boundary of every multipart answer; long enough not to occur in an image by chance.
 pub const BOUNDARY: &str = "hutong-7a1f0c5e9b3d4826a4e2f18b6c0d57933e41";
 
+/// What opens a part.
+pub fn part_head(content_type: &str, location: Option<&str>) -> String {
+    let location = location.map_or_else(String::new, |l| format!("Content-Location: {l}\r\n"));
+    format!("\r\n--{BOUNDARY}\r\nContent-Type: {content_type}\r\n{location}\r\n")
+}
+
+/// What closes the body.
+pub const TAIL: &str = concat!("\r\n--", "hutong-7a1f0c5e9b3d4826a4e2f18b6c0d57933e41", "--\r\n");
+
 /// Opens a part.
 ///
 /// # Errors
 /// The reader of the body went away.
-pub fn part(out: &mut Writer, content_type: &str, location: &str) -> io::Result<()> {
-    write!(out, "\r\n--{BOUNDARY}\r\nContent-Type: {content_type}\r\nContent-Location: {location}\r\n\r\n")
+pub fn part(out: &mut Writer, content_type: &str, location: Option<&str>) -> io::Result<()> {
+    out.write_all(part_head(content_type, location).as_bytes())
 }
 
 /// Closes the body.
@@ -100,5 +137,5 @@ pub fn part(out: &mut Writer, content_type: &str, location: &str) -> io::Result<
 /// # Errors
 /// The reader of the body went away.
 pub fn end(out: &mut Writer) -> io::Result<()> {
-    write!(out, "\r\n--{BOUNDARY}--\r\n")
+    out.write_all(TAIL.as_bytes())
 }

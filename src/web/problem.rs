@@ -34,6 +34,12 @@ impl Problem {
     }
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         if self.status.is_server_error() {
@@ -51,7 +57,11 @@ impl IntoResponse for Problem {
 
 impl From<IndexError> for Problem {
     fn from(error: IndexError) -> Problem {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        let status = match error {
+            IndexError::TooBroad => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Problem::new(status, error.to_string())
     }
 }
 

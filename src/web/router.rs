@@ -1,17 +1,22 @@
 //! The routes.
 
+use super::commitment::{self, Commitments};
+use super::layers::{self, Text};
 use super::problem::Problem;
-use super::{api, qido, reports, rulings, stow, wado};
+use super::wado::{bulk, frames, metadata, objects, rendered};
+use super::{api, base, capabilities, openapi, qido, reports, rulings, stow, uri};
 use crate::codec::Pool;
 use crate::config::Http;
 use crate::index::{Index, View};
 use crate::ingest::Ingest;
 use crate::journal::Journal;
 use crate::procedure::Procedures;
+use crate::retrieve::Opened;
 use crate::store::Store;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::routing::{get, post};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, options, post};
 use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -26,6 +31,10 @@ pub struct App {
     pub ingest: Arc<Ingest>,
     /// Decoders.
     pub pool: Arc<Pool>,
+    /// Objects that were opened last.
+    pub opened: Opened,
+    /// Storage commitments.
+    pub commitments: Commitments,
     /// The record.
     pub journal: Arc<Journal>,
     /// The knowledge: rulings are checked against it.
@@ -48,18 +57,14 @@ pub struct Root {
 }
 
 impl Root {
-    /// The absolute URL of the root: the configured public one, else from the request's Host.
+    /// The absolute URL of the root.
     pub fn url(&self, app: &App, headers: &HeaderMap) -> String {
-        let host = || {
-            let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("localhost");
-            format!("http://{host}")
-        };
-        let base = app.config.public_url.clone().unwrap_or_else(host);
-        format!("{}{}", base.trim_end_matches('/'), self.path)
+        format!("{}{}", base::base(&app.config, headers), self.path)
     }
 }
 
-const HOUSE: Root = Root { path: "/dicom-web", view: View::House };
+/// Where the owner sees everything.
+pub const HOUSE: Root = Root { path: "/dicom-web", view: View::House };
 const EXCHANGE: Root = Root { path: "/exchange/dicom-web", view: View::Exchange };
 
 /// Everything that is served.
@@ -68,10 +73,21 @@ pub fn router(app: Arc<App>) -> Router {
     // Only the owner stores: the exchange root has no STOW-RS.
     let house = dicomweb(HOUSE)
         .merge(Router::new().route("/studies", post(stow::store)).route("/studies/{study}", post(stow::store_in)))
+        .route("/commitment-requests/{transaction}", post(commitment::request).get(commitment::result))
         .layer(Extension(HOUSE));
-    Router::new()
-        .nest(HOUSE.path, house)
-        .nest(EXCHANGE.path, dicomweb(EXCHANGE))
+    let roots = [(HOUSE, house), (EXCHANGE, dicomweb(EXCHANGE))];
+    let mut all = Router::new();
+    for (root, routes) in roots {
+        // With and without a slash at the end.
+        let service = || Router::new().route("/", options(capabilities::options)).layer(Extension(root));
+        all = all
+            .nest(root.path, routes)
+            .route(root.path, options(capabilities::options).layer(Extension(root)))
+            .nest(&format!("{}/", root.path), service());
+    }
+    all.route("/wado", get(uri::get).layer(Extension(HOUSE)))
+        .route("/exchange/wado", get(uri::get).layer(Extension(EXCHANGE)))
+        .route("/openapi.json", get(openapi::document))
         .route("/healthz", get(api::health))
         .route("/metrics", get(api::metrics))
         .route("/api/v1/studies/{study}", get(api::study))
@@ -83,8 +99,17 @@ pub fn router(app: Arc<App>) -> Router {
         })
         .layer(DefaultBodyLimit::disable())
         .layer(tower_http::limit::RequestBodyLimitLayer::new(limit))
-        .layer(tower_http::catch_panic::CatchPanicLayer::new())
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), layers::around))
+        .layer(
+            tower_http::compression::CompressionLayer::new().quality(tower_http::CompressionLevel::Fastest).compress_when(Text),
+        )
         .with_state(app)
+}
+
+/// A fault of ours costs one answer.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this request met a fault in the node; its log says more").into_response()
 }
 
 fn dicomweb(root: Root) -> Router<Arc<App>> {
@@ -92,20 +117,33 @@ fn dicomweb(root: Root) -> Router<Arc<App>> {
         .route("/studies", get(qido::studies))
         .route("/series", get(qido::all_series))
         .route("/instances", get(qido::all_instances))
-        .route("/studies/{study}", get(wado::study))
-        .route("/studies/{study}/metadata", get(wado::study_metadata))
-        .route("/studies/{study}/rendered", get(wado::study_rendered))
+        .route("/studies/{study}", get(objects::study))
+        .route("/studies/{study}/metadata", get(metadata::study))
+        .route("/studies/{study}/rendered", get(rendered::study))
+        .route("/studies/{study}/thumbnail", get(rendered::study_thumbnail))
+        .route("/studies/{study}/bulkdata", get(bulk::of_study))
+        .route("/studies/{study}/pixeldata", get(bulk::pixels_of_study))
         .route("/studies/{study}/series", get(qido::series_of_study))
         .route("/studies/{study}/instances", get(qido::instances_of_study))
-        .route("/studies/{study}/series/{series}", get(wado::series))
-        .route("/studies/{study}/series/{series}/metadata", get(wado::series_metadata))
-        .route("/studies/{study}/series/{series}/rendered", get(wado::series_rendered))
+        .route("/studies/{study}/series/{series}", get(objects::series))
+        .route("/studies/{study}/series/{series}/metadata", get(metadata::series))
+        .route("/studies/{study}/series/{series}/rendered", get(rendered::series))
+        .route("/studies/{study}/series/{series}/thumbnail", get(rendered::series_thumbnail))
+        .route("/studies/{study}/series/{series}/bulkdata", get(bulk::of_series))
+        .route("/studies/{study}/series/{series}/pixeldata", get(bulk::pixels_of_series))
         .route("/studies/{study}/series/{series}/instances", get(qido::instances_of_series))
-        .route("/studies/{study}/series/{series}/instances/{instance}", get(wado::instance))
-        .route("/studies/{study}/series/{series}/instances/{instance}/metadata", get(wado::instance_metadata))
-        .route("/studies/{study}/series/{series}/instances/{instance}/rendered", get(wado::instance_rendered))
-        .route("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}", get(wado::frames))
-        .route("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered", get(wado::frame_rendered))
-        .route("/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*path}", get(wado::bulkdata))
+        .route("/studies/{study}/series/{series}/instances/{instance}", get(objects::instance))
+        .route("/studies/{study}/series/{series}/instances/{instance}/metadata", get(metadata::instance))
+        .route("/studies/{study}/series/{series}/instances/{instance}/rendered", get(rendered::instance))
+        .route("/studies/{study}/series/{series}/instances/{instance}/thumbnail", get(rendered::instance_thumbnail))
+        .route("/studies/{study}/series/{series}/instances/{instance}/bulkdata", get(bulk::of_instance))
+        .route("/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*path}", get(bulk::value))
+        .route("/studies/{study}/series/{series}/instances/{instance}/pixeldata", get(bulk::pixels_of_instance))
+        .route("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}", get(frames::frames))
+        .route("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered", get(rendered::frames))
+        .route(
+            "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail",
+            get(rendered::frame_thumbnail),
+        )
         .layer(Extension(root))
 }

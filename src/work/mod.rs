@@ -1,6 +1,7 @@
 //! What time drives: a study that has been quiet is assessed, a verdict is carried out. Jobs are rows; a restart loses none.
 
 mod assess;
+pub mod describe;
 mod render;
 mod runner;
 mod withdraw;

@@ -47,7 +47,7 @@ pub(super) fn follow(shop: &Shop, stopping: &AtomicBool) {
 fn sweep(shop: &Shop, stopping: &AtomicBool) -> Result<(), IndexError> {
     let register = shop.register.current();
     for offset in (0..).step_by(PAGE) {
-        let query = Query { view: View::House, study: None, series: None, keys: vec![], offset, limit: PAGE };
+        let query = Query { offset, limit: PAGE, ..Query::all(View::House) };
         let page = shop.index.studies(&query)?;
         for study in &page.rows {
             if stopping.load(Ordering::Relaxed) {
@@ -63,7 +63,7 @@ fn sweep(shop: &Shop, stopping: &AtomicBool) -> Result<(), IndexError> {
                 Standing::Lost(_) | Standing::Same => {}
             }
         }
-        if !page.more {
+        if page.more == 0 {
             return Ok(());
         }
     }

@@ -51,6 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "journal",
             "mark",
             "procedure",
+            "retrieve",
             "scp",
             "store",
             "web",

@@ -2,16 +2,22 @@
 
 use crate::dicom::levels::{Level, level_of};
 use crate::dicom::{Attributes, tags};
-use crate::index::matching::{matches, wildcard};
+use crate::index::matching::{self, wildcard};
 use crate::index::{Query, State, StudyRow, View};
 
 pub(super) fn level_matches(query: &Query, attributes: &Attributes, level: Level) -> bool {
-    query.keys.iter().filter(|(tag, _)| level_of(*tag) == Some(level)).all(|(tag, p)| matches(attributes, *tag, p))
+    let keys = query.keys.iter().filter(|k| level_of(k.tag()) == Some(level)).collect::<Vec<_>>();
+    matching::all_fit(attributes, &keys, &query.matching)
 }
 
 pub(super) fn modalities_match(query: &Query, study: &StudyRow) -> bool {
-    let wanted = query.keys.iter().filter(|(tag, p)| *tag == tags::MODALITIES_IN_STUDY && !p.trim().is_empty());
-    wanted.into_iter().all(|(_, p)| p.split(['\\', ',']).any(|one| study.modalities.iter().any(|m| wildcard(one.trim(), m))))
+    let wanted = query.keys.iter().filter(|k| k.tag() == tags::MODALITIES_IN_STUDY && !k.pattern.trim().is_empty());
+    let has = |one: &str| study.modalities.iter().any(|m| wildcard(one.trim(), m));
+    wanted.into_iter().all(|k| {
+        let mut list = k.pattern.split(['\\', ',']);
+        // Without multiple value matching a list means any of them, as every archive takes it.
+        if query.matching.multiple { list.all(has) } else { list.any(has) }
+    })
 }
 
 pub(super) fn study_visible(study: &StudyRow, view: View) -> bool {

@@ -2,7 +2,7 @@
 
 use super::super::rows::{JobKind, StudyRow};
 use super::IndexError;
-use crate::dicom::{Tag, Uid, tags};
+use crate::dicom::{Tag, Uid, names, tags};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(super) const META: u8 = b'm';
@@ -16,6 +16,9 @@ pub(super) const JOB: u8 = b'j';
 
 /// Study attributes that can be looked up without a scan.
 pub(super) const FINDABLE: &[Tag] = &[tags::PATIENT_ID, tags::ACCESSION_NUMBER, tags::PATIENT_NAME, tags::STUDY_DATE];
+
+/// Stands for the words of a patient's name that fuzzy matching looks for; no attribute has this tag.
+pub(super) const FUZZY: Tag = Tag(0x0010, 0xFFFF);
 
 pub(super) fn find_keys(study: &StudyRow) -> Vec<Vec<u8>> {
     let mut keys = Vec::new();
@@ -34,6 +37,12 @@ pub(super) fn find_keys(study: &StudyRow) -> Vec<Vec<u8>> {
             keys.push(key);
         }
     }
+    for word in names::words(study.attributes.text(tags::PATIENT_NAME).unwrap_or("")) {
+        let mut key = find_prefix(FUZZY, &fold(&word));
+        key.push(0);
+        key.extend_from_slice(study.study.as_str().as_bytes());
+        keys.push(key);
+    }
     keys
 }
 
@@ -48,6 +57,12 @@ pub(super) fn find_prefix(tag: Tag, value: &str) -> Vec<u8> {
 pub(super) fn study_of_find_key(key: &[u8]) -> Result<Uid, IndexError> {
     let tail = key.rsplit(|b| *b == 0).next().unwrap_or_default();
     Uid::parse(&String::from_utf8_lossy(tail)).map_err(|e| IndexError::Damaged(e.to_string()))
+}
+
+/// The folded text in a key that finds a study.
+pub(super) fn value_of_find_key(key: &[u8]) -> std::borrow::Cow<'_, str> {
+    let value = key.get(5..).unwrap_or_default();
+    String::from_utf8_lossy(value.split(|b| *b == 0).next().unwrap_or_default())
 }
 
 pub(super) fn fold(text: &str) -> String {

@@ -1,11 +1,17 @@
 //! The DICOM JSON model (PS3.18 annex F), from decoded attributes or from a data set.
 //!
-//! Bulk values are never inlined: a value that was not read becomes a `BulkDataURI`.
+//! Long bulk values are never inlined: they become a `BulkDataURI`.
+
+mod read;
+
+pub use read::{Bulk, ReadError, to_data_set};
 
 use super::attributes::{Decoded, charset_of, texts};
 use super::charset::Charset;
 use super::dataset::Value;
 use super::{Attributes, DataSet, Tag, VR};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value as Json, json};
 
 /// The name of an attribute in JSON: eight hexadecimal digits.
@@ -48,6 +54,10 @@ fn one(vr: VR, text: &str) -> Json {
     }
 }
 
+fn is_finite(text: &str) -> bool {
+    text.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
 /// A number as it was written; what is no JSON number stays text (F.2.3 allows both).
 fn number(text: &str) -> Json {
     let text = text.trim();
@@ -65,9 +75,18 @@ fn person_name(text: &str) -> Json {
     Json::Object(groups.filter(|(_, g)| !g.is_empty()).map(|(name, group)| (name.to_string(), json!(group))).collect())
 }
 
+/// Bulk values up to this length, bytes, stand in the JSON itself, as base64: what is shorter than a request for it.
+const INLINE: usize = 1024;
+
 /// A whole data set as JSON; `bulk` gives the URI of a value that is not inlined, by the path of its tags.
 pub fn of_data_set(data_set: &DataSet, bulk: &impl Fn(&str) -> String) -> Map<String, Json> {
-    object(data_set, &Charset::unstated(), "", bulk)
+    let mut map = object(data_set, &Charset::unstated(), "", bulk);
+    // The character set must agree with what is written (F.2), also where the object states none.
+    let foreign = |e: &super::Element| matches!(&e.value, Value::Bytes(b) if !b.is_ascii() && texts(e.vr, b, &Charset::unstated()).is_some());
+    if data_set.get(super::tags::SPECIFIC_CHARACTER_SET).is_none() && data_set.elements.iter().any(foreign) {
+        map.insert(key(super::tags::SPECIFIC_CHARACTER_SET), json!({"vr": "CS", "Value": ["ISO_IR 192"]}));
+    }
+    map
 }
 
 fn object(data_set: &DataSet, inherited: &Charset, path: &str, bulk: &impl Fn(&str) -> String) -> Map<String, Json> {
@@ -93,8 +112,13 @@ fn object(data_set: &DataSet, inherited: &Charset, path: &str, bulk: &impl Fn(&s
                 Some(_) if element.tag == super::tags::SPECIFIC_CHARACTER_SET => {
                     json!({"vr": "CS", "Value": ["ISO_IR 192"]})
                 }
+                // JSON has no number for what is none; its bytes can be had (F.2.3, F.2.6).
+                Some(texts) if matches!(element.vr, VR::FL | VR::FD) && texts.iter().any(|t| !is_finite(t)) => uri(element.vr),
                 Some(texts) => of_texts(element.vr, &texts),
                 None if bytes.is_empty() => json!({"vr": element.vr.to_string()}),
+                None if bytes.len() <= INLINE => {
+                    json!({"vr": element.vr.to_string(), "InlineBinary": BASE64.encode(bytes)})
+                }
                 None => uri(element.vr),
             },
         };

@@ -1,0 +1,179 @@
+//! Where matches are looked for: the narrowest key that can be looked up decides, and studies come one by one, so that the cost
+//! grows with the answer and not with the archive.
+
+use super::SledIndex;
+use super::fits::{level_matches, modalities_match, study_visible};
+use super::keys::{FUZZY, INSTANCE, SERIES, date_key, find_prefix, fold, joined, study_of_find_key, value_of_find_key};
+use crate::dicom::levels::Level;
+use crate::dicom::{Tag, Uid, names, tags};
+use crate::index::matching::{day_before_and_after, literal_prefix, wildcard};
+use crate::index::{IndexError, InstanceRow, Page, Query, SeriesRow, StudyRow, View};
+use std::collections::BTreeSet;
+
+/// Matches behind a full page that are counted, and studies that are looked at for it.
+const COUNTED: usize = 1000;
+
+type Studies<'a> = Box<dyn Iterator<Item = Result<StudyRow, IndexError>> + 'a>;
+/// Puts a match into the page; false when there is no need of more.
+pub(super) type Take<'a, T> = &'a mut dyn FnMut(&dyn Fn() -> T) -> bool;
+
+impl SledIndex {
+    /// Studies newest first, ties by UID: the same order whichever way they were found, so that pages fit together.
+    fn sorted(&self, uids: BTreeSet<Uid>) -> Result<Studies<'_>, IndexError> {
+        let rows: Result<Vec<StudyRow>, _> = uids.iter().filter_map(|uid| self.one(uid)).collect();
+        let mut rows = rows?;
+        rows.sort_by_cached_key(|row| std::cmp::Reverse(date_key(row)));
+        Ok(Box::new(rows.into_iter().map(Ok)))
+    }
+
+    fn one(&self, uid: &Uid) -> Option<Result<StudyRow, IndexError>> {
+        self.get(&joined(super::STUDY, &[uid.as_str()])).transpose()
+    }
+
+    /// Studies that may match, newest first.
+    fn candidates(&self, query: &Query) -> Result<Studies<'_>, IndexError> {
+        if let Some(study) = &query.study {
+            return self.sorted(BTreeSet::from([study.clone()]));
+        }
+        let key = |tag: Tag| {
+            let keys = query.keys.iter().filter(|k| k.path.len() == 1 && k.tag() == tag);
+            keys.map(|k| k.pattern.trim()).find(|p| !p.trim_matches('*').is_empty() && (!query.matching.empty || *p != "\"\""))
+        };
+        if let Some(list) = key(tags::STUDY_INSTANCE_UID) {
+            return self.sorted(list.split(['\\', ',']).filter_map(|u| Uid::parse(u.trim()).ok()).collect());
+        }
+        if let Some(list) = key(tags::SOP_INSTANCE_UID) {
+            let mut studies = BTreeSet::new();
+            for uid in list.split(['\\', ',']).filter_map(|u| Uid::parse(u.trim()).ok()) {
+                studies.extend(crate::index::Index::instance(self, &uid)?.map(|row| row.study));
+            }
+            return self.sorted(studies);
+        }
+        for tag in [tags::ACCESSION_NUMBER, tags::PATIENT_ID, tags::PATIENT_NAME] {
+            let Some(pattern) = key(tag) else { continue };
+            if let Some(found) = self.looked_up(tag, pattern, query)? {
+                return self.sorted(found);
+            }
+        }
+        let date = key(tags::STUDY_DATE).filter(|p| !p.contains(['*', '?', ',', '\\']));
+        match date.map(|p| p.split_once('-').unwrap_or((p, p))) {
+            Some((from, to)) if query.matching.zone.is_some() => {
+                let (from, to) = (from.trim(), to.trim());
+                let wider = (day_before_and_after(from).map(|d| d.0), day_before_and_after(to).map(|d| d.1));
+                Ok(self.by_date(&wider.0.unwrap_or_else(|| from.into()), &wider.1.unwrap_or_else(|| to.into())))
+            }
+            Some((from, to)) => Ok(self.by_date(from.trim(), to.trim())),
+            None => Ok(self.by_date("", "")),
+        }
+    }
+
+    /// Studies by a text that has keys of its own; none when the keys do not help.
+    fn looked_up(&self, tag: Tag, pattern: &str, query: &Query) -> Result<Option<BTreeSet<Uid>>, IndexError> {
+        if query.matching.fuzzy && tag == tags::PATIENT_NAME {
+            let mut found = BTreeSet::new();
+            for prefix in names::lookups(pattern) {
+                self.found(find_prefix(FUZZY, &prefix), |_| true, &mut found)?;
+            }
+            return Ok(Some(found));
+        }
+        // Of several values, and of a name with several component groups, the first one that says something is enough to look it up.
+        let pattern = if query.matching.multiple { pattern.split('\\').next().unwrap_or(pattern) } else { pattern };
+        let groups: Vec<&str> = if tag == tags::PATIENT_NAME { pattern.split('=').collect() } else { vec![pattern] };
+        let Some(group) = groups.into_iter().map(fold).find(|g| !g.trim_matches(['*', '?']).is_empty()) else {
+            return Ok(None);
+        };
+        let mut found = BTreeSet::new();
+        self.found(find_prefix(tag, literal_prefix(&group)), |value| wildcard(&group, value), &mut found)?;
+        Ok(Some(found))
+    }
+
+    fn found(&self, prefix: Vec<u8>, fits: impl Fn(&str) -> bool, into: &mut BTreeSet<Uid>) -> Result<(), IndexError> {
+        for row in self.db.scan_prefix(prefix) {
+            let key = row?.0;
+            if fits(&value_of_find_key(&key)) {
+                into.insert(study_of_find_key(&key)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn by_date(&self, from: &str, to: &str) -> Studies<'_> {
+        let start = find_prefix(tags::STUDY_DATE, from);
+        let mut end = find_prefix(tags::STUDY_DATE, to);
+        end.push(0xFF);
+        if start > end {
+            return Box::new(std::iter::empty());
+        }
+        let studies = self.db.range(start..end).rev().filter_map(|row| {
+            let uid = row.map_err(IndexError::from).and_then(|row| study_of_find_key(&row.0));
+            match uid {
+                Ok(uid) => self.one(&uid),
+                Err(e) => Some(Err(e)),
+            }
+        });
+        Box::new(studies)
+    }
+
+    /// Walks the matches at a level in order and cuts the page out.
+    pub(super) fn page<T>(
+        &self,
+        query: &Query,
+        mut each: impl FnMut(&StudyRow, Take<'_, T>) -> Result<bool, IndexError>,
+    ) -> Result<Page<T>, IndexError> {
+        let (mut rows, mut passed, mut more, mut examined, mut counted) = (Vec::new(), 0usize, 0usize, 0usize, 0usize);
+        for study in self.candidates(query)? {
+            let study = study?;
+            if rows.len() >= query.limit {
+                counted += 1;
+                if counted > COUNTED {
+                    break;
+                }
+            } else if examined >= query.examined {
+                return Err(IndexError::TooBroad);
+            }
+            examined += 1;
+            if !study_visible(&study, query.view)
+                || !level_matches(query, &study.attributes, Level::Study)
+                || !modalities_match(query, &study)
+            {
+                continue;
+            }
+            let mut take = |row: &dyn Fn() -> T| {
+                if passed < query.offset {
+                    passed += 1;
+                } else if rows.len() < query.limit {
+                    rows.push(row());
+                } else {
+                    more += 1;
+                }
+                more < COUNTED
+            };
+            if !each(&study, &mut take)? {
+                break;
+            }
+        }
+        Ok(Page { rows, more })
+    }
+
+    pub(super) fn series_of(&self, query: &Query, study: &StudyRow) -> Result<Vec<SeriesRow>, IndexError> {
+        let mut rows = Vec::new();
+        for row in self.scan::<SeriesRow>(&joined(SERIES, &[study.study.as_str(), ""])) {
+            let row = row?;
+            let wanted = query.series.as_ref().is_none_or(|s| *s == row.series)
+                && (query.view == View::House || study.recognised.series.contains_key(&row.series))
+                && level_matches(query, &row.attributes, Level::Series);
+            if wanted {
+                rows.push(row);
+            }
+        }
+        rows.sort_by_cached_key(|r| (r.attributes.int(tags::SERIES_NUMBER), r.series.clone()));
+        Ok(rows)
+    }
+
+    pub(super) fn instances_of(&self, series: &SeriesRow) -> Result<Vec<InstanceRow>, IndexError> {
+        let prefix = joined(INSTANCE, &[series.study.as_str(), series.series.as_str(), ""]);
+        let mut rows: Vec<InstanceRow> = self.scan(&prefix).collect::<Result<_, _>>()?;
+        rows.sort_by_cached_key(|r| (r.attributes.int(tags::INSTANCE_NUMBER), r.sop_instance.clone()));
+        Ok(rows)
+    }
+}

@@ -1,0 +1,161 @@
+//! What a retrieve request comes with, which stored instances it names, and whether the client has the answer already.
+
+use super::accept::Accepted;
+use super::problem::{Problem, task_failed};
+use super::router::{App, Root};
+use crate::dicom::Uid;
+use crate::exam::lifecycle::State;
+use crate::index::{IndexError, InstanceRow, View};
+use crate::ingest::now_ms;
+use crate::journal::Event;
+use axum::extract::{ConnectInfo, FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Everything a retrieve request comes with.
+#[derive(Clone)]
+pub struct Asked {
+    /// The node's parts.
+    pub app: Arc<App>,
+    /// The root it came to.
+    pub root: Root,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its parameters, in order.
+    pub query: Vec<(String, String)>,
+    /// Who sent it.
+    pub peer: String,
+    /// Its path and parameters as they came.
+    pub path: String,
+}
+
+impl FromRequestParts<Arc<App>> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Asked, Problem> {
+        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|e| Problem::bad(e.body_text()))?.0;
+        let root = parts.extensions.get::<Root>().copied().ok_or_else(|| Problem::unknown("this root"))?;
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(String::new, |c| c.0.ip().to_string());
+        Ok(Asked { app: app.clone(), root, headers: parts.headers.clone(), query, peer, path: parts.uri.to_string() })
+    }
+}
+
+impl Asked {
+    /// The absolute URL of the root.
+    pub fn url(&self) -> String {
+        self.root.url(&self.app, &self.headers)
+    }
+
+    /// The absolute URL of an instance.
+    pub fn url_of(&self, row: &InstanceRow) -> String {
+        address(&self.url(), row)
+    }
+
+    /// What it accepts; DICOM and rendered media types must not be mixed.
+    ///
+    /// # Errors
+    /// Nothing is said, or they are mixed.
+    pub fn accepted(&self) -> Result<Accepted, Problem> {
+        Accepted::of(&self.headers, &self.query, self.app.config.lenient_accept)?.unmixed()
+    }
+
+    /// A parameter, unless it stands twice.
+    ///
+    /// # Errors
+    /// It stands twice.
+    pub fn parameter(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.query.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str());
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Problem::bad(format!("{name} stands twice"))),
+            (value, None) => Ok(value),
+        }
+    }
+
+    /// The instances that a path names and this root shows; at least one.
+    ///
+    /// # Errors
+    /// A UID is none; nothing is there (404), or not any more (410).
+    pub async fn rows(&self, study: &str, series: Option<&str>, instance: Option<&str>) -> Result<Vec<InstanceRow>, Problem> {
+        let uid = |text: &str| Uid::parse(text).map_err(|e| Problem::bad(e.to_string()));
+        let (study, series, instance) = (uid(study)?, series.map(uid).transpose()?, instance.map(uid).transpose()?);
+        let (app, view) = (self.app.clone(), self.root.view);
+        let found = tokio::task::spawn_blocking(move || {
+            let rows = app.index.named(view, &study, series.as_ref(), instance.as_ref())?;
+            if rows.is_empty() { Err(absent(&app, view, &study, series.as_ref(), instance.as_ref())?) } else { Ok(rows) }
+        });
+        found.await.map_err(task_failed)?
+    }
+
+    /// The one instance that a path names.
+    ///
+    /// # Errors
+    /// As [`Asked::rows`].
+    pub async fn row(&self, study: &str, series: &str, instance: &str) -> Result<InstanceRow, Problem> {
+        let rows = self.rows(study, Some(series), Some(instance)).await?;
+        rows.into_iter().next().ok_or_else(|| Problem::unknown("what the path names"))
+    }
+
+    /// Journals a retrieval.
+    pub fn record(&self, rows: &[InstanceRow]) {
+        let Some(first) = rows.first() else { return };
+        let event = Event::Retrieved {
+            view: format!("{:?}", self.root.view).to_lowercase(),
+            study: first.study.to_string(),
+            by: self.peer.clone(),
+            instances: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+        };
+        if let Err(e) = self.app.journal.append(event, now_ms(), false) {
+            tracing::error!(error = %e, "the journal cannot be written");
+        }
+    }
+
+    /// The entity tag of an answer: a function of the stored bytes, of what was asked and of how it is answered.
+    pub fn tag(&self, rows: &[InstanceRow], form: &str) -> String {
+        let mut hash = Sha256::new();
+        for row in rows {
+            hash.update(row.sop_instance.as_str());
+            hash.update(&row.sha256);
+        }
+        for part in [&self.url(), &self.path, form, env!("CARGO_PKG_VERSION")] {
+            hash.update([0]);
+            hash.update(part);
+        }
+        let digest: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
+        format!("\"{digest}\"")
+    }
+
+    /// 304 when the client has the answer with this tag already.
+    pub fn unchanged(&self, tag: &str) -> Option<Response> {
+        let known = self.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
+        let has = known.flat_map(|v| v.split(',')).map(|t| t.trim().trim_start_matches("W/")).any(|t| t == tag || t == "*");
+        has.then(|| (StatusCode::NOT_MODIFIED, [(header::ETAG, tag), (header::CACHE_CONTROL, CACHED)]).into_response())
+    }
+}
+
+/// Images are private, and whether they may still be seen is asked each time.
+pub const CACHED: &str = "private, no-cache";
+
+/// The absolute URL of an instance below that of its root.
+pub fn address(url: &str, row: &InstanceRow) -> String {
+    format!("{url}/studies/{}/series/{}/instances/{}", row.study, row.series, row.sop_instance)
+}
+
+/// Why a root shows nothing: copies that it showed once were withdrawn (410), or there never were any (404).
+fn absent(app: &App, view: View, study: &Uid, series: Option<&Uid>, instance: Option<&Uid>) -> Result<Problem, IndexError> {
+    let unknown = Problem::unknown("what the path names");
+    if view == View::House {
+        return Ok(unknown);
+    }
+    // While images come the copies of before are not withdrawn: the verdict on all of them is awaited.
+    let settled = app.journal.was_withdrawn(study.as_str())
+        && app.index.study(study)?.is_some_and(|s| matches!(s.state, State::Ready | State::Review));
+    let contents = if settled { app.index.contents(study)? } else { Vec::new() };
+    let rows = contents.iter().filter(|(s, _)| series.is_none_or(|u| *u == s.series)).flat_map(|(_, rows)| rows);
+    let gone = rows.filter(|r| r.is_marked()).any(|r| instance.is_none_or(|u| *u == r.sop_instance));
+    let why = || Problem::new(StatusCode::GONE, "the recognition was withdrawn; ask the hospital that produced the study");
+    Ok(if gone { why() } else { unknown })
+}

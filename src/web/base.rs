@@ -1,0 +1,82 @@
+//! The address that clients know the node by: configured, or what a proxy or the client itself says (RFC 7239).
+
+use super::accept::split;
+use crate::config::Http;
+use axum::http::{HeaderMap, header};
+
+/// Scheme, host and, behind a proxy, a path before ours; without a slash at the end.
+pub fn base(config: &Http, headers: &HeaderMap) -> String {
+    if let Some(url) = &config.public_url {
+        return url.trim_end_matches('/').to_string();
+    }
+    let text = |name: &str| {
+        headers.get(name).and_then(|h| h.to_str().ok()).map(|t| t.split(',').next().unwrap_or(t).trim().to_string())
+    };
+    let forwarded = text("forwarded").unwrap_or_default();
+    let of_forwarded = |wanted: &str| {
+        let pairs = split(&forwarded, ';');
+        let found = pairs.iter().filter_map(|p| p.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| value.trim().trim_matches('"').to_string())
+    };
+    let scheme = of_forwarded("proto").or_else(|| text("x-forwarded-proto")).map(|s| s.to_lowercase());
+    let scheme = scheme.filter(|s| matches!(s.as_str(), "http" | "https"));
+    let scheme = scheme.unwrap_or_else(|| if config.tls_certificate.is_some() { "https" } else { "http" }.into());
+    let host = of_forwarded("host")
+        .or_else(|| text("x-forwarded-host"))
+        .or_else(|| text(header::HOST.as_str()))
+        .filter(|h| is_host(h))
+        .unwrap_or_else(|| "localhost".into());
+    let prefix = text("x-forwarded-prefix").filter(|p| is_path(p)).unwrap_or_default();
+    format!("{scheme}://{host}{}", prefix.trim_end_matches('/'))
+}
+
+/// Letters of a host and port; nothing that could end the URL or a header.
+fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 255
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']'))
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/')
+        && text.len() <= 255
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_says_comes_before_the_host() {
+        let of = |pairs: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            base(&Http::default(), &headers)
+        };
+        assert_eq!(of(&[("host", "a:8080")]), "http://a:8080");
+        assert_eq!(
+            of(&[("host", "a:8080"), ("forwarded", "for=1.2.3.4;proto=https;host=\"pacs.example.org\"")]),
+            "https://pacs.example.org"
+        );
+        assert_eq!(
+            of(&[
+                ("host", "a"),
+                ("x-forwarded-proto", "https, http"),
+                ("x-forwarded-host", "b.example, a"),
+                ("x-forwarded-prefix", "/pacs/")
+            ]),
+            "https://b.example/pacs"
+        );
+        // What is no host, scheme or path is passed over.
+        assert_eq!(
+            of(&[("host", "a"), ("x-forwarded-host", "b/<script>"), ("x-forwarded-proto", "gopher")]),
+            "http://localhost"
+        );
+        assert_eq!(of(&[]), "http://localhost");
+        let config = Http { public_url: Some("https://x.example/".into()), ..Http::default() };
+        assert_eq!(base(&config, &HeaderMap::new()), "https://x.example");
+    }
+}

@@ -1,0 +1,227 @@
+//! Storage commitment by DICOMweb (PS3.18 section 13): a list of instances, and which of them are kept.
+//!
+//! Requests and results lie in files below the data root, so that a restart forgets none; results are kept for 30 days.
+
+use super::accept::{Accepted, Offer};
+use super::problem::{Problem, task_failed};
+use super::router::App;
+use crate::dicom::Uid;
+use crate::index::{Index, IndexError};
+use crate::retrieve::commitment::{Wanted, check};
+use crate::store::Store;
+use axum::body::to_bytes;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value as Json, json};
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// Longest request, bytes.
+const MOST: usize = 32 << 20;
+/// Instances in one request.
+const MOST_INSTANCES: usize = 100_000;
+/// A request that takes longer is answered with 202.
+const AT_ONCE: Duration = Duration::from_secs(5);
+/// Results are kept so long.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+const OFFERS: &[Offer] = &[Offer::one("application/dicom+json"), Offer::one("application/json")];
+
+/// Requests under way, and where they are kept.
+pub struct Commitments {
+    folder: PathBuf,
+    working: Mutex<HashSet<Uid>>,
+}
+
+impl Commitments {
+    /// Below a data root. Old results are taken away.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read.
+    pub fn open(root: &FilePath) -> io::Result<Commitments> {
+        let folder = root.join("commitments");
+        std::fs::create_dir_all(&folder)?;
+        let now = SystemTime::now();
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let age = entry.metadata()?.modified().ok().and_then(|then| now.duration_since(then).ok());
+            if age.is_some_and(|age| age > KEPT) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(Commitments { folder, working: Mutex::default() })
+    }
+
+    fn path(&self, transaction: &Uid, kind: &str) -> PathBuf {
+        self.folder.join(format!("{transaction}.{kind}.json"))
+    }
+
+    fn save(&self, transaction: &Uid, kind: &str, json: &Json) -> io::Result<()> {
+        let (path, draft) = (self.path(transaction, kind), self.path(transaction, "draft"));
+        std::fs::write(&draft, json.to_string())?;
+        std::fs::File::open(&draft)?.sync_all()?;
+        std::fs::rename(draft, path)?;
+        crate::store::sync_folder(&self.folder)
+    }
+
+    fn read(&self, transaction: &Uid, kind: &str) -> io::Result<Option<Json>> {
+        match std::fs::read(self.path(transaction, kind)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Uid>> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(error: &io::Error) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the request cannot be kept: {error}"))
+}
+
+/// `POST /commitment-requests/{transaction}`
+///
+/// # Errors
+/// The body is no such request, or its UID is in use.
+pub async fn request(
+    State(app): State<Arc<App>>,
+    Path(transaction): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Problem> {
+    let transaction = Uid::parse(&transaction).map_err(|e| Problem::bad(format!("Transaction UID: {e}")))?;
+    Accepted::of(&headers, &query, app.config.lenient_accept)?.choose(OFFERS)?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_lowercase();
+    if !matches!(kind.split(';').next().unwrap_or("").trim(), "application/dicom+json" | "application/json") {
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/dicom+json"));
+    }
+    let large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the request is over 32 MiB, or broke off");
+    let body = to_bytes(request.into_body(), MOST).await.map_err(large)?;
+    let json: Json = serde_json::from_slice(&body).map_err(|e| Problem::bad(format!("the JSON does not parse: {e}")))?;
+    let json = if let Json::Array(mut all) = json { if all.len() == 1 { all.remove(0) } else { Json::Null } } else { json };
+    let wanted = wanted(&json).map_err(Problem::bad)?;
+    if wanted.len() > MOST_INSTANCES {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("more than {MOST_INSTANCES} instances in one request"),
+        ));
+    }
+    let (here, uid) = (app.clone(), transaction.clone());
+    let kept = tokio::task::spawn_blocking(move || {
+        let mut working = here.commitments.lock();
+        let known = working.contains(&uid) || here.commitments.path(&uid, "request").exists();
+        if known {
+            return Err(Problem::new(StatusCode::CONFLICT, "this Transaction UID is in use"));
+        }
+        here.commitments.save(&uid, "request", &json).map_err(|e| failed(&e))?;
+        working.insert(uid);
+        Ok(())
+    });
+    kept.await.map_err(task_failed)??;
+    let work = work(app, transaction, wanted);
+    match tokio::time::timeout(AT_ONCE, work).await {
+        Ok(done) => Ok(finished(&done.map_err(task_failed)??)),
+        Err(_) => Ok(later()),
+    }
+}
+
+/// `GET /commitment-requests/{transaction}`
+///
+/// # Errors
+/// Nobody has asked for it.
+pub async fn result(
+    State(app): State<Arc<App>>,
+    Path(transaction): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let transaction = Uid::parse(&transaction).map_err(|e| Problem::bad(format!("Transaction UID: {e}")))?;
+    Accepted::of(&headers, &query, app.config.lenient_accept)?.choose(OFFERS)?;
+    let (here, uid) = (app.clone(), transaction.clone());
+    let found = tokio::task::spawn_blocking(move || {
+        let (result, request) = (here.commitments.read(&uid, "result"), here.commitments.read(&uid, "request"));
+        Ok::<_, Problem>((result.map_err(|e| failed(&e))?, request.map_err(|e| failed(&e))?))
+    });
+    match found.await.map_err(task_failed)?? {
+        (Some(result), _) => Ok(finished(&result)),
+        (None, None) => Err(Problem::unknown("this Transaction UID")),
+        (None, Some(request)) => {
+            // A restart came between: it is looked at again.
+            if app.commitments.lock().insert(transaction.clone()) {
+                let wanted = wanted(&request).map_err(Problem::bad)?;
+                drop(work(app, transaction, wanted));
+            }
+            Ok(later())
+        }
+    }
+}
+
+fn work(app: Arc<App>, transaction: Uid, wanted: Vec<Wanted>) -> tokio::task::JoinHandle<Result<Json, Problem>> {
+    tokio::task::spawn_blocking(move || {
+        let looked_at = look(&app.store, &*app.index, &wanted);
+        let done = looked_at
+            .map_err(Problem::from)
+            .and_then(|json| app.commitments.save(&transaction, "result", &json).map_err(|e| failed(&e)).map(|()| json));
+        app.commitments.lock().remove(&transaction);
+        done
+    })
+}
+
+fn look(store: &Store, index: &dyn Index, all: &[Wanted]) -> Result<Json, IndexError> {
+    let (mut kept, mut lost) = (Vec::new(), Vec::new());
+    for one in all {
+        let mut item = Map::new();
+        item.insert("00081150".into(), json!({"vr": "UI", "Value": [one.class]}));
+        item.insert("00081155".into(), json!({"vr": "UI", "Value": [one.instance]}));
+        match check(store, index, one)? {
+            Ok(()) => kept.push(Json::Object(item)),
+            Err(reason) => {
+                item.insert("00081197".into(), json!({"vr": "US", "Value": [reason]}));
+                lost.push(Json::Object(item));
+            }
+        }
+    }
+    let mut body = Map::new();
+    for (tag, items) in [("00081198", lost), ("00081199", kept)] {
+        if !items.is_empty() {
+            body.insert(tag.into(), json!({"vr": "SQ", "Value": items}));
+        }
+    }
+    Ok(Json::Object(body))
+}
+
+fn finished(result: &Json) -> Response {
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/dicom+json")], result.to_string()).into_response()
+}
+
+fn later() -> Response {
+    (StatusCode::ACCEPTED, [(header::RETRY_AFTER, "5")]).into_response()
+}
+
+/// Referenced SOP Sequence (0008,1199); or Referenced Study Sequence (0008,1110) with series and instances.
+fn wanted(json: &Json) -> Result<Vec<Wanted>, String> {
+    let items = |json: &Json, tag: &str| -> Vec<Json> {
+        json.get(tag).and_then(|a| a.get("Value")?.as_array().cloned()).unwrap_or_default()
+    };
+    let mut all = items(json, "00081199");
+    for study in items(json, "00081110") {
+        for series in items(&study, "00081115") {
+            all.extend(["00081112", "0008114A", "00081199"].iter().flat_map(|tag| items(&series, tag)));
+        }
+    }
+    let one = |item: &Json| {
+        let text =
+            |tag: &str| item.get(tag)?.pointer("/Value/0")?.as_str().filter(|t| Uid::parse(t).is_ok()).map(str::to_string);
+        Some(Wanted { class: text("00081150")?, instance: text("00081155")? })
+    };
+    let wanted: Option<Vec<Wanted>> = all.iter().map(one).collect();
+    wanted.filter(|w| !w.is_empty()).ok_or_else(|| {
+        "the request names no instances: Referenced SOP Sequence (0008,1199) with class and instance UID of each".into()
+    })
+}

@@ -1,0 +1,168 @@
+//! Rows of the index as answers: the attributes that every answer has (PS3.18 tables 10.6.3-3 to -5), and those asked for.
+
+use super::ask::{Asked, Include};
+use crate::dicom::levels::{Level, level_of};
+use crate::dicom::{Attributes, Tag, VR, json as dicom_json, tags};
+use crate::index::{InstanceMatch, SeriesMatch, SeriesRow, StudyRow, View};
+use crate::retrieve::describe;
+use crate::web::asked::address;
+use crate::web::problem::Problem;
+use crate::web::router::App;
+use serde_json::{Map, Value as Json};
+use std::collections::BTreeSet;
+
+/// Attributes returned of every study (PS3.18 table 10.6.3-3), empty ones included.
+const STUDY_KEYS: &[Tag] = &[
+    tags::STUDY_DATE,
+    tags::STUDY_TIME,
+    tags::ACCESSION_NUMBER,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
+    tags::STUDY_DESCRIPTION,
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::STUDY_INSTANCE_UID,
+    tags::STUDY_ID,
+];
+/// Of every series (table 10.6.3-4).
+const SERIES_KEYS: &[Tag] = &[
+    tags::MODALITY,
+    tags::SERIES_DESCRIPTION,
+    tags::BODY_PART_EXAMINED,
+    tags::LATERALITY,
+    tags::SERIES_INSTANCE_UID,
+    tags::SERIES_NUMBER,
+    tags::PERFORMED_PROCEDURE_STEP_START_DATE,
+    tags::PERFORMED_PROCEDURE_STEP_START_TIME,
+    tags::REQUEST_ATTRIBUTES_SEQUENCE,
+];
+/// Of every instance (table 10.6.3-5).
+const INSTANCE_KEYS: &[Tag] = &[
+    tags::SOP_CLASS_UID,
+    tags::SOP_INSTANCE_UID,
+    tags::INSTANCE_NUMBER,
+    tags::ROWS,
+    tags::COLUMNS,
+    tags::BITS_ALLOCATED,
+    tags::NUMBER_OF_FRAMES,
+];
+/// Left out when they are absent: they are conditional or say nothing when empty.
+const CONDITIONAL: &[Tag] = &[
+    tags::TIMEZONE_OFFSET_FROM_UTC,
+    tags::REQUEST_ATTRIBUTES_SEQUENCE,
+    tags::ROWS,
+    tags::COLUMNS,
+    tags::BITS_ALLOCATED,
+    tags::NUMBER_OF_FRAMES,
+    tags::BODY_PART_EXAMINED,
+    tags::LATERALITY,
+    tags::STUDY_DESCRIPTION,
+];
+
+fn select(attributes: &Attributes, keys: &[Tag], level: Level, asked: &Asked) -> Attributes {
+    let mut chosen = attributes.only(|tag| match &asked.include {
+        Include::All => true,
+        Include::These(tags) => {
+            keys.contains(&tag)
+                || (tags.contains(&tag) && level_of(tag) == Some(level))
+                || asked.search.keys.iter().any(|k| k.tag() == tag)
+        }
+    });
+    for tag in keys.iter().filter(|t| !CONDITIONAL.contains(t)) {
+        if !chosen.has(*tag) {
+            chosen.set(*tag, crate::dicom::dataset::dictionary_vr(*tag), Vec::new());
+        }
+    }
+    chosen.set(tags::SPECIFIC_CHARACTER_SET, VR::CS, vec!["ISO_IR 192".into()]);
+    chosen.set(tags::INSTANCE_AVAILABILITY, VR::CS, vec!["ONLINE".into()]);
+    chosen
+}
+
+fn study_attributes(study: &StudyRow, asked: &Asked, url: &str) -> Attributes {
+    let mut chosen = select(&study.attributes, STUDY_KEYS, Level::Study, asked);
+    let (series, instances) = match asked.search.view {
+        View::House => {
+            let made = |of: fn(&(u32, u32)) -> u32| of(&study.originals) + of(&study.marked) + of(&study.reports);
+            (made(|n| n.0), made(|n| n.1))
+        }
+        View::Exchange => (u32::try_from(study.recognised.series.len()).unwrap_or(0), study.recognised.instances),
+    };
+    let reports = (asked.search.view == View::House && study.reports.1 > 0).then(|| "SR".to_string());
+    let modalities: BTreeSet<String> = study.modalities.iter().cloned().chain(reports).collect();
+    chosen.set(tags::MODALITIES_IN_STUDY, VR::CS, modalities.into_iter().collect());
+    chosen.set(tags::NUMBER_OF_STUDY_RELATED_SERIES, VR::IS, vec![series.to_string()]);
+    chosen.set(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, vec![instances.to_string()]);
+    chosen.set(tags::RETRIEVE_URL, VR::UR, vec![format!("{url}/studies/{}", study.study)]);
+    chosen
+}
+
+/// A study.
+pub fn study(study: &StudyRow, asked: &Asked, url: &str) -> Map<String, Json> {
+    dicom_json::of_attributes(&study_attributes(study, asked, url))
+}
+
+fn series_attributes(study: &StudyRow, series: &SeriesRow, asked: &Asked, url: &str, with_study: bool) -> Attributes {
+    let mut chosen = select(&series.attributes, SERIES_KEYS, Level::Series, asked);
+    chosen.set(tags::STUDY_INSTANCE_UID, VR::UI, vec![study.study.to_string()]);
+    let copies = study.recognised.series.get(&series.series).filter(|_| asked.search.view == View::Exchange);
+    let count = copies.filter(|c| !c.is_empty()).map_or(series.instances as usize, std::collections::BTreeSet::len);
+    chosen.set(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, vec![count.to_string()]);
+    chosen.set(tags::RETRIEVE_URL, VR::UR, vec![format!("{url}/studies/{}/series/{}", study.study, series.series)]);
+    if with_study {
+        chosen.fill_from(&study_attributes(study, asked, url));
+    }
+    asked.named(&study.attributes, &mut chosen);
+    chosen
+}
+
+/// A series; with its study's attributes where the path names no study.
+pub fn series((study, series): &SeriesMatch, asked: &Asked, url: &str, with_study: bool) -> Map<String, Json> {
+    dicom_json::of_attributes(&series_attributes(study, series, asked, url, with_study))
+}
+
+/// An instance; with its study's and its series' attributes where the path does not name them.
+pub fn instance((study, series, row): &InstanceMatch, asked: &Asked, url: &str, with: (bool, bool)) -> Map<String, Json> {
+    let mut chosen = select(&row.attributes, INSTANCE_KEYS, Level::Instance, asked);
+    let path = address(url, row);
+    chosen.set(tags::STUDY_INSTANCE_UID, VR::UI, vec![study.study.to_string()]);
+    chosen.set(tags::SERIES_INSTANCE_UID, VR::UI, vec![series.series.to_string()]);
+    chosen.set(tags::RETRIEVE_URL, VR::UR, vec![path]);
+    if with.1 {
+        chosen.fill_from(&series_attributes(study, series, asked, url, with.0));
+    }
+    asked.named(&series.attributes, &mut chosen);
+    asked.named(&study.attributes, &mut chosen);
+    dicom_json::of_attributes(&chosen)
+}
+
+/// Adds attributes that the index does not keep, from the metadata of the instances.
+///
+/// # Errors
+/// A stored object is gone or damaged.
+pub fn add_beyond(
+    app: &App,
+    asked: &Asked,
+    url: &str,
+    rows: &[InstanceMatch],
+    objects: &mut [Map<String, Json>],
+) -> Result<(), Problem> {
+    let mut at = 0;
+    for chunk in rows.chunk_by(|a, b| a.1.series == b.1.series) {
+        let Some((study, series, _)) = chunk.first() else { continue };
+        let instances: Vec<_> = chunk.iter().map(|(_, _, row)| row.clone()).collect();
+        for (row, described) in instances.iter().zip(describe::series(&app.store, &study.study, &series.series, &instances)) {
+            let all = described?.json(&address(url, row)).map_err(|e| Problem::bad(e.to_string()))?;
+            if let Some(object) = objects.get_mut(at) {
+                for key in asked.beyond.iter().map(|tag| dicom_json::key(*tag)) {
+                    if let Some(value) = all.get(&key) {
+                        object.insert(key, value.clone());
+                    }
+                }
+            }
+            at += 1;
+        }
+    }
+    Ok(())
+}

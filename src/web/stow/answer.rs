@@ -1,0 +1,120 @@
+//! What became of the parts, as the Store Instances Response Module (PS3.18 annex I).
+
+use crate::dicom::{Uid, xml};
+use crate::ingest::{Failed, IngestError, Refused, Stored};
+use crate::store::Key;
+use crate::web::accept::Offer;
+use crate::web::multipart::{BOUNDARY, TAIL, part_head};
+use crate::web::problem::Problem;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value as Json, json};
+
+/// What became of the parts.
+#[derive(Default)]
+pub struct Tally {
+    stored: Vec<(Map<String, Json>, Key)>,
+    failed: Vec<Json>,
+    other: Vec<Json>,
+    out_of_space: bool,
+}
+
+fn reference(class: &str, instance: &str) -> Map<String, Json> {
+    let mut item = Map::new();
+    let class = if class.is_empty() { json!({"vr": "UI"}) } else { json!({"vr": "UI", "Value": [class]}) };
+    item.insert("00081150".into(), class);
+    item.insert("00081155".into(), json!({"vr": "UI", "Value": [instance]}));
+    item
+}
+
+/// Failure Reason (0008,1197), PS3.18 table I.2-2.
+fn reason_of(error: &IngestError) -> u16 {
+    match error {
+        IngestError::Refused(refused) => match refused {
+            Refused::Conflict(..) => 0x0111,
+            Refused::Mismatch(_) | Refused::OtherStudy(..) => 0xA900,
+            Refused::NotUnderstood(_) | Refused::NotAFile(_) => 0xC000,
+            Refused::TooLarge(_) => 0xA700,
+        },
+        IngestError::Failed(Failed::NoSpace) => 0xA700,
+        IngestError::Failed(_) => 0x0110,
+    }
+}
+
+impl Tally {
+    /// Parts counted so far.
+    pub fn parts(&self) -> usize {
+        self.stored.len() + self.failed.len() + self.other.len()
+    }
+
+    /// A part that names no instance failed.
+    pub fn fail_unnamed(&mut self, reason: u16) {
+        self.other.push(json!({"00081197": {"vr": "US", "Value": [reason]}}));
+    }
+
+    /// An instance failed.
+    pub fn fail(&mut self, class: &str, instance: &str, reason: u16) {
+        let mut item = reference(class, instance);
+        item.insert("00081197".into(), json!({"vr": "US", "Value": [reason]}));
+        self.failed.push(Json::Object(item));
+    }
+
+    /// What ingest says of a part.
+    pub fn count(&mut self, result: Result<Stored, IngestError>) {
+        match result {
+            Ok(stored) => self.stored.push((reference(&stored.sop_class, stored.key.sop_instance.as_str()), stored.key)),
+            Err(error) => {
+                tracing::warn!(error = %error, "a part of a STOW-RS request was refused");
+                self.out_of_space |= matches!(error, IngestError::Failed(Failed::NoSpace));
+                let reason = reason_of(&error);
+                match &error {
+                    IngestError::Refused(Refused::Conflict(key, class) | Refused::OtherStudy(key, class)) => {
+                        self.fail(class, key.sop_instance.as_str(), reason);
+                    }
+                    _ => self.fail_unnamed(reason),
+                }
+            }
+        }
+    }
+
+    /// Says where what was stored can be had.
+    pub fn locate(&mut self, url: &str) {
+        for (item, key) in &mut self.stored {
+            let path = format!("{url}/studies/{}/series/{}/instances/{}", key.study, key.series, key.sop_instance);
+            item.insert("00081190".into(), json!({"vr": "UR", "Value": [path]}));
+        }
+    }
+}
+
+/// 200 for all, 202 for some, 409 for none (table 10.5.3-1).
+pub fn answer(tally: &Tally, study: Option<&Uid>, url: &str, offer: Offer) -> Response {
+    let failures = !tally.failed.is_empty() || !tally.other.is_empty();
+    let status = match (tally.stored.is_empty(), failures) {
+        (true, _) if tally.out_of_space => StatusCode::INSUFFICIENT_STORAGE,
+        (true, true) => StatusCode::CONFLICT,
+        (false, true) => StatusCode::ACCEPTED,
+        (false, false) => StatusCode::OK,
+        (true, false) => return Problem::bad("the body holds no part").into_response(),
+    };
+    let mut body = Map::new();
+    // Of the study that was named, else of the only one that something was stored in.
+    let only = tally.stored.first().map(|(_, key)| &key.study).filter(|s| tally.stored.iter().all(|(_, k)| k.study == **s));
+    if let Some(study) = study.or(only) {
+        body.insert("00081190".into(), json!({"vr": "UR", "Value": [format!("{url}/studies/{study}")]}));
+    }
+    let stored: Vec<Json> = tally.stored.iter().map(|(item, _)| Json::Object(item.clone())).collect();
+    for (tag, items) in [("00081198", &tally.failed), ("00081199", &stored), ("0008119A", &tally.other)] {
+        if !items.is_empty() {
+            body.insert(tag.into(), json!({"vr": "SQ", "Value": items}));
+        }
+    }
+    let (kind, text) = if offer.multipart {
+        let text = format!("{}{}{TAIL}", part_head(offer.media, None), xml::of_json(&body));
+        (format!("{offer}; boundary={BOUNDARY}"), text)
+    } else {
+        (offer.media.to_string(), Json::Object(body).to_string())
+    };
+    let place = study.or(only).filter(|_| !tally.stored.is_empty());
+    let place = place.map(|study| [(header::CONTENT_LOCATION, format!("{url}/studies/{study}"))]);
+    (status, [(header::CONTENT_TYPE, kind)], place, text).into_response()
+}

@@ -1,0 +1,203 @@
+//! STOW-RS (PS3.18 10.5): each part streams into ingest; one bad part spoils only itself.
+
+mod answer;
+mod metadata;
+
+use self::answer::Tally;
+use super::accept::{Accepted, split};
+use super::multipart::pipe;
+use super::problem::Problem;
+use super::router::{App, Root};
+use super::wado::metadata::OFFERS;
+use crate::dicom::Uid;
+use crate::ingest::{IngestError, Stored};
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use futures_util::{Stream, StreamExt};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait for the next bytes of a body.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Parts of one request.
+const MOST_PARTS: usize = 100_000;
+
+/// What is being received.
+struct Receiving {
+    app: Arc<App>,
+    sender: String,
+    study: Option<Uid>,
+    tally: Tally,
+}
+
+/// Everything a store request comes with.
+pub struct Request {
+    app: Arc<App>,
+    root: Root,
+    sender: String,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+}
+
+/// `POST /studies`
+pub async fn store(
+    State(app): State<Arc<App>>,
+    Extension(root): Extension<Root>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    receive(Request { app, root, sender: name_of(peer), query, headers }, body, None).await
+}
+
+/// `POST /studies/{study}`
+pub async fn store_in(
+    State(app): State<Arc<App>>,
+    Extension(root): Extension<Root>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    Path(study): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let study = Uid::parse(&study).map_err(|e| Problem::bad(format!("Study Instance UID: {e}")))?;
+    receive(Request { app, root, sender: name_of(peer), query, headers }, body, Some(study)).await
+}
+
+fn name_of(peer: Option<Extension<ConnectInfo<SocketAddr>>>) -> String {
+    peer.map_or_else(|| "STOW-RS".to_string(), |p| p.0.0.ip().to_string())
+}
+
+/// What a body, or a part of it, is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A file of PS3.10.
+    File,
+    /// The JSON model.
+    Json,
+    /// The native model in XML.
+    Xml,
+}
+
+fn kind_of(media: &str) -> Option<Kind> {
+    match media {
+        "application/dicom" => Some(Kind::File),
+        "application/dicom+json" | "application/json" => Some(Kind::Json),
+        "application/dicom+xml" => Some(Kind::Xml),
+        _ => None,
+    }
+}
+
+async fn receive(request: Request, body: Body, study: Option<Uid>) -> Result<Response, Problem> {
+    let Request { app, root, sender, query, headers } = request;
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
+    let (media, parameters) = split_content_type(&content_type);
+    let parameter = |name: &str| parameters.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    let url = root.url(&app, &headers);
+    // A client that stores and says nothing of the answer gets JSON.
+    let offer = Accepted::of(&headers, &query, true)?.choose(OFFERS)?.0;
+    let mut receiving = Receiving { app, sender, study, tally: Tally::default() };
+    let unsupported = || {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send multipart/related of application/dicom, application/dicom+json or application/dicom+xml; or one of these",
+        )
+    };
+    if media == "multipart/related" {
+        let kind =
+            kind_of(&parameter("type").unwrap_or_else(|| "application/dicom".into()).to_lowercase()).ok_or_else(unsupported)?;
+        let boundary =
+            parameter("boundary").filter(|b| is_boundary(b)).ok_or_else(|| Problem::bad("Content-Type has no boundary"))?;
+        let parts = multer::Multipart::new(body.into_data_stream(), boundary);
+        match kind {
+            Kind::File => files(&mut receiving, parts).await?,
+            Kind::Json | Kind::Xml => metadata::receive(&mut receiving, parts).await?,
+        }
+    } else {
+        match kind_of(&media).ok_or_else(unsupported)? {
+            Kind::File => {
+                let chunks = body.into_data_stream().map(|chunk| chunk.map_err(io::Error::other));
+                let result = receiving.one_file(chunks).await?;
+                receiving.tally.count(result);
+            }
+            kind => metadata::receive_single(&mut receiving, kind, body).await?,
+        }
+    }
+    let (study, mut tally) = (receiving.study.take(), receiving.tally);
+    tally.locate(&url);
+    Ok(answer::answer(&tally, study.as_ref(), &url, offer))
+}
+
+/// RFC 2046 5.1.1: 1 to 70 characters of a few kinds, the last one no space.
+fn is_boundary(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "'()+_,-./:=? ".contains(c);
+    (1..=70).contains(&text.len()) && text.chars().all(legal) && !text.ends_with(' ')
+}
+
+async fn files(receiving: &mut Receiving, mut parts: multer::Multipart<'_>) -> Result<(), Problem> {
+    while let Some(field) = parts.next_field().await.map_err(malformed)? {
+        let kind = field.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/dicom");
+        if split_content_type(kind).0 != "application/dicom" {
+            receiving.tally.fail_unnamed(0xC000);
+        } else {
+            let chunks = field.map(|chunk| chunk.map_err(io::Error::other));
+            let result = receiving.one_file(chunks).await?;
+            receiving.tally.count(result);
+        }
+        if receiving.tally.parts() > MOST_PARTS {
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too many parts in one request"));
+        }
+    }
+    Ok(())
+}
+
+fn malformed(error: multer::Error) -> Problem {
+    Problem::bad(format!("the multipart body is malformed: {error}"))
+}
+
+impl Receiving {
+    /// Streams one file into ingest, which blocks on a thread of its own.
+    async fn one_file(
+        &self,
+        mut bytes: impl Stream<Item = io::Result<Bytes>> + Unpin,
+    ) -> Result<Result<Stored, IngestError>, Problem> {
+        let (chunks, mut reader) = pipe();
+        let (ingest, name, study) = (self.app.ingest.clone(), self.sender.clone(), self.study.clone());
+        let worker = tokio::task::spawn_blocking(move || ingest.receive_file(&name, study.as_ref(), &mut reader));
+        let mut broken = None;
+        loop {
+            let Ok(chunk) = tokio::time::timeout(PATIENCE, bytes.next()).await else {
+                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming"));
+            };
+            let Some(chunk) = chunk else { break };
+            let failed = chunk.as_ref().err().map(ToString::to_string);
+            // A reader that has gone has its verdict already: the rest of the part is passed over.
+            let _ = chunks.send(chunk).await;
+            if failed.is_some() {
+                broken = failed;
+                break;
+            }
+        }
+        drop(chunks);
+        let result = worker.await.map_err(super::problem::task_failed)?;
+        match broken {
+            Some(why) => Err(Problem::bad(format!("the body broke off: {why}"))),
+            None => Ok(result),
+        }
+    }
+}
+
+/// The media type and its parameters, lower case, quotes off.
+fn split_content_type(text: &str) -> (String, Vec<(String, String)>) {
+    let mut parts = split(text, ';').into_iter();
+    let media = parts.next().unwrap_or_default().trim().to_lowercase();
+    let parameter =
+        |p: String| p.split_once('=').map(|(n, v)| (n.trim().to_lowercase(), v.trim().trim_matches('"').to_string()));
+    (media, parts.filter_map(parameter).collect())
+}
