@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs `write` on a blocking thread; what it writes is the body. An error cuts the body off, so that nobody takes it for whole.
 pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) -> Body {
-    let (sender, receiver) = channel::<io::Result<Bytes>>(WAITING);
+    let (sender, mut receiver) = channel::<io::Result<Bytes>>(WAITING);
     tokio::task::spawn_blocking(move || {
         let mut writer = Writer { sender, buffer: Vec::with_capacity(CHUNK) };
         if let Err(e) = write(&mut writer).and_then(|()| writer.flush()) {
@@ -28,7 +28,8 @@ pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) 
             let _ = writer.sender.blocking_send(Err(e));
         }
     });
-    Body::from_stream(futures_util::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) }))
+    // Who compresses a body asks once more after its end, which this stream bears.
+    Body::from_stream(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)))
 }
 
 /// Where a blocking thread writes a body.

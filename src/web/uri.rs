@@ -36,10 +36,8 @@ pub async fn get(asked: Asked) -> Result<Response, Problem> {
     }
     // Pictures come first: they are what is given when nothing is said (9.3).
     let offers = [PICTURES, &[DICOM]].concat();
-    match accepted.choose(&offers)?.0 {
-        DICOM => dicom(&asked, row).await,
-        offer => rendered(&asked, row, offer).await,
-    }
+    let offer = accepted.choose(&offers)?.0;
+    if offer.media == DICOM.media { dicom(&asked, row).await } else { rendered(&asked, row, offer).await }
 }
 
 /// `contentType` wins over Accept; a charset or transfer syntax has parameters of its own.
@@ -77,19 +75,15 @@ async fn dicom(asked: &Asked, row: InstanceRow) -> Result<Response, Problem> {
 }
 
 async fn document(asked: &Asked, row: InstanceRow, accepted: &Accepted) -> Result<Response, Problem> {
-    match accepted
-        .choose(&[
-            Offer::one("text/html"),
-            Offer::one("text/plain"),
-            Offer::one("text/xml"),
-            Offer::one("application/pdf"),
-            DICOM,
-        ])?
-        .0
-    {
-        DICOM => dicom(asked, row).await,
-        _ => text::render(asked, row, accepted).await,
-    }
+    let offers = [
+        Offer::one("text/html"),
+        Offer::one("text/plain"),
+        Offer::one("text/xml"),
+        Offer::one("application/pdf"),
+        Offer::one("application/dicom"),
+    ];
+    let offer = accepted.choose(&offers)?.0;
+    if offer.media == DICOM.media { dicom(asked, row).await } else { text::render(asked, row, accepted).await }
 }
 
 async fn rendered(asked: &Asked, row: InstanceRow, offer: Offer) -> Result<Response, Problem> {
