@@ -14,7 +14,7 @@ use crate::retrieve::Opened;
 use crate::scp::Listener;
 use crate::store::{Store, walk};
 use crate::web::server::{self, serve};
-use crate::web::{App, Commitments, router};
+use crate::web::{App, Commitments, Turns, router};
 use crate::work::{Runner, Shop};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io;
@@ -222,6 +222,7 @@ impl Node {
             ingest: ingest.clone(),
             pool: pool.clone(),
             opened: Opened::default(),
+            turns: Turns::new(2 * processors()),
             commitments: Commitments::open(&config.storage.root)
                 .map_err(|e| StartError::Storage(config.storage.root.clone(), e))?,
             journal: journal.clone(),

@@ -27,6 +27,16 @@ pub fn read(frame: &Frame) -> Vec<i32> {
     }
 }
 
+/// Every sample of a frame of 8 or 16 bits allocated, shown as a byte; nothing for deeper ones.
+pub fn shown(frame: &Frame, shade: impl Fn(i32) -> u8) -> Vec<u8> {
+    let value = decoder(&frame.layout);
+    match frame.layout.bits_allocated {
+        8 => frame.bytes.iter().map(|b| shade(value(u32::from(*b)))).collect(),
+        16 => frame.bytes.as_chunks::<2>().0.iter().map(|b| shade(value(u32::from(u16::from_le_bytes(*b))))).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// One sample.
 pub fn get(frame: &Frame, at: usize) -> Option<i64> {
     let width = frame.layout.bits_allocated as usize / 8;

@@ -179,7 +179,10 @@ pub fn parse(source: &mut impl Source, syntax: Syntax, limits: Limits) -> Result
     let mut parser = Parser { source, syntax, limits, at: 0, count: 0, last: Tag(0, 0), pixels_at: None };
     let mut data_set = DataSet::default();
     match parser.elements(&mut data_set, None, 0, syntax.explicit) {
-        Ok(()) => Ok(Parsed { data_set, pixels_at: parser.pixels_at, whole: true }),
+        Ok(()) => {
+            elements::sign(&mut data_set, syntax.explicit);
+            Ok(Parsed { data_set, pixels_at: parser.pixels_at, whole: true })
+        }
         Err(ParseError::Ended(_)) if limits.partial => Ok(Parsed { data_set, pixels_at: None, whole: false }),
         Err(e) => Err(e),
     }
@@ -250,6 +253,10 @@ impl<S: Source> Parser<'_, S> {
         let mut bytes = self.bytes(length)?;
         if self.syntax.big_endian {
             swap(&mut bytes, unit(vr));
+        } else if vr == VR::UN
+            && let Some(items) = items_of_unknown(tag, &bytes)
+        {
+            return Ok(Value::Items(items));
         }
         Ok(Value::Bytes(bytes))
     }
@@ -316,7 +323,8 @@ impl<S: Source> Parser<'_, S> {
         };
         if has_long_length(vr) {
             self.array::<2>()?;
-            return Ok((vr, self.u32()?));
+            let length = self.u32()?;
+            return Ok((if vr == VR::UN && !self.syntax.big_endian { known_instead_of(tag, length) } else { vr }, length));
         }
         Ok((vr, u32::from(self.u16()?)))
     }
@@ -422,6 +430,31 @@ fn has_long_length(vr: VR) -> bool {
         vr,
         VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::SQ | VR::SV | VR::UC | VR::UN | VR::UR | VR::UT | VR::UV
     )
+}
+
+/// Somebody who did not know a standard attribute wrote it as UN: it is little endian, and what it is is known here (PS3.5 6.2.2).
+fn known_instead_of(tag: Tag, length: u32) -> VR {
+    match dictionary_vr(tag) {
+        VR::SQ => VR::UN,
+        vr if length <= 0xFFFE && tag.0.is_multiple_of(2) && !elements::LIKE_PIXELS.contains(&tag) => vr,
+        _ => VR::UN,
+    }
+}
+
+/// A sequence that was written as UN of defined length: its items are implicit VR little endian (PS3.5 6.2.2). None when they are not.
+fn items_of_unknown(tag: Tag, bytes: &[u8]) -> Option<Vec<DataSet>> {
+    if dictionary_vr(tag) != VR::SQ || bytes.is_empty() {
+        return None;
+    }
+    let total = bytes.len() as u64;
+    let limits = Limits { value: u64::MAX, stop_at_pixels: false, partial: false, total: Some(total) };
+    let mut source = Seeking(io::Cursor::new(bytes));
+    let mut parser =
+        Parser { source: &mut source, syntax: Syntax::IMPLICIT, limits, at: 0, count: 0, last: tag, pixels_at: None };
+    match parser.items(tag, Some(total), 1, false) {
+        Ok(Value::Items(items)) => Some(items),
+        _ => None,
+    }
 }
 
 /// The representation the dictionary gives; ambiguous ones as PS3.5 A.1 and 6.2 say; unknown and private ones UN.

@@ -50,7 +50,15 @@ impl Object {
 
     fn fragments_of(&self, fragments: &[Extent], number: u32, frames: u32) -> Result<Vec<Vec<u8>>, DecodeError> {
         let read = |e: Extent| self.range(e.offset, e.length).map_err(|e| DecodeError::Damaged(e.to_string()));
-        frame_fragments(fragments, number, frames, read)?.into_iter().map(read).collect()
+        let extents = match by_count(fragments, number, frames)? {
+            Some(extents) => extents,
+            None => {
+                // All frames are looked for once: the next one is asked for soon.
+                let starts = self.starts.get_or_init(|| frame_starts(fragments, frames, read).ok());
+                between(fragments, starts.as_deref().unwrap_or_default(), number, frames)?
+            }
+        };
+        extents.into_iter().map(read).collect()
     }
 
     fn native(&self, number: u32, layout: &Layout, extent: Extent, vr: VR) -> Result<Frame, DecodeError> {
@@ -84,45 +92,48 @@ impl Object {
     }
 }
 
-/// The fragments of one frame (PS3.5 A.4): by count, by the basic offset table, or by the codestreams' own starts.
-fn frame_fragments(
-    fragments: &[Extent],
-    number: u32,
-    frames: u32,
-    read: impl Fn(Extent) -> Result<Vec<u8>, DecodeError>,
-) -> Result<Vec<Extent>, DecodeError> {
-    let Some((table, data)) = fragments.split_first() else { return Err(DecodeError::Damaged("no fragments".into())) };
-    let (number, frames) = (number as usize, frames as usize);
+/// The fragments of one frame (PS3.5 A.4) where their number alone says them.
+fn by_count(fragments: &[Extent], number: u32, frames: u32) -> Result<Option<Vec<Extent>>, DecodeError> {
+    let Some((_, data)) = fragments.split_first() else { return Err(DecodeError::Damaged("no fragments".into())) };
     if number >= frames {
         return Err(DecodeError::Damaged(format!("there is no frame {}", number + 1)));
     }
-    if frames == 1 {
-        return Ok(data.to_vec());
+    match data.len() as u64 {
+        _ if frames == 1 => Ok(Some(data.to_vec())),
+        count if count == u64::from(frames) => Ok(Some(data.get(number as usize).copied().into_iter().collect())),
+        count if count < u64::from(frames) => Err(DecodeError::Short { got: count, wanted: u64::from(frames) }),
+        _ => Ok(None),
     }
-    if data.len() == frames {
-        return Ok(data.get(number).copied().into_iter().collect());
-    }
-    if data.len() < frames {
-        return Err(DecodeError::Short { got: data.len() as u64, wanted: frames as u64 });
-    }
-    let starts: Vec<usize> = if table.length >= 4 * frames as u64 {
+}
+
+/// Which fragments begin a frame, by the basic offset table or by the codestreams' own starts.
+fn frame_starts(
+    fragments: &[Extent],
+    frames: u32,
+    read: impl Fn(Extent) -> Result<Vec<u8>, DecodeError>,
+) -> Result<Vec<usize>, DecodeError> {
+    let Some((table, data)) = fragments.split_first() else { return Ok(Vec::new()) };
+    if table.length >= 4 * u64::from(frames) {
         let bytes = read(*table)?;
-        let offsets = bytes.as_chunks::<4>().0.iter().map(|b| u64::from(u32::from_le_bytes(*b)));
-        let first = data.first().map_or(0, |e| e.offset.saturating_sub(8));
-        offsets.map(|o| data.iter().position(|e| e.offset.saturating_sub(8) - first == o).unwrap_or(usize::MAX)).collect()
-    } else {
-        let mut starts = Vec::new();
-        for (i, extent) in data.iter().enumerate() {
-            if begins_codestream(&read(Extent { length: extent.length.min(12), ..*extent })?) {
-                starts.push(i);
-            }
+        let first = data.first().map_or(0, |e| e.offset);
+        let offsets = bytes.as_chunks::<4>().0.iter().take(frames as usize).map(|b| u64::from(u32::from_le_bytes(*b)));
+        return Ok(offsets.map(|o| data.binary_search_by_key(&(first + o), |e| e.offset).unwrap_or(usize::MAX)).collect());
+    }
+    let mut starts = Vec::new();
+    for (i, extent) in data.iter().enumerate() {
+        if begins_codestream(&read(Extent { length: extent.length.min(12), ..*extent })?) {
+            starts.push(i);
         }
-        starts
-    };
-    let from = starts.get(number).copied();
-    let to = starts.get(number + 1).copied().unwrap_or(data.len());
+    }
+    Ok(starts)
+}
+
+fn between(fragments: &[Extent], starts: &[usize], number: u32, frames: u32) -> Result<Vec<Extent>, DecodeError> {
+    let data = fragments.get(1..).unwrap_or_default();
+    let from = starts.get(number as usize).copied();
+    let to = starts.get(number as usize + 1).copied().unwrap_or(data.len());
     match from.and_then(|from| data.get(from..to)) {
-        Some(extents) if starts.len() == frames && !extents.is_empty() => Ok(extents.to_vec()),
+        Some(extents) if starts.len() == frames as usize && !extents.is_empty() => Ok(extents.to_vec()),
         _ => Err(DecodeError::Damaged("the fragments cannot be assigned to frames".into())),
     }
 }
@@ -155,12 +166,15 @@ mod tests {
         let list = extents(&[10, 20, 30]);
         let soi_at: Vec<u64> = vec![list[1].offset, list[3].offset];
         let read = |e: Extent| Ok(if soi_at.contains(&e.offset) { vec![0xFF, 0xD8, 0xFF, 0xC3] } else { vec![0; 4] });
-        assert_eq!(frame_fragments(&list, 0, 2, read).unwrap(), list[1..3]);
-        assert_eq!(frame_fragments(&list, 1, 2, read).unwrap(), list[3..]);
-        assert!(frame_fragments(&list, 2, 2, read).is_err());
+        let starts = frame_starts(&list, 2, read).unwrap();
+        assert_eq!(by_count(&list, 0, 2).unwrap(), None);
+        assert_eq!(between(&list, &starts, 0, 2).unwrap(), list[1..3]);
+        assert_eq!(between(&list, &starts, 1, 2).unwrap(), list[3..]);
+        assert!(by_count(&list, 2, 2).is_err() && between(&list, &starts, 2, 2).is_err());
+        assert_eq!(by_count(&list, 1, 3).unwrap().unwrap(), [list[2]]);
         let mut tabled = list.clone();
         tabled[0].length = 8;
         let table = |_: Extent| Ok([0u32, 18].iter().flat_map(|n| n.to_le_bytes()).collect());
-        assert_eq!(frame_fragments(&tabled, 1, 2, table).unwrap(), list[2..]);
+        assert_eq!(between(&tabled, &frame_starts(&tabled, 2, table).unwrap(), 1, 2).unwrap(), list[2..]);
     }
 }

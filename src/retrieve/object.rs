@@ -8,7 +8,7 @@ use crate::store::{Key, Store};
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Why a stored object cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,8 @@ pub struct Object {
     pub transfer_syntax: String,
     /// Its elements; values over the limit are deferred.
     pub data_set: DataSet,
+    /// Which fragments begin a frame, once it is known.
+    pub(super) starts: OnceLock<Option<Vec<usize>>>,
 }
 
 /// Where the data set is: in a file from some byte on, or inflated in memory.
@@ -65,7 +67,13 @@ impl Object {
         let syntax = Syntax::of(transfer_syntax);
         let limits = Limits { value: value_limit, stop_at_pixels: false, partial: false, total: Some(bytes.len() as u64) };
         let Parsed { data_set, .. } = dataset::parse(&mut Seeking(Cursor::new(&bytes)), syntax, limits)?;
-        Ok(Object { bytes: Bytes::Memory(bytes.into()), syntax, transfer_syntax: transfer_syntax.into(), data_set })
+        Ok(Object {
+            bytes: Bytes::Memory(bytes.into()),
+            syntax,
+            transfer_syntax: transfer_syntax.into(),
+            data_set,
+            starts: OnceLock::new(),
+        })
     }
 
     /// Reads an open file after its meta header.
@@ -96,7 +104,7 @@ impl Object {
             };
             (Bytes::File(file, meta.data_set_at), parsed)
         };
-        Ok(Object { bytes, syntax, transfer_syntax: meta.transfer_syntax.clone(), data_set })
+        Ok(Object { bytes, syntax, transfer_syntax: meta.transfer_syntax.clone(), data_set, starts: OnceLock::new() })
     }
 
     /// Bytes of it that are held in memory, its header apart.

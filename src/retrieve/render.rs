@@ -35,22 +35,24 @@ fn short() -> DecodeError {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
 fn grey(frame: &Frame, shown: &Grey, asked: Option<Voi>, attributes: &Attributes) -> Vec<u8> {
-    let values = samples::read(frame);
-    let padding = attributes.int(tags::PIXEL_PADDING_VALUE);
-    let voi = asked.or_else(|| shown.voi.first().cloned()).unwrap_or_else(|| suitable(&values, shown, padding, attributes));
+    let stated = asked.or_else(|| shown.voi.first().cloned());
+    let voi = stated.unwrap_or_else(|| suitable(&samples::read(frame), shown, attributes));
     let shade = |v: i64| (shown.shade(&voi, v) * 255.0).round().clamp(0.0, 255.0) as u8;
     // A table of all values that occur costs less than as many exponentials or lookups.
-    let (from, to) = values.iter().fold((i32::MAX, i32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
-    if from <= to && i64::from(to) - i64::from(from) < 1 << 17 {
-        let table: Vec<u8> = (from..=to).map(|v| shade(i64::from(v))).collect();
-        // Within the range of an i32 by the condition above.
-        return values.into_iter().map(|v| table.get(v.wrapping_sub(from) as usize).copied().unwrap_or(0)).collect();
+    if frame.layout.bits_allocated <= 16
+        && let Some((from, to)) = samples::extent(frame, None)
+        && let Ok(first) = i32::try_from(from)
+    {
+        let table: Vec<u8> = (from..=to).map(shade).collect();
+        // Within the range by the extent.
+        return samples::shown(frame, |v| table.get(v.wrapping_sub(first) as usize).copied().unwrap_or(0));
     }
-    values.into_iter().map(|v| shade(i64::from(v))).collect()
+    samples::read(frame).into_iter().map(|v| shade(i64::from(v))).collect()
 }
 
 /// A window for an image that states none: soft tissue for CT, else one that leaves out the few outermost samples.
-fn suitable(values: &[i32], shown: &Grey, padding: Option<i64>, attributes: &Attributes) -> Voi {
+fn suitable(values: &[i32], shown: &Grey, attributes: &Attributes) -> Voi {
+    let padding = attributes.int(tags::PIXEL_PADDING_VALUE);
     let in_hounsfield = attributes.text(tags::MODALITY) == Some("CT") && attributes.has(tags::RESCALE_INTERCEPT);
     if in_hounsfield && let Some(voi) = Voi::window("LINEAR", SOFT_TISSUE.0, SOFT_TISSUE.1) {
         return voi;

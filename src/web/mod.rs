@@ -20,8 +20,10 @@ mod router;
 mod rulings;
 pub mod server;
 mod stow;
+mod turns;
 mod uri;
 mod wado;
 
 pub use commitment::Commitments;
 pub use router::{App, router};
+pub use turns::Turns;

@@ -3,6 +3,7 @@
 use super::commitment::{self, Commitments};
 use super::layers::{self, Text};
 use super::problem::Problem;
+use super::turns::Turns;
 use super::wado::{bulk, frames, metadata, objects, rendered};
 use super::{api, base, capabilities, openapi, qido, reports, rulings, stow, uri};
 use crate::codec::Pool;
@@ -33,6 +34,8 @@ pub struct App {
     pub pool: Arc<Pool>,
     /// Objects that were opened last.
     pub opened: Opened,
+    /// Turns at making pictures and frames.
+    pub turns: Turns,
     /// Storage commitments.
     pub commitments: Commitments,
     /// The record.

@@ -1,7 +1,7 @@
 //! Looking into a data set, changing it, writing it (PS3.5 7.1).
 
 use super::{DataSet, Element, ITEM, UNDEFINED, Value, has_long_length};
-use crate::dicom::{Tag, VR};
+use crate::dicom::{Tag, VR, tags};
 
 impl DataSet {
     /// The element with this tag.
@@ -144,5 +144,35 @@ pub fn write_header(out: &mut Vec<u8>, tag: Tag, vr: VR, length: usize) {
         out.extend_from_slice(&length32(length).to_le_bytes());
     } else {
         out.extend_from_slice(&u16::try_from(length + length % 2).unwrap_or(0xFFFE).to_le_bytes());
+    }
+}
+
+/// Values of pixels, which have the sign of the pixels (PS3.5 A.1): implicit VR does not say it, and the dictionary cannot.
+pub(super) const LIKE_PIXELS: &[Tag] = &[
+    tags::SMALLEST_IMAGE_PIXEL_VALUE,
+    tags::LARGEST_IMAGE_PIXEL_VALUE,
+    tags::SMALLEST_PIXEL_VALUE_IN_SERIES,
+    tags::LARGEST_PIXEL_VALUE_IN_SERIES,
+    tags::PIXEL_PADDING_VALUE,
+    tags::PIXEL_PADDING_RANGE_LIMIT,
+];
+
+/// Gives values of pixels the representation of the pixels where their own is not written, or written as unknown.
+pub(super) fn sign(data_set: &mut DataSet, explicit: bool) {
+    let signed = data_set.bytes(tags::PIXEL_REPRESENTATION).is_some_and(|b| b.first() == Some(&1));
+    sign_all(data_set, if signed { VR::SS } else { VR::US }, explicit);
+}
+
+fn sign_all(data_set: &mut DataSet, vr: VR, explicit: bool) {
+    for element in &mut data_set.elements {
+        match &mut element.value {
+            Value::Items(items) => items.iter_mut().for_each(|item| sign_all(item, vr, explicit)),
+            Value::Bytes(bytes)
+                if bytes.len() == 2 && LIKE_PIXELS.contains(&element.tag) && (!explicit || element.vr == VR::UN) =>
+            {
+                element.vr = vr;
+            }
+            _ => {}
+        }
     }
 }

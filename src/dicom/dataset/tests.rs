@@ -93,3 +93,45 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_standard_attribute_that_was_written_as_unknown_is_known() {
+    // (0010,0020) UN of 4 bytes; (0028,0010) UN; (0009,1001) UN stays.
+    let bytes = [
+        &[0x09, 0, 0x01, 0x10, b'U', b'N', 0, 0, 2, 0, 0, 0, b'a', b'b'][..],
+        &[0x10, 0, 0x20, 0, b'U', b'N', 0, 0, 4, 0, 0, 0, b'H', b'T', b'7', b' '],
+        &[0x28, 0, 0x10, 0, b'U', b'N', 0, 0, 2, 0, 0, 0, 0, 2],
+    ]
+    .concat();
+    let limits = Limits { value: 100, stop_at_pixels: false, partial: false, total: Some(bytes.len() as u64) };
+    let data_set = parse(&mut Seeking(std::io::Cursor::new(&bytes)), Syntax::EXPLICIT, limits).unwrap().data_set;
+    let vrs: Vec<VR> = data_set.elements.iter().map(|e| e.vr).collect();
+    assert_eq!(vrs, [VR::UN, VR::LO, VR::US]);
+}
+
+#[test]
+fn padding_of_signed_pixels_is_signed_where_nothing_says_so() {
+    let element = |tag: [u8; 4], value: [u8; 2]| [&tag[..], &[2, 0, 0, 0], &value].concat();
+    for (sign, vr) in [(0, VR::US), (1, VR::SS)] {
+        let bytes = [element([0x28, 0, 0x03, 0x01], [sign, 0]), element([0x28, 0, 0x20, 0x01], [0, 0x80])].concat();
+        let limits = Limits { value: 100, stop_at_pixels: false, partial: false, total: Some(bytes.len() as u64) };
+        let data_set = parse(&mut Seeking(std::io::Cursor::new(&bytes)), Syntax::IMPLICIT, limits).unwrap().data_set;
+        assert_eq!(data_set.get(tags::PIXEL_PADDING_VALUE).unwrap().vr, vr);
+    }
+}
+
+#[test]
+fn a_sequence_that_was_written_as_unknown_has_its_items() {
+    let item = [&[0x40, 0, 0x09, 0, 2, 0, 0, 0][..], b"S7"].concat();
+    let items = [&[0xFE, 0xFF, 0, 0xE0, 10, 0, 0, 0][..], &item].concat();
+    let unknown = |value: &[u8]| {
+        let head = [0x40, 0, 0x75, 0x02, b'U', b'N', 0, 0, u8::try_from(value.len()).unwrap(), 0, 0, 0];
+        let bytes = [&head[..], value].concat();
+        let limits = Limits { value: 100, stop_at_pixels: false, partial: false, total: Some(bytes.len() as u64) };
+        parse(&mut Seeking(std::io::Cursor::new(&bytes)), Syntax::EXPLICIT, limits).unwrap().data_set
+    };
+    let read = unknown(&items);
+    assert_eq!(read.items(tags::REQUEST_ATTRIBUTES_SEQUENCE)[0].text(tags::SCHEDULED_PROCEDURE_STEP_ID).as_deref(), Some("S7"));
+    // What is no item stays as it is.
+    assert_eq!(unknown(b"no item!").elements[0].vr, VR::UN);
+}

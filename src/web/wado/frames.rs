@@ -126,6 +126,7 @@ pub fn offers(rows: &[InstanceRow], single: bool) -> Vec<Offer> {
 /// # Errors
 /// It cannot be decoded or encoded.
 pub fn bytes(app: &App, object: &Object, number: u32, layout: &Layout, form: FrameForm) -> Result<Vec<u8>, Problem> {
+    let _turn = app.turns.take();
     let refused = |e: crate::codec::DecodeError| Problem::from(crate::retrieve::NoCopy::Decode(e));
     let frame = || -> Result<Frame, Problem> { object.frame(number, layout, &app.pool).map_err(refused) };
     match form {

@@ -98,6 +98,7 @@ impl Wanted {
     /// # Errors
     /// It cannot be decoded, or the viewport lies outside of it.
     pub fn picture(&self, app: &App, object: &Object, number: u32) -> Result<DynamicImage, Problem> {
+        let _turn = app.turns.take();
         let mut shown = picture(object, number, self.voi.clone(), &app.pool).map_err(unrendered)?;
         if self.overlays {
             shown = draw_overlays(shown, &object.data_set);
@@ -116,6 +117,7 @@ impl Wanted {
     /// # Errors
     /// It cannot be encoded so.
     pub fn encoded(&self, app: &App, object: &Object, shown: &DynamicImage, media: &str) -> Result<Vec<u8>, Problem> {
+        let _turn = app.turns.take();
         let icc = object.data_set.bytes(tags::ICC_PROFILE).filter(|_| self.icc);
         let bytes = match media {
             "image/png" => pictures::encode(shown, Format::Png),
