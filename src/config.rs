@@ -75,6 +75,25 @@ pub struct Dimse {
     pub network_timeout: u64,
     /// Wait for the next message, seconds.
     pub idle_timeout: u64,
+    /// Calling AE titles that may query; empty: all that may associate.
+    pub query_callers: Vec<String>,
+    /// Calling AE titles that are shown the exchange's view: recognised studies and their marked copies only.
+    pub exchange_callers: Vec<String>,
+    /// Matches of one query.
+    pub max_matches: usize,
+}
+
+impl Dimse {
+    /// Whether a caller may query.
+    pub fn may_ask(&self, calling: &str) -> bool {
+        self.query_callers.is_empty()
+            || [&self.query_callers, &self.exchange_callers].iter().any(|l| l.iter().any(|c| c == calling))
+    }
+
+    /// Whether a caller is shown the exchange's view.
+    pub fn is_exchange(&self, calling: &str) -> bool {
+        self.exchange_callers.iter().any(|c| c == calling)
+    }
 }
 
 impl Default for Dimse {
@@ -92,6 +111,9 @@ impl Default for Dimse {
             association_timeout: 30,
             network_timeout: 60,
             idle_timeout: 600,
+            query_callers: Vec::new(),
+            exchange_callers: Vec::new(),
+            max_matches: 100_000,
         }
     }
 }

@@ -210,7 +210,7 @@ impl Node {
         let ingest = Arc::new(ingest);
         let dimse = &config.dimse;
         let tls = https(&config.http)?;
-        let listener = Listener::bind(dimse, ingest.clone(), journal.clone()).await;
+        let listener = Listener::bind(dimse, ingest.clone(), index.clone(), journal.clone()).await;
         let listener = listener.map_err(|e| StartError::Port("DICOM", dimse.bind, dimse.port, e))?;
         let port_error = |e| StartError::Port("HTTP", config.http.bind, config.http.port, e);
         let socket = TcpListener::bind((config.http.bind, config.http.port)).await.map_err(port_error)?;

@@ -23,7 +23,8 @@ impl Serve {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             let node = Node::start(&config, program).await?;
             // One line on standard output for whoever started it: the ports may have been chosen by the system.
-            println!("DICOM {} AE {}  HTTP http://{}", node.dicom, config.dimse.aet, node.http);
+            let scheme = if config.http.tls_certificate.is_some() { "https" } else { "http" };
+            println!("DICOM {} AE {}  HTTP {scheme}://{}", node.dicom, config.dimse.aet, node.http);
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
             tracing::info!("stopping: what is under way is ended first");
             node.stop().await;

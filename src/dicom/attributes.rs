@@ -178,6 +178,32 @@ pub fn texts(vr: VR, bytes: &[u8], charset: &Charset) -> Option<Vec<String>> {
     }
 }
 
+/// The bytes of numbers and tags that stand as texts, the inverse of [`texts`]; none for other representations. What is no such number
+/// is left out.
+pub fn bytes_of(vr: VR, texts: &[String]) -> Option<Vec<u8>> {
+    macro_rules! all {
+        ($kind:ty) => {
+            Some(texts.iter().filter_map(|t| t.trim().parse::<$kind>().ok()).flat_map(<$kind>::to_le_bytes).collect())
+        };
+    }
+    match vr {
+        VR::US => all!(u16),
+        VR::SS => all!(i16),
+        VR::UL => all!(u32),
+        VR::SL => all!(i32),
+        VR::UV => all!(u64),
+        VR::SV => all!(i64),
+        VR::FL => all!(f32),
+        VR::FD => all!(f64),
+        VR::AT => {
+            let number = |t: &String| u32::from_str_radix(t.trim(), 16).ok();
+            let both = |n: u32| [n >> 16, n & 0xFFFF].into_iter().flat_map(|half| half.to_le_bytes().into_iter().take(2));
+            Some(texts.iter().filter_map(number).flat_map(both).collect())
+        }
+        _ => None,
+    }
+}
+
 fn split(text: &str) -> Vec<String> {
     let text = text.trim_end_matches('\0');
     if text.trim().is_empty() {

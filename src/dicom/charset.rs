@@ -12,6 +12,8 @@ pub struct Charset {
     extensions: bool,
     /// No term was given.
     unstated: bool,
+    /// A set of two bytes a character that an escape sequence switches to; the first one named.
+    escaped: Option<Set>,
 }
 
 /// One coded character set. `Single` decodes 0xA0–0xFF through an 8-bit page; the others say themselves.
@@ -38,7 +40,8 @@ impl Charset {
         let unstated = terms.iter().all(String::is_empty);
         // PS3.3 C.12.1.1.2: these replace code extension altogether.
         let extensions = extensions && !matches!(first, Set::Whole(_));
-        Charset { first, extensions, unstated }
+        let escaped = terms.iter().map(|t| set_of_term(t)).find(|s| matches!(s, Set::Chinese | Set::Korean | Set::JisX0208));
+        Charset { first, extensions, unstated, escaped: escaped.filter(|_| extensions) }
     }
 
     /// The default repertoire.
@@ -63,6 +66,62 @@ impl Charset {
             first => decode_run(bytes, Set::Ascii, first),
         }
     }
+}
+
+impl Charset {
+    /// Encodes a text; none when the character set cannot express it.
+    pub fn encode(&self, text: &str) -> Option<Vec<u8>> {
+        if text.is_ascii() {
+            return Some(text.as_bytes().to_vec());
+        }
+        match (self.first, self.escaped) {
+            (Set::Whole(encoding), _) => whole(encoding, text),
+            (_, Some(set)) => escaped(text, set),
+            (Set::Single(encoding), _) => whole(encoding, text),
+            (Set::Latin1, _) => text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect(),
+            _ => None,
+        }
+    }
+}
+
+fn whole(encoding: &'static Encoding, text: &str) -> Option<Vec<u8>> {
+    let (bytes, _, unmappable) = encoding.encode(text);
+    (!unmappable).then(|| bytes.into_owned())
+}
+
+/// Each run of characters that are not ASCII behind its escape sequence: at every delimiter the initial state returns (PS3.5 6.1.2.5.3).
+fn escaped(text: &str, set: Set) -> Option<Vec<u8>> {
+    let (begin, end, encoding, high): (&[u8], &[u8], _, _) = match set {
+        Set::Chinese => (b"\x1B$)A", b"", GB18030, true),
+        Set::Korean => (b"\x1B$)C", b"", EUC_KR, true),
+        Set::JisX0208 => (b"\x1B$B", b"\x1B(B", EUC_JP, false),
+        _ => return None,
+    };
+    let mut bytes = Vec::new();
+    let mut foreign = false;
+    for c in text.chars() {
+        if foreign && c.is_ascii() {
+            bytes.extend_from_slice(end);
+        }
+        if !foreign && !c.is_ascii() {
+            bytes.extend_from_slice(begin);
+        }
+        foreign = !c.is_ascii();
+        if !foreign {
+            bytes.push(u8::try_from(c).ok()?);
+            continue;
+        }
+        let coded = whole(encoding, c.encode_utf8(&mut [0; 4]))?;
+        let [first, second] = *coded.as_slice() else { return None };
+        if first < 0xA1 || second < 0xA1 {
+            return None;
+        }
+        bytes.extend(if high { [first, second] } else { [first & 0x7F, second & 0x7F] });
+    }
+    if foreign {
+        bytes.extend_from_slice(end);
+    }
+    Some(bytes)
 }
 
 fn guess(bytes: &[u8]) -> String {
@@ -270,6 +329,27 @@ mod tests {
         ];
         for (terms, bytes, expected) in cases {
             assert_eq!(Charset::from_terms(terms).decode(bytes), expected, "{terms}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_again_and_what_cannot_be_is_said() {
+        for (terms, text) in [
+            ("GB18030", "Wang^XiaoDong=王^小东"),
+            ("GBK", "Wang^XiaoDong=王^小东"),
+            ("ISO_IR 192", "Wang^XiaoDong=王^小东=𠮷"),
+            ("\\ISO 2022 IR 58", "Zhang^XiaoDong=张^小东"),
+            ("\\ISO 2022 IR 149", "Hong^Gildong=洪^吉洞=홍^길동"),
+            ("\\ISO 2022 IR 87", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+            ("ISO_IR 100", "Buc^Jérôme"),
+            ("ISO_IR 144", "Люкceмбypг"),
+            ("", "Smith^John"),
+        ] {
+            let set = Charset::from_terms(terms);
+            assert_eq!(set.decode(&set.encode(text).unwrap()), text, "{terms}");
+        }
+        for (terms, text) in [("", "王"), ("ISO_IR 100", "王"), ("\\ISO 2022 IR 58", "𠮷"), ("ISO_IR 144", "é")] {
+            assert_eq!(Charset::from_terms(terms).encode(text), None, "{terms}");
         }
     }
 

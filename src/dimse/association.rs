@@ -1,6 +1,6 @@
 //! An established association: messages in and out (PS3.7 section 6, PS3.8 annex E).
 
-use super::command::Command;
+use super::command::{Command, Field};
 use super::link::{self, Link, Timeouts, Waited};
 use crate::dicom::ParseError;
 use std::io::{self, Read, Write};
@@ -162,6 +162,29 @@ impl Association {
                 };
                 return Ok(Incoming::Message(found, command));
             }
+        }
+    }
+
+    /// Whether the peer has meanwhile asked to cancel a request, without waiting for it (PS3.7 9.3.2.3).
+    ///
+    /// # Errors
+    /// The association ended, or something else came that must not come now.
+    pub fn is_cancelled(&mut self, message_id: u16) -> Result<bool, AssociationError> {
+        if self.pdu_left == 0 {
+            match self.link.wait(Duration::from_millis(1), &self.stopping)? {
+                Waited::Idle => return Ok(false),
+                Waited::Ready => {}
+                Waited::Closed => return Err(AssociationError::Closed),
+                Waited::Stopping => {
+                    self.abort();
+                    return Err(AssociationError::Closed);
+                }
+            }
+        }
+        match self.receive()? {
+            Incoming::Message(_, command) if command.field() == Field::CancelRq => Ok(command.responded_to() == message_id),
+            Incoming::Message(..) => Err(self.violation("another request before the answer to this one")),
+            Incoming::Released | Incoming::Stopping => Err(AssociationError::Closed),
         }
     }
 

@@ -80,6 +80,14 @@ pub enum Status {
     InvalidValue,
     /// A required attribute is missing (PS3.7 C.5.14).
     MissingAttribute,
+    /// A match, with all keys supported (PS3.4 C.4.1.1.4).
+    Pending,
+    /// A match; some optional keys are not supported.
+    PendingWithoutSomeKeys,
+    /// Ended because the requester asked for it.
+    Cancelled,
+    /// Unable to process (Cxxx of C-FIND); the comment says why.
+    UnableToProcess,
 }
 
 impl Status {
@@ -101,6 +109,10 @@ impl Status {
             Status::OutOfResources => 0xA700,
             Status::DataSetMismatch => 0xA900,
             Status::CannotUnderstand => 0xC000,
+            Status::Pending => 0xFF00,
+            Status::PendingWithoutSomeKeys => 0xFF01,
+            Status::Cancelled => 0xFE00,
+            Status::UnableToProcess => 0xC001,
         }
     }
 }
@@ -163,6 +175,18 @@ impl Command {
         set.put_u16(STATUS, status.code());
         repeat(&mut set, tags::AFFECTED_SOP_INSTANCE_UID, tags::REQUESTED_SOP_INSTANCE_UID);
         Command(set)
+    }
+
+    /// Says that a data set follows.
+    #[must_use]
+    pub fn with_data_set(mut self) -> Command {
+        self.0.put_u16(tags::COMMAND_DATA_SET_TYPE, 0x0001);
+        self
+    }
+
+    /// The message that a response or C-CANCEL-RQ speaks of.
+    pub fn responded_to(&self) -> u16 {
+        self.0.u16(tags::MESSAGE_ID_BEING_RESPONDED_TO).unwrap_or(0)
     }
 
     /// Adds an Error Comment (0000,0902): 64 ASCII characters at most (PS3.7 annex C).

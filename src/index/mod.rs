@@ -5,6 +5,7 @@
 pub mod matching;
 mod rows;
 mod sled;
+pub mod told;
 
 pub use self::sled::SledIndex;
 pub use rows::{Counts, InstanceRow, Job, JobKind, Recognised, SeriesRow, State, StudyRow};

@@ -1,9 +1,10 @@
 //! The DICOM port: a permit, then a connection, then a thread for the association.
 
 use super::policy::{Class, Configured, class_of};
-use super::{echo, mpps, store};
+use super::{echo, find, mpps, store};
 use crate::config::Dimse;
 use crate::dimse::{Association, AssociationError, Context, Field, Incoming, Status, Timeouts, accept};
+use crate::index::{Index, View};
 use crate::ingest::Ingest;
 use crate::journal::Journal;
 use std::net::{SocketAddr, TcpStream};
@@ -22,6 +23,7 @@ pub struct Listener {
 struct Shared {
     config: Dimse,
     ingest: Arc<Ingest>,
+    index: Arc<dyn Index>,
     journal: Arc<Journal>,
     stopping: Arc<AtomicBool>,
     permits: Arc<Semaphore>,
@@ -32,12 +34,18 @@ impl Listener {
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub async fn bind(config: &Dimse, ingest: Arc<Ingest>, journal: Arc<Journal>) -> std::io::Result<Listener> {
+    pub async fn bind(
+        config: &Dimse,
+        ingest: Arc<Ingest>,
+        index: Arc<dyn Index>,
+        journal: Arc<Journal>,
+    ) -> std::io::Result<Listener> {
         let socket = TcpListener::bind((config.bind, config.port)).await?;
         let shared = Shared {
             permits: Arc::new(Semaphore::new(config.max_associations)),
             config: config.clone(),
             ingest,
+            index,
             journal,
             stopping: Arc::new(AtomicBool::new(false)),
         };
@@ -153,6 +161,12 @@ fn messages(shared: &Shared, association: &mut Association) -> Result<(), Associ
                     };
                     answer
                 }
+            }
+            Field::FindRq if request.has_data() && class_of(&context.abstract_syntax) == Class::Find => {
+                let (config, index) = (&shared.config, &*shared.index);
+                let view = if config.is_exchange(&peer) { View::Exchange } else { View::House };
+                find::serve(index, (view, config.max_matches, &config.aet), association, &context, &request)?;
+                continue;
             }
             Field::CancelRq | Field::Response(_) => continue,
             Field::CreateRq | Field::SetRq | Field::GetRq | Field::FindRq | Field::MoveRq | Field::OtherRq(_) => {

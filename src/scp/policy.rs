@@ -20,15 +20,20 @@ impl Policy for Configured<'_> {
         Ok(())
     }
 
-    fn abstract_syntax(&self, _calling: &str, uid: &str) -> Decision {
+    fn abstract_syntax(&self, calling: &str, uid: &str) -> Decision {
         match class_of(uid) {
             Class::Verification | Class::Storage | Class::PerformedStep => Decision::Accept,
+            Class::Find if self.0.may_ask(calling) => Decision::Accept,
+            Class::Find => Decision::Refused,
             Class::Unknown if self.0.accept_unknown_classes => Decision::Accept,
             Class::Unknown | Class::Other => Decision::NotSupported,
         }
     }
 
     fn transfer_syntax(&self, abstract_syntax: &str, uid: &str) -> bool {
+        if class_of(abstract_syntax) == Class::Find {
+            return matches!(uid, uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        }
         if matches!(class_of(abstract_syntax), Class::Verification | Class::PerformedStep) {
             return matches!(
                 uid,
@@ -48,6 +53,8 @@ pub enum Class {
     Storage,
     /// Modality Performed Procedure Step.
     PerformedStep,
+    /// C-FIND, patient or study root.
+    Find,
     /// In the dictionary, and something else.
     Other,
     /// In no dictionary.
@@ -61,6 +68,11 @@ pub fn class_of(uid: &str) -> Class {
     }
     if uid == uids::MODALITY_PERFORMED_PROCEDURE_STEP {
         return Class::PerformedStep;
+    }
+    const FIND: &[&str] =
+        &[uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND, uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND];
+    if FIND.contains(&uid) {
+        return Class::Find;
     }
     match StandardSopClassDictionary.by_uid(uid) {
         None => Class::Unknown,
@@ -85,7 +97,7 @@ mod tests {
             assert_eq!(class_of(uid), Class::Storage, "{uid}");
         }
         for uid in [
-            uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND,
+            uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE,
             uids::STORAGE_COMMITMENT_PUSH_MODEL,
             uids::MEDIA_STORAGE_DIRECTORY_STORAGE,
         ] {

@@ -856,3 +856,40 @@ def test_inline_values_are_those_of_the_file(web, filled):
     d.add(pydicom.DataElement(0x00420011, "OB", b"\1\2\3\4"))
     path = filled.add(d)
     assert base64.b64decode(web.ask(f"{path}/metadata").json[0]["00420011"]["InlineBinary"]) == b"\1\2\3\4"
+
+
+def test_the_openapi_document_names_what_is_there(web, filled):
+    document = web.ask("/openapi.json").json
+    uids = {"study": filled.head, "series": filled.series, "instance": filled.instance, "frames": "1", "path": "7FE00010", "transaction": "1.2.3"}
+    seen = 0
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            answer = web.ask("/dicom-web" + path.format(**uids), method=method.upper(), body=b"" if method == "post" else None)
+            assert answer.status in map(int, operation["responses"]), (method, path, answer.status, answer.body[:200])
+            assert b"no such resource" not in answer.body and answer.status != 405, path
+            seen += 1
+    assert seen == 32
+
+
+def test_the_exchange_root_has_the_same_resources_and_shows_copies_only(web, filled):
+    """Every way to an original is closed on the exchange root, and every way to a copy is open."""
+    root = f"/exchange/dicom-web/studies/{filled.head}"
+    copies = {r["00080018"]["Value"][0]: r["0020000E"]["Value"][0] for r in web.ask(f"{root}/instances").json}
+    assert filled.instance not in copies and len(copies) == 30
+    for way in ("", "/metadata", "/rendered", "/thumbnail", "/bulkdata", "/bulkdata/7FE00010", "/pixeldata", "/frames/1",
+                "/frames/1/rendered", "/frames/1/thumbnail"):
+        web.problem(404, f"{root}/series/{filled.series}/instances/{filled.instance}{way}")
+        web.problem(404, f"{root}/series/{next(iter(copies.values()))}/instances/{filled.instance}{way}")
+        copy, series = next(iter(copies.items()))
+        assert web.ask(f"{root}/series/{series}/instances/{copy}{way}").status == 200, way
+    for way in ("", "/metadata", "/rendered", "/thumbnail", "/bulkdata", "/pixeldata"):
+        web.problem(404, f"{root}/series/{filled.series}{way}")
+    # Whole studies: what is in them is of the copies, whatever form it has.
+    for way, accept in (("", DICOM), ("/pixeldata", OCTETS), ("/bulkdata", OCTETS), ("/rendered", 'multipart/related; type="image/png"')):
+        named = [h["content-location"] for h, _ in web.ask(f"{root}{way}", accept).parts]
+        assert named and not [n for n in named if filled.instance in n or filled.series in n], way
+    told = web.ask(f"{root}/metadata").json
+    assert {m["00080018"]["Value"][0] for m in told} == set(copies)
+    for query in (f"instances?SOPInstanceUID={filled.instance}", f"series?SeriesInstanceUID={filled.series}", "studies?PatientID=HT0003"):
+        assert web.ask(f"/exchange/dicom-web/{query}").status == 204, query
+    web.problem(404, "/exchange/dicom-web/commitment-requests/1.2.3")

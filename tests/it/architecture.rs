@@ -37,7 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "exchange",
         ],
     ),
-    ("scp", &["config", "dicom", "dimse", "ingest", "journal"]),
+    ("scp", &["config", "dicom", "dimse", "index", "ingest", "journal"]),
     ("web", &["config", "dicom", "codec", "procedure", "exam", "store", "index", "journal", "ingest", "retrieve", "report"]),
     (
         "node",

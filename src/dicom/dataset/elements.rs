@@ -1,7 +1,7 @@
 //! Looking into a data set, changing it, writing it (PS3.5 7.1).
 
 use super::{DataSet, Element, ITEM, UNDEFINED, Value, has_long_length};
-use crate::dicom::{Tag, VR, tags};
+use crate::dicom::{Syntax, Tag, VR, tags};
 
 impl DataSet {
     /// The element with this tag.
@@ -100,6 +100,32 @@ impl DataSet {
                     out.push(0);
                 }
             }
+        }
+    }
+
+    /// Writes in one of the two little endian syntaxes of messages; values that lie elsewhere are left out.
+    pub fn write_as(&self, syntax: Syntax, out: &mut Vec<u8>) {
+        if syntax.explicit { self.write_explicit(out) } else { self.write_implicit(out) }
+    }
+
+    fn write_implicit(&self, out: &mut Vec<u8>) {
+        for element in &self.elements {
+            let mut content = Vec::new();
+            let bytes = match &element.value {
+                Value::Bytes(bytes) => bytes,
+                Value::Items(items) => {
+                    for item in items {
+                        let mut bytes = Vec::new();
+                        item.write_implicit(&mut bytes);
+                        write_item(&mut content, &bytes);
+                    }
+                    &content
+                }
+                Value::Deferred(_) | Value::Fragments(_) => continue,
+            };
+            write_tag(out, element.tag);
+            out.extend_from_slice(&length32(bytes.len()).to_le_bytes());
+            out.extend_from_slice(bytes);
         }
     }
 

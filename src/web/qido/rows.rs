@@ -3,13 +3,12 @@
 use super::ask::{Asked, Include};
 use crate::dicom::levels::{Level, level_of};
 use crate::dicom::{Attributes, Tag, VR, json as dicom_json, tags};
-use crate::index::{InstanceMatch, SeriesMatch, SeriesRow, StudyRow, View};
+use crate::index::{InstanceMatch, SeriesMatch, SeriesRow, StudyRow, told};
 use crate::retrieve::describe;
 use crate::web::asked::address;
 use crate::web::problem::Problem;
 use crate::web::router::App;
 use serde_json::{Map, Value as Json};
-use std::collections::BTreeSet;
 
 /// Attributes returned of every study (PS3.18 table 10.6.3-3), empty ones included.
 const STUDY_KEYS: &[Tag] = &[
@@ -25,6 +24,9 @@ const STUDY_KEYS: &[Tag] = &[
     tags::PATIENT_SEX,
     tags::STUDY_INSTANCE_UID,
     tags::STUDY_ID,
+    tags::MODALITIES_IN_STUDY,
+    tags::NUMBER_OF_STUDY_RELATED_SERIES,
+    tags::NUMBER_OF_STUDY_RELATED_INSTANCES,
 ];
 /// Of every series (table 10.6.3-4).
 const SERIES_KEYS: &[Tag] = &[
@@ -34,6 +36,8 @@ const SERIES_KEYS: &[Tag] = &[
     tags::LATERALITY,
     tags::SERIES_INSTANCE_UID,
     tags::SERIES_NUMBER,
+    tags::STUDY_INSTANCE_UID,
+    tags::NUMBER_OF_SERIES_RELATED_INSTANCES,
     tags::PERFORMED_PROCEDURE_STEP_START_DATE,
     tags::PERFORMED_PROCEDURE_STEP_START_TIME,
     tags::REQUEST_ATTRIBUTES_SEQUENCE,
@@ -42,6 +46,8 @@ const SERIES_KEYS: &[Tag] = &[
 const INSTANCE_KEYS: &[Tag] = &[
     tags::SOP_CLASS_UID,
     tags::SOP_INSTANCE_UID,
+    tags::STUDY_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
     tags::INSTANCE_NUMBER,
     tags::ROWS,
     tags::COLUMNS,
@@ -81,19 +87,7 @@ fn select(attributes: &Attributes, keys: &[Tag], level: Level, asked: &Asked) ->
 }
 
 fn study_attributes(study: &StudyRow, asked: &Asked, url: &str) -> Attributes {
-    let mut chosen = select(&study.attributes, STUDY_KEYS, Level::Study, asked);
-    let (series, instances) = match asked.search.view {
-        View::House => {
-            let made = |of: fn(&(u32, u32)) -> u32| of(&study.originals) + of(&study.marked) + of(&study.reports);
-            (made(|n| n.0), made(|n| n.1))
-        }
-        View::Exchange => (u32::try_from(study.recognised.series.len()).unwrap_or(0), study.recognised.instances),
-    };
-    let reports = (asked.search.view == View::House && study.reports.1 > 0).then(|| "SR".to_string());
-    let modalities: BTreeSet<String> = study.modalities.iter().cloned().chain(reports).collect();
-    chosen.set(tags::MODALITIES_IN_STUDY, VR::CS, modalities.into_iter().collect());
-    chosen.set(tags::NUMBER_OF_STUDY_RELATED_SERIES, VR::IS, vec![series.to_string()]);
-    chosen.set(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, vec![instances.to_string()]);
+    let mut chosen = select(&told::study(study, asked.search.view), STUDY_KEYS, Level::Study, asked);
     chosen.set(tags::RETRIEVE_URL, VR::UR, vec![format!("{url}/studies/{}", study.study)]);
     chosen
 }
@@ -104,11 +98,7 @@ pub fn study(study: &StudyRow, asked: &Asked, url: &str) -> Map<String, Json> {
 }
 
 fn series_attributes(study: &StudyRow, series: &SeriesRow, asked: &Asked, url: &str, with_study: bool) -> Attributes {
-    let mut chosen = select(&series.attributes, SERIES_KEYS, Level::Series, asked);
-    chosen.set(tags::STUDY_INSTANCE_UID, VR::UI, vec![study.study.to_string()]);
-    let copies = study.recognised.series.get(&series.series).filter(|_| asked.search.view == View::Exchange);
-    let count = copies.filter(|c| !c.is_empty()).map_or(series.instances as usize, std::collections::BTreeSet::len);
-    chosen.set(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, vec![count.to_string()]);
+    let mut chosen = select(&told::series(study, series, asked.search.view), SERIES_KEYS, Level::Series, asked);
     chosen.set(tags::RETRIEVE_URL, VR::UR, vec![format!("{url}/studies/{}/series/{}", study.study, series.series)]);
     if with_study {
         chosen.fill_from(&study_attributes(study, asked, url));
@@ -124,11 +114,8 @@ pub fn series((study, series): &SeriesMatch, asked: &Asked, url: &str, with_stud
 
 /// An instance; with its study's and its series' attributes where the path does not name them.
 pub fn instance((study, series, row): &InstanceMatch, asked: &Asked, url: &str, with: (bool, bool)) -> Map<String, Json> {
-    let mut chosen = select(&row.attributes, INSTANCE_KEYS, Level::Instance, asked);
-    let path = address(url, row);
-    chosen.set(tags::STUDY_INSTANCE_UID, VR::UI, vec![study.study.to_string()]);
-    chosen.set(tags::SERIES_INSTANCE_UID, VR::UI, vec![series.series.to_string()]);
-    chosen.set(tags::RETRIEVE_URL, VR::UR, vec![path]);
+    let mut chosen = select(&told::instance(row), INSTANCE_KEYS, Level::Instance, asked);
+    chosen.set(tags::RETRIEVE_URL, VR::UR, vec![address(url, row)]);
     if with.1 {
         chosen.fill_from(&series_attributes(study, series, asked, url, with.0));
     }
