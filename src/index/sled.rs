@@ -291,6 +291,9 @@ impl Index for SledIndex {
     }
 
     fn studies(&self, query: &Query) -> Result<Page<StudyRow>, IndexError> {
+        if let Some(page) = self.page_by_date(query)? {
+            return Ok(page);
+        }
         let needs_series = query.keys.iter().any(|k| level_of(k.tag()) >= Some(Level::Series) && !k.pattern.is_empty());
         let needs_instances = query.keys.iter().any(|k| level_of(k.tag()) == Some(Level::Instance) && !k.pattern.is_empty());
         self.page(query, |study, take| {

@@ -63,6 +63,25 @@ fn suite(index: &dyn Index) {
     let pages: Vec<_> = (0..3).flat_map(|n| page(n).rows).map(|s| s.study.to_string()).collect();
     assert_eq!(pages, ["1.2", "1.3", "1.1"]);
     assert_eq!((page(0).more, page(1).more, page(2).more), (2, 1, 0));
+    // The same order and the same counts whether rows are looked at or not.
+    for keys in [&[][..], &[(tags::STUDY_DATE, "20260101-20260228")]] {
+        for offset in 0..4 {
+            let quick = index.studies(&Query { offset, limit: 1, ..query(keys) }).unwrap();
+            let looked = [keys, &[(tags::PATIENT_SEX, "*"), (tags::PATIENT_ID, "?*")]].concat();
+            let slow = index.studies(&Query { offset, limit: 1, ..query(&looked) }).unwrap();
+            assert_eq!((quick.rows, quick.more), (slow.rows, slow.more), "{keys:?} {offset}");
+        }
+    }
+    // Names by their words and by pinyin; not without being asked.
+    let fuzzy = |name: &str| Query {
+        matching: hutong::index::Matching { fuzzy: true, ..Default::default() },
+        ..query(&[(tags::PATIENT_NAME, name)])
+    };
+    assert_eq!(found(&fuzzy("wang b1")), ["1.3"]);
+    assert_eq!(found(&fuzzy("b1 NAME")), ["1.3"]);
+    assert_eq!(found(&query(&[(tags::PATIENT_NAME, "wang")])), Vec::<String>::new());
+    let few = index.studies(&Query { examined: 2, ..query(&[(tags::PATIENT_SEX, "F")]) });
+    assert!(matches!(few, Err(hutong::index::IndexError::TooBroad)));
     let numbers = index.instances(&Query { study: Some(uid("1.1")), ..query(&[]) }).unwrap().rows;
     assert_eq!(
         numbers.iter().map(|(_, _, i)| i.sop_instance.to_string()).collect::<Vec<_>>(),

@@ -13,6 +13,9 @@ use std::collections::BTreeSet;
 /// Matches behind a full page that are counted, and studies that are looked at for it.
 const COUNTED: usize = 1000;
 
+/// As many where their keys are enough.
+const COUNTED_BY_KEY: usize = 10_000;
+
 type Studies<'a> = Box<dyn Iterator<Item = Result<StudyRow, IndexError>> + 'a>;
 /// Puts a match into the page; false when there is no need of more.
 pub(super) type Take<'a, T> = &'a mut dyn FnMut(&dyn Fn() -> T) -> bool;
@@ -98,20 +101,47 @@ impl SledIndex {
     }
 
     fn by_date(&self, from: &str, to: &str) -> Studies<'_> {
+        Box::new(self.uids_by_date(from, to).filter_map(|uid| match uid {
+            Ok(uid) => self.one(&uid),
+            Err(e) => Some(Err(e)),
+        }))
+    }
+
+    /// A page of the studies of a span of dates when nothing else is asked: those before it are passed over by their keys, and those
+    /// behind it are counted by theirs. None when rows have to be looked at.
+    pub(super) fn page_by_date(&self, query: &Query) -> Result<Option<Page<StudyRow>>, IndexError> {
+        let plain = |k: &&crate::index::Key| !matches!(k.pattern.trim(), "" | "*");
+        let mut keys = query.keys.iter().filter(plain);
+        let span = match (keys.next(), keys.next()) {
+            (None, _) => Some(("", "")),
+            (Some(k), None) if k.path == [tags::STUDY_DATE] => {
+                Some(k.pattern.split_once('-').unwrap_or((&k.pattern, &k.pattern)))
+            }
+            _ => None,
+        };
+        let is_day = |text: &str| text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit());
+        let free =
+            query.view == View::House && query.study.is_none() && query.series.is_none() && query.matching.zone.is_none();
+        let Some((from, to)) = span.filter(|s| free && (*s == ("", "") || (is_day(s.0) && is_day(s.1)))) else {
+            return Ok(None);
+        };
+        let mut uids = self.uids_by_date(from, to).skip(query.offset);
+        let mut rows = Vec::new();
+        for uid in uids.by_ref().take(query.limit) {
+            rows.extend(self.one(&uid?).transpose()?);
+        }
+        let more = uids.take(COUNTED_BY_KEY).try_fold(0, |count, uid| uid.map(|_| count + 1))?;
+        Ok(Some(Page { rows, more }))
+    }
+
+    fn uids_by_date(&self, from: &str, to: &str) -> Box<dyn Iterator<Item = Result<Uid, IndexError>> + '_> {
         let start = find_prefix(tags::STUDY_DATE, from);
         let mut end = find_prefix(tags::STUDY_DATE, to);
         end.push(0xFF);
         if start > end {
             return Box::new(std::iter::empty());
         }
-        let studies = self.db.range(start..end).rev().filter_map(|row| {
-            let uid = row.map_err(IndexError::from).and_then(|row| study_of_find_key(&row.0));
-            match uid {
-                Ok(uid) => self.one(&uid),
-                Err(e) => Some(Err(e)),
-            }
-        });
-        Box::new(studies)
+        Box::new(self.db.range(start..end).rev().map(|row| study_of_find_key(&row?.0)))
     }
 
     /// Walks the matches at a level in order and cuts the page out.
