@@ -67,7 +67,11 @@ pub fn lookups(pattern: &str) -> BTreeSet<String> {
     let words = split(pattern);
     let joined = words.last().cloned().into_iter();
     let longest = words.iter().take(words.len().saturating_sub(1).max(1)).max_by_key(|w| w.len()).cloned();
-    joined.chain(longest).flat_map(|w| readings(&w).into_iter().chain([w]).collect::<Vec<_>>()).collect()
+    let spelt = |word: String| {
+        let sounds = if is_han(&word) { readings(&word) } else { BTreeSet::new() };
+        sounds.into_iter().filter(|r| r.len() > 1).chain([word]).collect::<Vec<_>>()
+    };
+    joined.chain(longest).flat_map(spelt).collect()
 }
 
 /// Whether each word of the pattern, or all of them joined, begins a word of the name.
@@ -115,6 +119,7 @@ mod tests {
             ("Wang^XiaoDong=王^小东", "wang xiao dong"),
         ] {
             assert!(fits(name, pattern));
+            assert!(lookups(pattern).iter().all(|l| l.len() > 1), "a single letter begins too many names");
             assert!(lookups(pattern).iter().any(|l| words(name).iter().any(|w| w.starts_with(l))), "{name} {pattern}");
         }
     }

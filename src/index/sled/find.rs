@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 const COUNTED: usize = 1000;
 
 /// As many where their keys are enough.
-const COUNTED_BY_KEY: usize = 10_000;
+const COUNTED_BY_KEY: usize = 2000;
 
 type Studies<'a> = Box<dyn Iterator<Item = Result<StudyRow, IndexError>> + 'a>;
 /// Puts a match into the page; false when there is no need of more.
@@ -130,7 +130,13 @@ impl SledIndex {
         for uid in uids.by_ref().take(query.limit) {
             rows.extend(self.one(&uid?).transpose()?);
         }
-        let more = uids.take(COUNTED_BY_KEY).try_fold(0, |count, uid| uid.map(|_| count + 1))?;
+        let more = match span {
+            Some(("", "")) => {
+                let all = usize::try_from(crate::index::Index::counts(self)?.studies).unwrap_or(usize::MAX);
+                all.saturating_sub(query.offset.saturating_add(rows.len()))
+            }
+            _ => uids.take(COUNTED_BY_KEY).try_fold(0, |count, uid| uid.map(|_| count + 1))?,
+        };
         Ok(Some(Page { rows, more }))
     }
 
