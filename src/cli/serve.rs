@@ -6,6 +6,9 @@ use hutong::node::Node;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Threads that may block, started when they are needed.
+const BLOCKING: usize = 2048;
+
 /// Runs until SIGINT or SIGTERM.
 #[derive(clap::Args)]
 pub struct Serve {
@@ -18,7 +21,9 @@ impl Serve {
         let config = self.common.load()?;
         start_log(&config.log);
         let program = own_program()?;
-        let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
+        // A body that a slow client reads holds a thread that may block: there must be more of them than slow clients.
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING).build();
+        let runtime = runtime.context("the runtime cannot be started")?;
         runtime.block_on(async {
             let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             let node = Node::start(&config, program).await?;

@@ -17,7 +17,12 @@ use tracing::Instrument;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Around every request.
-pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    // HTTP/2 names the host in its own place.
+    let host = request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+    if let Some(host) = host.filter(|_| !request.headers().contains_key(header::HOST)) {
+        request.headers_mut().insert(header::HOST, host);
+    }
     let id = id_of(request.headers());
     let origin = allowed_origin(&app.config.cors_origins, request.headers());
     if let Some(answer) = preflight(&request, origin.as_ref()) {
@@ -32,6 +37,7 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
         cross_origin(headers, origin);
     }
     headers.extend(HeaderValue::from_str(&id).map(|id| (REQUEST_ID, id)));
+    headers.append(header::VARY, HeaderValue::from_static("accept"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     metrics::counter!("hutong_http_requests_total", "status" => response.status().as_str().to_string()).increment(1);
     metrics::histogram!("hutong_http_seconds").record(begun.elapsed().as_secs_f64());

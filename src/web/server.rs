@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// All headers of a request, bytes.
 const HEADERS: usize = 64 << 10;
 /// Requests at a time on one HTTP/2 connection.
-const STREAMS: u32 = 64;
+const STREAMS: u32 = 32;
 
 /// Reads a certificate chain and its key, both PEM.
 ///

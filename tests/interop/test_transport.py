@@ -49,7 +49,7 @@ def test_https_in_both_versions_of_http_and_of_tls(secure):
                        f"{secure.http}/dicom-web/studies")
             assert got.stdout.decode() == f"{number} 200", (got.stdout, got.stderr)
     study = json.loads((secure.place / "body").read_text())[0]
-    assert study["00081190"]["Value"][0].startswith("https://")
+    assert study["00081190"]["Value"][0].startswith(f"{secure.http}/dicom-web/")
 
 
 def test_what_is_no_tls_is_turned_away_and_old_versions_too(secure):

@@ -18,7 +18,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
 /// All metadata of a request, bytes.
-const MOST_METADATA: usize = 256 << 20;
+const MOST_METADATA: usize = 64 << 20;
 /// Longest bulk value within a sequence, and of one that is not streamed, bytes.
 const IN_MEMORY: u64 = 1 << 20;
 
@@ -85,7 +85,7 @@ async fn collect(mut chunks: impl Stream<Item = io::Result<Bytes>> + Unpin, most
     let mut bytes = Vec::new();
     while let Some(chunk) = next(&mut chunks).await? {
         if bytes.len() + chunk.len() > most {
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the metadata of one request are over 256 MiB"));
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the metadata of one request are over 64 MiB"));
         }
         bytes.extend_from_slice(&chunk);
     }
