@@ -229,6 +229,7 @@ impl Node {
             procedures: procedures.clone(),
             metrics,
             config: config.http.clone(),
+            port: http.port(),
             reserve_bytes: config.storage.reserve_mib << 20,
         };
         let connections = config.http.max_connections;

@@ -4,8 +4,8 @@ use super::accept::split;
 use crate::config::Http;
 use axum::http::{HeaderMap, header};
 
-/// Scheme, host and, behind a proxy, a path before ours; without a slash at the end.
-pub fn base(config: &Http, headers: &HeaderMap) -> String {
+/// Scheme, host and, behind a proxy, a path before ours; without a slash at the end. `port` is the one that is listened on.
+pub fn base(config: &Http, port: u16, headers: &HeaderMap) -> String {
     if let Some(url) = &config.public_url {
         return url.trim_end_matches('/').to_string();
     }
@@ -21,13 +21,17 @@ pub fn base(config: &Http, headers: &HeaderMap) -> String {
     let scheme = of_forwarded("proto").or_else(|| text("x-forwarded-proto")).map(|s| s.to_lowercase());
     let scheme = scheme.filter(|s| matches!(s.as_str(), "http" | "https"));
     let scheme = scheme.unwrap_or_else(|| if config.tls_certificate.is_some() { "https" } else { "http" }.into());
-    let host = of_forwarded("host")
-        .or_else(|| text("x-forwarded-host"))
-        .or_else(|| text(header::HOST.as_str()))
-        .filter(|h| is_host(h))
-        .unwrap_or_else(|| "localhost".into());
+    let forwarded_host = of_forwarded("host").or_else(|| text("x-forwarded-host"));
+    let own = || text(header::HOST.as_str()).map(|host| with_port(host, port));
+    let host = forwarded_host.or_else(own).filter(|h| is_host(h)).unwrap_or_else(|| "localhost".into());
     let prefix = text("x-forwarded-prefix").filter(|p| is_path(p)).unwrap_or_default();
     format!("{scheme}://{host}{}", prefix.trim_end_matches('/'))
+}
+
+/// Some clients leave the port out of Host. Who asks for a bare address without a port stands before us and not before a proxy.
+fn with_port(host: String, port: u16) -> String {
+    let bare = host == "localhost" || host.parse::<std::net::Ipv4Addr>().is_ok();
+    if bare && !matches!(port, 0 | 80 | 443) { format!("{host}:{port}") } else { host }
 }
 
 /// Letters of a host and port; nothing that could end the URL or a header.
@@ -54,7 +58,7 @@ mod tests {
             for (name, value) in pairs {
                 headers.insert(*name, value.parse().unwrap());
             }
-            base(&Http::default(), &headers)
+            base(&Http::default(), 8042, &headers)
         };
         assert_eq!(of(&[("host", "a:8080")]), "http://a:8080");
         assert_eq!(
@@ -76,7 +80,11 @@ mod tests {
             "http://localhost"
         );
         assert_eq!(of(&[]), "http://localhost");
+        assert_eq!(
+            (of(&[("host", "10.0.0.7")]), of(&[("host", "pacs")])),
+            ("http://10.0.0.7:8042".into(), "http://pacs".into())
+        );
         let config = Http { public_url: Some("https://x.example/".into()), ..Http::default() };
-        assert_eq!(base(&config, &HeaderMap::new()), "https://x.example");
+        assert_eq!(base(&config, 8042, &HeaderMap::new()), "https://x.example");
     }
 }

@@ -46,6 +46,8 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// Settings.
     pub config: Http,
+    /// The port that is listened on.
+    pub port: u16,
     /// Below this, nothing new is taken, bytes.
     pub reserve_bytes: u64,
 }
@@ -62,7 +64,7 @@ pub struct Root {
 impl Root {
     /// The absolute URL of the root.
     pub fn url(&self, app: &App, headers: &HeaderMap) -> String {
-        format!("{}{}", base::base(&app.config, headers), self.path)
+        format!("{}{}", base::base(&app.config, app.port, headers), self.path)
     }
 }
 

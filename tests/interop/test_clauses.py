@@ -893,3 +893,101 @@ def test_the_exchange_root_has_the_same_resources_and_shows_copies_only(web, fil
     for query in (f"instances?SOPInstanceUID={filled.instance}", f"series?SeriesInstanceUID={filled.series}", "studies?PatientID=HT0003"):
         assert web.ask(f"/exchange/dicom-web/{query}").status == 204, query
     web.problem(404, "/exchange/dicom-web/commitment-requests/1.2.3")
+
+
+# What is shown: pydicom applies the same tables
+
+def made_visible(d, frame=0):
+    """Eight bits a channel as PS3.4 N.2 says it, by pydicom's own tables and numpy."""
+    array = d.pixel_array if int(d.get("NumberOfFrames") or 1) == 1 else d.pixel_array[frame]
+    if d.PhotometricInterpretation == "PALETTE COLOR":
+        shown = pydicom.pixels.apply_color_lut(array, d).astype(float)
+        return shown / (65535 if shown.max() > 255 else 255) * 255
+    if d.SamplesPerPixel == 3:
+        return array.astype(float) / ((1 << d.BitsStored) - 1) * 255
+    values = pydicom.pixels.apply_modality_lut(array, d)
+    if "VOILUTSequence" in d:
+        # By hand: pydicom takes a table of 8 bits in words for one of bytes.
+        lut = d.VOILUTSequence[0]
+        table = numpy.frombuffer(lut.LUTData, "<u2").astype(float)
+        index = numpy.clip(numpy.rint(values).astype("int64") - int(lut.LUTDescriptor[1]), 0, len(table) - 1)
+        shown = table[index] / ((1 << int(lut.LUTDescriptor[2])) - 1) * 255
+    else:
+        center, width = float(d.WindowCenter), float(d.WindowWidth)
+        shown = numpy.clip(((values - (center - 0.5)) / (width - 1) + 0.5), 0, 1) * 255
+    inverse = d.PhotometricInterpretation == "MONOCHROME1" or d.get("PresentationLUTShape") == "INVERSE"
+    return 255 - shown if inverse else shown
+
+
+FORMATS = {
+    "8 bit": lambda: pixels.grey(8, False, "MONOCHROME2"),
+    "12 bit signed": lambda: pixels.grey(12, True, "MONOCHROME2"),
+    "16 bit": lambda: pixels.grey(16, False, "MONOCHROME2"),
+    "monochrome 1": lambda: pixels.grey(12, False, "MONOCHROME1"),
+    "modality lut": lambda: pixels.with_tables(True, False),
+    "voi lut": lambda: pixels.with_tables(False, True),
+    "both luts": lambda: pixels.with_tables(True, True),
+    "palette": lambda: pixels.palette(8, 16),
+    "rgb": lambda: pixels.colour("RGB"),
+    "rgb planar": lambda: pixels.colour("RGB", planar=1),
+    "inverse": lambda: inverted(),
+}
+
+
+def inverted():
+    d = pixels.grey(12, False, "MONOCHROME2")
+    d.PresentationLUTShape = "INVERSE"
+    return d
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rendered_pictures_are_those_of_the_standard(web, filled, name):
+    d = FORMATS[name]()
+    d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    path = filled.add(d)
+    got = numpy.asarray(PIL.Image.open(io.BytesIO(web.ask(f"{path}/rendered", "image/png").body))).astype(float)
+    expected = made_visible(d)
+    if expected.ndim == 2 and got.ndim == 3:
+        got = got[..., 0]
+    assert got.shape == expected.shape and numpy.abs(got - expected).max() <= 1.5, numpy.abs(got - expected).max()
+
+
+def test_overlays_are_drawn_by_choice(web, filled):
+    d = pixels.overlay(False)
+    d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    path = filled.add(d)
+    plain, drawn = (shown(web.ask(f"{path}/rendered{q}", "image/png").body) for q in ("", "?overlays=true"))
+    assert (drawn[200:220, 30:200] == 255).all()
+    drawn[200:220, 30:200] = plain[200:220, 30:200]
+    assert (drawn == plain).all()
+    web.problem(400, f"{path}/rendered?overlays=perhaps")
+
+
+def test_an_image_without_a_window_gets_a_sensible_one(web, filled):
+    d = pixels.grey(12, False, "MONOCHROME2")
+    del d.WindowCenter, d.WindowWidth
+    d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    values = numpy.frombuffer(d.PixelData, "<u2").copy()
+    values[:40] = 4095  # a few bright ones must not make all others dark
+    d.PixelData = values.tobytes()
+    got = shown(web.ask(f"{filled.add(d)}/rendered", "image/png").body)
+    assert got.std() > 40 and (got == 255).mean() < 0.2 and (got == 0).mean() < 0.3
+    ct = pixels.fill(pixels.base(64, 64, bits=16, signed=1), numpy.tile(numpy.arange(-1000, 1048, 32), (64, 1)))
+    ct.Modality, ct.RescaleSlope, ct.RescaleIntercept, ct.SOPInstanceUID = "CT", "1", "0", generate_uid()
+    ct.file_meta.MediaStorageSOPInstanceUID = ct.SOPInstanceUID
+    got = shown(web.ask(f"{filled.add(ct)}/rendered", "image/png").body)[0]
+    hounsfield = numpy.arange(-1000, 1048, 32)
+    assert (got[hounsfield <= -160] == 0).all() and (got[hounsfield >= 240] == 255).all() and 110 < got[numpy.abs(hounsfield - 40).argmin()] < 145
+
+
+def test_a_colour_profile_goes_along(web, filled):
+    d = pixels.colour("RGB")
+    d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    import PIL.ImageCms
+    profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+    d.ICCProfile = profile + b"\0" * (len(profile) % 2)
+    path = filled.add(d)
+    carried = lambda query: PIL.Image.open(io.BytesIO(web.ask(f"{path}/rendered{query}", "image/jpeg").body)).info.get("icc_profile")
+    assert carried("").rstrip(b"\0") == profile.rstrip(b"\0") and carried("?iccprofile=yes") and carried("?iccprofile=no") is None
+    for value in ("srgb", "maybe"):
+        web.problem(400, f"{path}/rendered?iccprofile={value}")

@@ -46,6 +46,32 @@ def test_search_retrieve_and_store(filled, phantoms):
     assert len(answer.ReferencedSOPSequence) == 2
 
 
+def test_all_that_the_client_can_do(filled, phantoms):
+    house = DICOMwebClient(f"{filled.http}/dicom-web")
+    study = house.search_for_studies(search_filters={"PatientID": "HT0002"}, fields=["StudyDescription"], limit=1)[0]["0020000D"]["Value"][0]
+    assert house.search_for_studies(fuzzymatching=True, search_filters={"PatientName": "wang xiaodong"})
+    assert len(house.search_for_studies(get_remaining=True, limit=1)) == 3
+    series = house.search_for_series(study, search_filters={"Modality": "CT"})[0]["0020000E"]["Value"][0]
+    instances = house.search_for_instances(study, series, fields=["00280010"], get_remaining=True)
+    assert len(instances) == 30 and len(house.search_for_instances(study)) == 60
+    uid = instances[0]["00080018"]["Value"][0]
+    for metadata, count in ((house.retrieve_study_metadata(study), 60), (house.retrieve_series_metadata(study, series), 30)):
+        assert len(metadata) == count and all("7FE00010" in m for m in metadata)
+    one = house.retrieve_instance(study, series, uid)
+    uri = house.retrieve_instance_metadata(study, series, uid)["7FE00010"]["BulkDataURI"]
+    assert house.retrieve_bulkdata(uri)[0] == one.PixelData
+    assert b"".join(next(iter(house.iter_bulkdata(uri))) for _ in range(1)) == one.PixelData
+    assert len(list(house.iter_study(study))) == 60 and len(list(house.iter_series(study, series))) == 30
+    assert list(house.iter_instance_frames(study, series, uid, [1])) == [one.PixelData]
+    for media, start in (("image/png", b"\x89PNG"), ("image/jpeg", b"\xff\xd8"), ("image/gif", b"GIF8"), ("image/jp2", b"\0\0\0\x0cjP")):
+        assert house.retrieve_instance_frames_rendered(study, series, uid, [1], media_types=(media,)).startswith(start)
+    got = house.retrieve_instance_rendered(study, series, uid, media_types=("image/png",), params={"window": "40,80,linear", "viewport": "64,64"})
+    assert got.startswith(b"\x89PNG")
+    compressed = house.retrieve_instance_frames(study, series, uid, [1], media_types=(("image/jls", "1.2.840.10008.1.2.4.80"),))
+    assert compressed[0].startswith(b"\xff\xd8")
+    assert len(house.store_instances([one]).ReferencedSOPSequence) == 1
+
+
 def test_another_hospital_sees_marked_copies_only(filled):
     peer = DICOMwebClient(f"{filled.http}/exchange/dicom-web")
     studies = peer.search_for_studies()

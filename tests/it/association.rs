@@ -21,7 +21,7 @@ fn contexts_are_decided_one_by_one_and_a_wrong_called_title_is_rejected() {
         proposal(uids::CT_IMAGE_STORAGE, &[uids::JPEGLS_LOSSLESS, uids::IMPLICIT_VR_LITTLE_ENDIAN]),
         proposal(uids::CT_IMAGE_STORAGE, &["1.2.3.4.5"]),
         proposal("1.3.12.2.1107.5.9.1", &[uids::EXPLICIT_VR_LITTLE_ENDIAN]),
-        proposal(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND, &[uids::EXPLICIT_VR_LITTLE_ENDIAN]),
+        proposal(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE, &[uids::EXPLICIT_VR_LITTLE_ENDIAN]),
     ];
     let mut association = connect(&to).unwrap();
     let taken: Vec<(u8, &str)> = association.contexts.iter().map(|c| (c.id, c.transfer_syntax.as_str())).collect();

@@ -4,7 +4,7 @@ use super::frames::{self, FrameForm};
 use crate::dicom::dataset::{Extent, Value};
 use crate::dicom::{DataSet, Element, Tag, tags};
 use crate::index::InstanceRow;
-use crate::retrieve::Object;
+use crate::retrieve::{Object, describe};
 use crate::web::accept::Offer;
 use crate::web::asked::{Asked, CACHED, address};
 use crate::web::multipart::{BOUNDARY, Writer, body, end, part};
@@ -260,7 +260,8 @@ fn collect(data_set: &DataSet, path: &str, found: &mut Vec<(String, Bulk)>) {
     let is_bulk = |e: &Element| {
         use crate::dicom::VR;
         let kind = matches!(e.vr, VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN);
-        matches!(&e.value, Value::Deferred(_)) || matches!(&e.value, Value::Bytes(b) if kind && b.len() > INLINE)
+        let most = if kind { INLINE } else { usize::try_from(describe::VALUE_LIMIT).unwrap_or(usize::MAX) };
+        matches!(&e.value, Value::Deferred(_)) || matches!(&e.value, Value::Bytes(b) if b.len() > most)
     };
     for element in data_set.elements.iter().filter(|e| e.tag.0 > 2 && !(path.is_empty() && e.tag == tags::PIXEL_DATA)) {
         let here = format!("{path}{}", crate::dicom::json::key(element.tag));
