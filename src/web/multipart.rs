@@ -84,24 +84,32 @@ impl Write for Writer {
     }
 }
 
-/// What a blocking thread reads of a body that a task receives.
+/// What a blocking thread reads of a body that a task receives. It ends where an empty chunk says so: a sender that is gone without
+/// saying it has broken off, and what came must not be taken for whole.
 pub struct ChunkReader {
     receiver: Receiver<io::Result<Bytes>>,
     now: Bytes,
+    ended: bool,
 }
 
-/// The two ends of a bounded stream of chunks.
+/// The two ends of a bounded stream of chunks; an empty chunk ends it.
 pub fn pipe() -> (Sender<io::Result<Bytes>>, ChunkReader) {
     let (sender, receiver) = channel(WAITING);
-    (sender, ChunkReader { receiver, now: Bytes::new() })
+    (sender, ChunkReader { receiver, now: Bytes::new(), ended: false })
 }
 
 impl Read for ChunkReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.now.is_empty() {
+            if self.ended {
+                return Ok(0);
+            }
             match self.receiver.blocking_recv() {
-                Some(chunk) => self.now = chunk?,
-                None => return Ok(0),
+                Some(chunk) => {
+                    self.now = chunk?;
+                    self.ended = self.now.is_empty();
+                }
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
         let count = buf.len().min(self.now.len());
@@ -139,4 +147,24 @@ pub fn part(out: &mut Writer, content_type: &str, location: Option<&str>) -> io:
 /// The reader of the body went away.
 pub fn end(out: &mut Writer) -> io::Result<()> {
     out.write_all(TAIL.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_does_not_say_its_end_has_broken_off() {
+        for (ends, whole) in [(true, true), (false, false)] {
+            let (sender, mut reader) = pipe();
+            sender.blocking_send(Ok(Bytes::from_static(b"abc"))).unwrap();
+            if ends {
+                sender.blocking_send(Ok(Bytes::new())).unwrap();
+            }
+            drop(sender);
+            let mut read = Vec::new();
+            assert_eq!(reader.read_to_end(&mut read).is_ok(), whole);
+            assert_eq!(read, b"abc");
+        }
+    }
 }

@@ -107,6 +107,7 @@ def test_an_object_that_promises_more_than_it_has(filled):
     for what in ("frames/1", "frames/2147483647", "rendered", "thumbnail", "pixeldata", "frames/7/rendered"):
         answer = filled.web.ask(f"{path}/{what}")
         assert answer.status in (404, 406), (what, answer.status, answer.body[:200])
+    filled.web.problem(406, f"{path}/rendered", 'multipart/related; type="image/png"')
     assert filled.web.ask(f"{path}/metadata").status == 200
     assert memory(filled) < 700
 
@@ -206,6 +207,21 @@ def test_a_body_that_breaks_off_stores_nothing(filled):
     head = f"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     raw(filled, head + body[:-2000])
     assert filled.web.ask(f"/dicom-web/studies?StudyInstanceUID={d.StudyInstanceUID}").status == 204
+
+
+def test_an_upload_that_stalls_is_not_taken_for_whole(filled):
+    d = pixels.fill(pixels.grey(16, False, "MONOCHROME2", rows=512, columns=512), pixels.scene(512, 512, 0, 65535))
+    d.StudyInstanceUID = generate_uid()
+    d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    file = io.BytesIO()
+    pydicom.dcmwrite(file, d, enforce_file_format=False)
+    body, at = file.getvalue(), urlsplit(filled.http)
+    head = f"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection((at.hostname, at.port), timeout=120) as link:
+        link.sendall(head + body[:400_000])  # over the beginning that is read for the header
+        assert b" 408 " in link.recv(65536)[:20]
+    assert filled.web.ask(f"/dicom-web/studies?StudyInstanceUID={d.StudyInstanceUID}").status == 204
+    assert add(filled, d), "the whole object is taken afterwards"
 
 
 def test_schemathesis_finds_no_answer_that_the_document_does_not_know(filled, phantoms):

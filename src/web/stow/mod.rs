@@ -175,7 +175,14 @@ impl Receiving {
             let Ok(chunk) = tokio::time::timeout(PATIENCE, bytes.next()).await else {
                 return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming"));
             };
-            let Some(chunk) = chunk else { break };
+            let Some(chunk) = chunk else {
+                let _ = chunks.send(Ok(Bytes::new())).await;
+                break;
+            };
+            // An empty chunk would say that this is the end.
+            if chunk.as_ref().is_ok_and(Bytes::is_empty) {
+                continue;
+            }
             let failed = chunk.as_ref().err().map(ToString::to_string);
             // A reader that has gone has its verdict already: the rest of the part is passed over.
             let _ = chunks.send(chunk).await;

@@ -193,8 +193,15 @@ pub async fn instance(
         return video(&asked, row).await;
     }
     let frames = row.attributes.int(tags::NUMBER_OF_FRAMES).and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+    // What an object says of itself is not what it has: a list of all frames is made for so many at most.
+    let frames = frames.min(MOST_FRAMES + 1);
     let offers = [singles(), if frames > 1 { parts() } else { Vec::new() }].concat();
     if asked.accepted()?.choose(&offers)?.0.multipart {
+        if frames > MOST_FRAMES {
+            return Err(Problem::unacceptable(format!(
+                "over {MOST_FRAMES} frames are too many at once; ask for frames/{{list}}/rendered"
+            )));
+        }
         return list_of_frames(&asked, row, (1..=frames).collect()).await;
     }
     one(&asked, row, None).await
