@@ -79,7 +79,7 @@ pub struct Dimse {
     pub query_callers: Vec<String>,
     /// Calling AE titles that are shown the exchange's view: recognised studies and their marked copies only.
     pub exchange_callers: Vec<String>,
-    /// Matches of one query.
+    /// Matches of one query; they are held in memory while they are sent.
     pub max_matches: usize,
 }
 
@@ -113,7 +113,7 @@ impl Default for Dimse {
             idle_timeout: 600,
             query_callers: Vec::new(),
             exchange_callers: Vec::new(),
-            max_matches: 100_000,
+            max_matches: 20_000,
         }
     }
 }

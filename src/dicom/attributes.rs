@@ -2,7 +2,7 @@
 
 use super::charset::Charset;
 use super::dataset::{DataSet, Value};
-use super::{Tag, VR, tags};
+use super::{Tag, VR, json, tags};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -178,15 +178,17 @@ pub fn texts(vr: VR, bytes: &[u8], charset: &Charset) -> Option<Vec<String>> {
     }
 }
 
-/// The bytes of numbers and tags that stand as texts, the inverse of [`texts`]; none for other representations. What is no such number
-/// is left out.
-pub fn bytes_of(vr: VR, texts: &[String]) -> Option<Vec<u8>> {
+/// The bytes of numbers and tags that stand as texts, the inverse of [`texts`]; none for other representations.
+///
+/// # Errors
+/// The first text that is no such number or tag.
+pub fn bytes_of(vr: VR, texts: &[String]) -> Option<Result<Vec<u8>, String>> {
     macro_rules! all {
         ($kind:ty) => {
-            Some(texts.iter().filter_map(|t| t.trim().parse::<$kind>().ok()).flat_map(<$kind>::to_le_bytes).collect())
+            each_to(texts, |t| t.parse::<$kind>().ok().map(|n| n.to_le_bytes().to_vec()))
         };
     }
-    match vr {
+    Some(match vr {
         VR::US => all!(u16),
         VR::SS => all!(i16),
         VR::UL => all!(u32),
@@ -195,13 +197,14 @@ pub fn bytes_of(vr: VR, texts: &[String]) -> Option<Vec<u8>> {
         VR::SV => all!(i64),
         VR::FL => all!(f32),
         VR::FD => all!(f64),
-        VR::AT => {
-            let number = |t: &String| u32::from_str_radix(t.trim(), 16).ok();
-            let both = |n: u32| [n >> 16, n & 0xFFFF].into_iter().flat_map(|half| half.to_le_bytes().into_iter().take(2));
-            Some(texts.iter().filter_map(number).flat_map(both).collect())
-        }
-        _ => None,
-    }
+        VR::AT => each_to(texts, |t| json::tag(t).map(|t| [t.0.to_le_bytes(), t.1.to_le_bytes()].concat())),
+        _ => return None,
+    })
+}
+
+fn each_to(texts: &[String], one: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Vec<u8>, String> {
+    let all: Result<Vec<Vec<u8>>, String> = texts.iter().map(|t| one(t.trim()).ok_or_else(|| t.clone())).collect();
+    all.map(|all| all.concat())
 }
 
 fn split(text: &str) -> Vec<String> {

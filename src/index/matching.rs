@@ -22,7 +22,7 @@ pub fn all_fit(attributes: &Attributes, keys: &[&Key], how: &Matching) -> bool {
     let pattern = |tag: Tag| keys.iter().find(|k| k.path == [tag]).map(|k| k.pattern.trim()).filter(|p| !p.is_empty());
     let together = |(date, time): &&(Tag, Tag)| {
         let ranges = |tag| pattern(tag).is_some_and(|p| p.contains('-'));
-        (ranges(*date) && ranges(*time)) || (how.zone.is_some() && (ranges(*date) || pattern(*date).is_some()))
+        (ranges(*date) && ranges(*time)) || (how.zone.is_some() && pattern(*date).is_some())
     };
     let pairs: Vec<&(Tag, Tag)> = MOMENTS.iter().filter(together).collect();
     let paired = |key: &Key| pairs.iter().any(|(d, t)| key.path == [*d] || key.path == [*t]);

@@ -294,17 +294,20 @@ impl Index for SledIndex {
         if let Some(page) = self.page_by_date(query)? {
             return Ok(page);
         }
-        let needs_series = query.keys.iter().any(|k| level_of(k.tag()) >= Some(Level::Series) && !k.pattern.is_empty());
-        let needs_instances = query.keys.iter().any(|k| level_of(k.tag()) == Some(Level::Instance) && !k.pattern.is_empty());
+        let needs = |level| query.keys.iter().any(|k| level_of(k.tag()) == Some(level) && !k.pattern.is_empty());
+        let (of_series, of_instances) = (needs(Level::Series), needs(Level::Instance));
+        let fits = |row: &InstanceRow| level_matches(query, &row.attributes, Level::Instance);
         self.page(query, |study, take| {
-            if needs_series {
-                let series = self.series_of(query, study)?;
-                let mut fits = !needs_instances && !series.is_empty();
-                for series in series.iter().filter(|_| needs_instances) {
-                    fits = fits
-                        || self.instances_of(series)?.iter().any(|row| level_matches(query, &row.attributes, Level::Instance));
-                }
-                if !fits {
+            if of_series || of_instances {
+                let mut series = self.series_of(query, study)?.into_iter();
+                let found = match of_instances {
+                    false => series.next().is_some(),
+                    true => {
+                        let one = |s| self.instances_of(&s).map(|rows| rows.iter().any(fits));
+                        series.map(one).find(|r| !matches!(r, Ok(false))).unwrap_or(Ok(false))?
+                    }
+                };
+                if !found {
                     return Ok(true);
                 }
             }

@@ -4,8 +4,7 @@ use super::{Failed, key_of, now_ms, read_header, row_of};
 use crate::dicom::Attributes;
 use crate::dicom::part10::read_meta;
 use crate::index::{Index, InstanceRow};
-use crate::store::{Published, Store};
-use sha2::{Digest, Sha256};
+use crate::store::{Published, Store, digest};
 use std::io::{self, BufReader, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
@@ -65,27 +64,11 @@ pub fn recover(store: &Store, index: &dyn Index, quiet: Duration) -> Result<usiz
 /// # Errors
 /// The disk fails.
 pub fn is_whole(path: &Path) -> io::Result<bool> {
-    let mut file = std::fs::File::open(path)?;
+    let file = std::fs::File::open(path)?;
     let Ok(meta) = read_meta(BufReader::new(&file)) else { return Ok(false) };
-    let Some(stamp) = meta.stamp else { return Ok(false) };
-    file.seek(SeekFrom::Start(meta.data_set_at))?;
-    let mut hash = HashWriter(Sha256::new());
-    let length = io::copy(&mut file, &mut hash)?;
-    let digest: String = hash.0.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    Ok(length == stamp.length && digest == stamp.sha256)
-}
-
-struct HashWriter(Sha256);
-
-impl io::Write for HashWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let Some(stamp) = &meta.stamp else { return Ok(false) };
+    let (length, sha256) = digest(file, &meta)?;
+    Ok(length == stamp.length && sha256 == stamp.sha256)
 }
 
 /// Fills an empty index from the files. Returns how many were indexed, and those that could not be, with the reason.

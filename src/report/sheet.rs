@@ -10,7 +10,6 @@ use crate::procedure::Region;
 use crate::retrieve::pictures::Format;
 use crate::retrieve::{NoCopy, Object, encode, marked, picture};
 use base64::Engine;
-
 use maud::{DOCTYPE, html};
 use std::io::Read;
 

@@ -3,7 +3,7 @@
 //!
 //! A note is never the truth: one that is missing, torn or of another version is made again from the file.
 
-use super::object::{Object, ObjectError};
+use super::object::{Object, ObjectError, WITH_HEADER};
 use crate::dicom::json::of_data_set;
 use crate::dicom::{DataSet, Uid};
 use crate::index::InstanceRow;
@@ -13,15 +13,11 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 /// Changes when descriptions change.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Longest description that is kept, bytes.
 const KEPT: usize = 4 << 20;
-/// Values up to this length stand in the metadata themselves if they are no bulk; longer ones are bulk data.
-pub const VALUE_LIMIT: u64 = 1 << 16;
-/// Stands in the JSON for the address of the instance while it is made.
-const ADDRESS: &str = "\u{1}\u{2}B";
-/// How it looks when it is written.
-const WRITTEN: &[u8] = b"\\u0001\\u0002B";
+/// What stands before an address in the JSON. No value can hold it: within one the quotation marks are escaped.
+const BEFORE: &[u8] = b"\"BulkDataURI\":\"";
 
 /// JSON of an instance, with gaps where its own address belongs.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,15 +28,16 @@ pub struct Description {
 impl Description {
     /// Describes a data set.
     pub fn of(data_set: &DataSet) -> Description {
-        let json = of_data_set(data_set, &|path| format!("{ADDRESS}/bulkdata/{path}"));
+        let json = of_data_set(data_set, &|path| format!("/bulkdata/{path}"));
         Description::split(&serde_json::to_vec(&json).unwrap_or_default())
     }
 
     fn split(mut json: &[u8]) -> Description {
         let mut pieces = Vec::new();
-        while let Some(at) = json.windows(WRITTEN.len()).position(|w| w == WRITTEN) {
-            pieces.push(json.get(..at).unwrap_or_default().to_vec());
-            json = json.get(at + WRITTEN.len()..).unwrap_or_default();
+        while let Some(at) = json.windows(BEFORE.len()).position(|w| w == BEFORE) {
+            let (piece, rest) = json.split_at(at + BEFORE.len());
+            pieces.push(piece.to_vec());
+            json = rest;
         }
         pieces.push(json.to_vec());
         Description { pieces }
@@ -110,7 +107,7 @@ pub fn series(store: &Store, study: &Uid, series: &Uid, rows: &[InstanceRow]) ->
         if let Some(description) = known.get(name.as_bytes()).and_then(|note| Description::of_note(note)) {
             return Ok(description);
         }
-        let description = Description::of(&Object::open(store, row, VALUE_LIMIT)?.data_set);
+        let description = Description::of(&Object::open(store, row, WITH_HEADER)?.data_set);
         let note = description.to_note();
         if note.len() <= KEPT {
             new.push((name, note));
@@ -135,12 +132,14 @@ mod tests {
     #[test]
     fn a_note_gives_the_description_back_with_another_address() {
         let mut data_set = DataSet::default();
-        data_set.put_text(tags::PATIENT_ID, VR::LO, "7");
+        // What looks like an address in a text is none.
+        data_set.put_text(tags::IMAGE_COMMENTS, VR::LT, "\"BulkDataURI\":\"x \\u0001\u{2}B");
         data_set.put(tags::ICON_IMAGE_SEQUENCE, VR::OB, Value::Bytes(vec![1; 5000]));
         let description = Description::of(&data_set);
         assert_eq!(Description::of_note(&description.to_note()).as_ref(), Some(&description));
         let json = Json::Object(description.json("http://x/instances/1").unwrap());
         assert_eq!(json["00880200"]["BulkDataURI"], "http://x/instances/1/bulkdata/00880200");
+        assert_eq!(json["00204000"]["Value"][0], "\"BulkDataURI\":\"x \\u0001\u{2}B");
         assert_eq!(Description::of_note(&[VERSION, 9, 0, 0, 0, 1]), None);
         assert_eq!(Description::of_note(&[0]), None);
     }

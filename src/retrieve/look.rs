@@ -9,8 +9,8 @@ use image::{DynamicImage, Rgb, RgbImage};
 
 /// Longest side of a viewport, pixels.
 pub const LONGEST: u32 = 8192;
-/// Most pixels of a viewport: more than any monitor has.
-const MOST: u64 = 36 << 20;
+/// Most pixels of a picture that is made larger than the image is: more than any monitor has.
+const MOST: f64 = 37_748_736.0;
 
 /// The viewport that a picture is fitted into.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,11 +53,7 @@ impl Viewport {
         if part.0 == Some(0.0) || part.1 == Some(0.0) {
             return Err("viewport: width and height of the part are not 0".into());
         }
-        let size = (side(0)?, side(1)?);
-        if u64::from(size.0) * u64::from(size.1) > MOST {
-            return Err(format!("viewport: it has more than {MOST} pixels"));
-        }
-        Ok(Viewport { size, from, part })
+        Ok(Viewport { size: (side(0)?, side(1)?), from, part })
     }
 
     /// Cuts and flips.
@@ -92,6 +88,11 @@ impl Viewport {
         let cut = self.cut(picture)?;
         if (cut.width(), cut.height()) == self.size {
             return Ok(cut);
+        }
+        let (width, height) = (f64::from(cut.width()), f64::from(cut.height()));
+        let scale = (f64::from(self.size.0) / width).min(f64::from(self.size.1) / height);
+        if scale > 1.0 && width * height * scale * scale > MOST {
+            return Err(format!("the picture would have more than {MOST} pixels"));
         }
         Ok(cut.resize(self.size.0, self.size.1, FilterType::Triangle))
     }
@@ -208,22 +209,12 @@ mod tests {
 
     #[test]
     fn what_is_no_viewport_is_refused() {
-        for text in [
-            "",
-            "10",
-            "10,",
-            "0,10",
-            "-5,5",
-            "9000,10",
-            "10,10,1,1,1,1,1",
-            "8192,8192",
-            "10,10,0,0,0,5",
-            "a,b",
-            "10,10,NaN,0,1,1",
-        ] {
+        for text in ["", "10", "10,", "0,10", "-5,5", "9000,10", "10,10,1,1,1,1,1", "10,10,0,0,0,5", "a,b", "10,10,NaN,0,1,1"] {
             assert!(Viewport::parse(text).is_err(), "{text}");
         }
-        assert!(Viewport::parse("10,10,100,0,5,5").unwrap().show(&gradient()).is_err());
+        for text in ["10,10,100,0,5,5", "8192,8192,0,0,40,40"] {
+            assert!(Viewport::parse(text).unwrap().show(&gradient()).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -30,6 +30,10 @@ const INFLATED: u64 = 2 << 30;
 /// Room that is made before reading, bytes.
 const MOST_AT_ONCE: u64 = 64 << 20;
 
+/// Values up to this length are read with the header where it is to be described or shown, bytes: lookup tables, colour profiles and
+/// overlays among them.
+pub(super) const WITH_HEADER: u64 = 1 << 22;
+
 /// See the module.
 pub struct Object {
     pub(super) bytes: Bytes,

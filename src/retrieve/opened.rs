@@ -1,6 +1,6 @@
 //! The objects that were opened last: a viewer asks for one frame after the other, and the header of an enhanced object can be megabytes.
 
-use super::object::{Object, ObjectError};
+use super::object::{Object, ObjectError, WITH_HEADER};
 use crate::dicom::{DataSet, Uid, Value};
 use crate::index::InstanceRow;
 use crate::store::Store;
@@ -9,8 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Objects kept open; each holds a file descriptor.
 const KEPT: usize = 48;
-/// Values up to this length are read with the header, bytes: lookup tables, colour profiles and overlays among them.
-const VALUE_LIMIT: u64 = 1 << 22;
 /// All headers that are kept, bytes.
 const MEMORY: u64 = 128 << 20;
 
@@ -39,7 +37,7 @@ impl Opened {
                 return Ok(object);
             }
         }
-        let object = Arc::new(Object::open(store, row, VALUE_LIMIT)?);
+        let object = Arc::new(Object::open(store, row, WITH_HEADER)?);
         let size = object.bytes_in_memory() + size_of(&object.data_set);
         if size <= MEMORY / 4 {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

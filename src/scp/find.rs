@@ -8,15 +8,13 @@ use crate::dicom::dataset::{self, Limits, Streaming, dictionary_vr};
 use crate::dicom::levels::level_of;
 use crate::dicom::{Attributes, DataSet, Element, Syntax, Tag, VR, Value, tags, uids};
 use crate::dimse::{Association, AssociationError, Command, Context, Status};
-use crate::index::{Index, IndexError, Key, Query, View, told};
+use crate::index::{Index, IndexError, Key, Query, SeriesRow, StudyRow, View, told};
 use std::collections::BTreeMap;
 
 /// Longest identifier, bytes.
 const LONGEST: u64 = 1 << 20;
 /// Matches sent between two looks for a cancellation.
 const BETWEEN: usize = 50;
-/// Matches of the index that are held at a time.
-const PAGE: usize = 500;
 
 /// The level of a query (0008,0052).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,26 +107,15 @@ fn answer(
 ) -> Result<Status, Ended> {
     let status = if identifier.unsupported { Status::PendingWithoutSomeKeys } else { Status::Pending };
     let pending = request.response(status).with_data_set();
-    let mut sent = 0;
-    let mut page = identifier.query.clone();
-    loop {
-        let (matches, more) = identifier.matches(index, &page)?;
-        for found in matches {
-            if sent >= most {
-                return Err(Ended::TooMany);
-            }
-            let bytes = identifier.written(found, aet, &context.transfer_syntax);
-            association.send_with_data(context.id, &pending, &mut bytes.as_slice()).map_err(Ended::Association)?;
-            sent += 1;
-            if sent % BETWEEN == 0 && association.is_cancelled(request.message_id()).map_err(Ended::Association)? {
-                return Ok(Status::Cancelled);
-            }
+    let (matches, more) = identifier.matches(index, most)?;
+    for (sent, found) in (1..).zip(matches) {
+        let bytes = identifier.written(found, aet, &context.transfer_syntax);
+        association.send_with_data(context.id, &pending, &mut bytes.as_slice()).map_err(Ended::Association)?;
+        if sent % BETWEEN == 0 && association.is_cancelled(request.message_id()).map_err(Ended::Association)? {
+            return Ok(Status::Cancelled);
         }
-        if !more {
-            return Ok(Status::Success);
-        }
-        page.offset += PAGE;
     }
+    if more { Err(Ended::TooMany) } else { Ok(Status::Success) }
 }
 
 impl Identifier {
@@ -145,7 +132,7 @@ impl Identifier {
         let mut identifier = Identifier {
             level,
             charset: all.texts(tags::SPECIFIC_CHARACTER_SET).join("\\"),
-            query: Query { limit: PAGE, ..Query::all(view) },
+            query: Query::all(view),
             wanted: Vec::new(),
             unsupported: false,
         };
@@ -192,34 +179,35 @@ impl Identifier {
         self.wanted.push((tag, vr, inner));
     }
 
-    /// A page of matches with all that is told of them, and whether there are more.
-    fn matches(&self, index: &dyn Index, query: &Query) -> Result<(Vec<Attributes>, bool), IndexError> {
-        let view = query.view;
-        let whole_study = |row: &crate::index::StudyRow| told::study(row, view);
+    /// So many matches at most, with all that is told of them, and whether there are more.
+    fn matches(&self, index: &dyn Index, most: usize) -> Result<(Vec<Attributes>, bool), IndexError> {
+        let query = &Query { limit: most, ..self.query.clone() };
+        let in_study = |mut told: Attributes, study: &StudyRow| {
+            told.fill_from(&told::study(study, query.view));
+            told
+        };
+        let in_series = |mut told: Attributes, study: &StudyRow, series: &SeriesRow| {
+            told.fill_from(&told::series(study, series, query.view));
+            in_study(told, study)
+        };
         Ok(match self.level {
-            Level::Patient => (self.patients(index)?, false),
+            Level::Patient => {
+                let mut patients = self.patients(index)?;
+                let more = patients.len() > most;
+                patients.truncate(most);
+                (patients, more)
+            }
             Level::Study => {
                 let page = index.studies(query)?;
-                (page.rows.iter().map(whole_study).collect(), page.more > 0)
+                (page.rows.iter().map(|s| told::study(s, query.view)).collect(), page.more > 0)
             }
             Level::Series => {
                 let page = index.series(query)?;
-                let one = |(study, series): &crate::index::SeriesMatch| {
-                    let mut told = told::series(study, series, view);
-                    told.fill_from(&whole_study(study));
-                    told
-                };
-                (page.rows.iter().map(one).collect(), page.more > 0)
+                (page.rows.iter().map(|(study, s)| in_series(Attributes::default(), study, s)).collect(), page.more > 0)
             }
             Level::Image => {
                 let page = index.instances(query)?;
-                let one = |(study, series, row): &crate::index::InstanceMatch| {
-                    let mut told = told::instance(row);
-                    told.fill_from(&told::series(study, series, view));
-                    told.fill_from(&whole_study(study));
-                    told
-                };
-                (page.rows.iter().map(one).collect(), page.more > 0)
+                (page.rows.iter().map(|(study, s, row)| in_series(told::instance(row), study, s)).collect(), page.more > 0)
             }
         })
     }
@@ -227,7 +215,7 @@ impl Identifier {
     /// Patients are what their studies say: one for each identifier and its issuer.
     fn patients(&self, index: &dyn Index) -> Result<Vec<Attributes>, IndexError> {
         let mut found: BTreeMap<(String, String), (Attributes, [i64; 3])> = BTreeMap::new();
-        for row in index.studies(&Query { limit: usize::MAX, ..self.query.clone() })?.rows {
+        for row in index.studies(&self.query)?.rows {
             let told = told::study(&row, self.query.view);
             let text = |tag| told.text(tag).unwrap_or("").to_string();
             let counts = [
@@ -303,7 +291,8 @@ fn written(vr: VR, texts: &[String], charset: &Charset) -> Option<Vec<u8>> {
         return Some(Vec::new());
     }
     match attributes::bytes_of(vr, texts) {
-        Some(bytes) => Some(bytes),
+        // What the index keeps was read as such numbers; nothing else is said of an attribute than what it holds.
+        Some(bytes) => Some(bytes.unwrap_or_default()),
         None => {
             let mut bytes = charset.encode(&texts.join("\\"))?;
             if bytes.len() % 2 == 1 {

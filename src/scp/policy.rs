@@ -31,16 +31,13 @@ impl Policy for Configured<'_> {
     }
 
     fn transfer_syntax(&self, abstract_syntax: &str, uid: &str) -> bool {
-        if class_of(abstract_syntax) == Class::Find {
-            return matches!(uid, uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        let little = matches!(uid, uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        match class_of(abstract_syntax) {
+            // Answers are not written big endian.
+            Class::Find => little,
+            Class::Verification | Class::PerformedStep => little || uid == syntax::EXPLICIT_VR_BIG_ENDIAN,
+            Class::Storage | Class::Other | Class::Unknown => syntax::known(uid).is_some() || self.0.accept_unknown_syntaxes,
         }
-        if matches!(class_of(abstract_syntax), Class::Verification | Class::PerformedStep) {
-            return matches!(
-                uid,
-                uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN | syntax::EXPLICIT_VR_BIG_ENDIAN
-            );
-        }
-        syntax::known(uid).is_some() || self.0.accept_unknown_syntaxes
     }
 }
 

@@ -248,19 +248,8 @@ impl Store {
     /// # Errors
     /// It is not there, or cannot be read to its end.
     pub fn digest(&self, key: &Key) -> io::Result<(u64, String)> {
-        let (mut file, meta) = self.open_object(key)?;
-        file.seek(SeekFrom::Start(meta.data_set_at))?;
-        let (mut hash, mut length, mut buffer) = (Sha256::new(), 0u64, vec![0u8; 1 << 17]);
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                got => {
-                    hash.update(buffer.get(..got).unwrap_or_default());
-                    length += got as u64;
-                }
-            }
-        }
-        Ok((length, hash.finalize().iter().map(|b| format!("{b:02x}")).collect()))
+        let (file, meta) = self.open_object(key)?;
+        digest(file, &meta)
     }
 
     /// Every published file, in no particular order.
@@ -275,6 +264,25 @@ impl Store {
     pub fn leftovers(&self) -> io::Result<Vec<PathBuf>> {
         fs::read_dir(self.root.join("drafts"))?.map(|entry| entry.map(|e| e.path())).collect()
     }
+}
+
+/// Length and SHA-256 (hexadecimal) of the data set of an open file.
+///
+/// # Errors
+/// It cannot be read to its end.
+pub fn digest(mut file: File, meta: &FileMeta) -> io::Result<(u64, String)> {
+    file.seek(SeekFrom::Start(meta.data_set_at))?;
+    let (mut hash, mut length, mut buffer) = (Sha256::new(), 0u64, vec![0u8; 1 << 17]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            got => {
+                hash.update(buffer.get(..got).unwrap_or_default());
+                length += got as u64;
+            }
+        }
+    }
+    Ok((length, hash.finalize().iter().map(|b| format!("{b:02x}")).collect()))
 }
 
 /// Spreads studies over 256 folders.

@@ -1,8 +1,8 @@
 //! Health, metrics, and what became of a study.
 
+use super::asked::uid;
 use super::problem::Problem;
 use super::router::App;
-use crate::dicom::Uid;
 use crate::index::{Job, JobKind};
 use crate::ingest::now_ms;
 use axum::Json;
@@ -46,13 +46,9 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }
 
-fn parse(study: &str) -> Result<Uid, Problem> {
-    Uid::parse(study).map_err(|e| Problem::bad(format!("Study Instance UID: {e}")))
-}
-
 /// `GET /api/v1/studies/{study}`: its state and verdict.
 pub async fn study(State(app): State<Arc<App>>, Path(study): Path<String>) -> Result<Response, Problem> {
-    let uid = parse(&study)?;
+    let uid = uid(&study, "Study Instance UID")?;
     let row = app.index.study(&uid)?.ok_or_else(|| Problem::unknown("this study"))?;
     let verdict = app.index.verdict(&uid)?;
     let current = verdict.as_ref().is_some_and(|v| v.revision == row.revision);
@@ -71,7 +67,7 @@ pub async fn study(State(app): State<Arc<App>>, Path(study): Path<String>) -> Re
 
 /// `POST /api/v1/studies/{study}/complete`: no more images will come; it is assessed now.
 pub async fn complete(State(app): State<Arc<App>>, Path(study): Path<String>) -> Result<StatusCode, Problem> {
-    let uid = parse(&study)?;
+    let uid = uid(&study, "Study Instance UID")?;
     app.index.study(&uid)?.ok_or_else(|| Problem::unknown("this study"))?;
     let waiting = app.index.due(i64::MAX, usize::MAX)?;
     if let Some(job) = waiting.into_iter().find(|j| j.study == uid && j.kind == JobKind::Assess) {

@@ -10,7 +10,7 @@ use crate::ingest::now_ms;
 use crate::journal::Event;
 use axum::extract::{ConnectInfo, FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -44,7 +44,20 @@ impl FromRequestParts<Arc<App>> for Asked {
     }
 }
 
+/// A UID of a path or parameter.
+///
+/// # Errors
+/// It is none; `what` names it.
+pub fn uid(text: &str, what: &str) -> Result<Uid, Problem> {
+    Uid::parse(text).map_err(|e| Problem::bad(format!("{what}: {e}")))
+}
+
 impl Asked {
+    /// A header's text; empty when it is absent.
+    pub fn header(&self, name: HeaderName) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+    }
+
     /// The absolute URL of the root.
     pub fn url(&self) -> String {
         self.root.url(&self.app, &self.headers)
@@ -55,12 +68,20 @@ impl Asked {
         address(&self.url(), row)
     }
 
+    /// What it accepts.
+    ///
+    /// # Errors
+    /// Nothing is said.
+    pub fn accepts(&self) -> Result<Accepted, Problem> {
+        Accepted::of(&self.headers, &self.query, self.app.config.lenient_accept)
+    }
+
     /// What it accepts; DICOM and rendered media types must not be mixed.
     ///
     /// # Errors
     /// Nothing is said, or they are mixed.
     pub fn accepted(&self) -> Result<Accepted, Problem> {
-        Accepted::of(&self.headers, &self.query, self.app.config.lenient_accept)?.unmixed()
+        self.accepts()?.unmixed()
     }
 
     /// A parameter, unless it stands twice.
@@ -80,8 +101,9 @@ impl Asked {
     /// # Errors
     /// A UID is none; nothing is there (404), or not any more (410).
     pub async fn rows(&self, study: &str, series: Option<&str>, instance: Option<&str>) -> Result<Vec<InstanceRow>, Problem> {
-        let uid = |text: &str| Uid::parse(text).map_err(|e| Problem::bad(e.to_string()));
-        let (study, series, instance) = (uid(study)?, series.map(uid).transpose()?, instance.map(uid).transpose()?);
+        let study = uid(study, "Study Instance UID")?;
+        let series = series.map(|s| uid(s, "Series Instance UID")).transpose()?;
+        let instance = instance.map(|i| uid(i, "SOP Instance UID")).transpose()?;
         let (app, view) = (self.app.clone(), self.root.view);
         let found = tokio::task::spawn_blocking(move || {
             let rows = app.index.named(view, &study, series.as_ref(), instance.as_ref())?;
@@ -141,7 +163,12 @@ pub const CACHED: &str = "private, no-cache";
 
 /// The absolute URL of an instance below that of its root.
 pub fn address(url: &str, row: &InstanceRow) -> String {
-    format!("{url}/studies/{}/series/{}/instances/{}", row.study, row.series, row.sop_instance)
+    address_of(url, &row.study, &row.series, &row.sop_instance)
+}
+
+/// As [`address`], by the instance's names.
+pub fn address_of(url: &str, study: &Uid, series: &Uid, instance: &Uid) -> String {
+    format!("{url}/studies/{study}/series/{series}/instances/{instance}")
 }
 
 /// Why a root shows nothing: copies that it showed once were withdrawn (410), or there never were any (404).

@@ -1,19 +1,16 @@
 //! `OPTIONS` on a root: what it can do, as WADL or as JSON (PS3.18 8.9, annex H).
 
-use super::accept::{Accepted, Offer};
+use super::accept::Offer;
+use super::asked::Asked;
 use super::problem::Problem;
 use super::resources::{Does, On, RESOURCES, Resource};
-use super::router::{App, Root};
 use crate::index::View;
-use axum::Extension;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use quick_xml::escape::escape;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 
 const WADL: Offer = Offer::one("application/vnd.sun.wadl+xml");
 
@@ -37,15 +34,10 @@ fn tree(view: View) -> Node {
 ///
 /// # Errors
 /// Neither WADL nor JSON is acceptable.
-pub async fn options(
-    State(app): State<Arc<App>>,
-    Extension(root): Extension<Root>,
-    Query(query): Query<Vec<(String, String)>>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let accepted = Accepted::of(&headers, &query, app.config.lenient_accept)?;
+pub async fn options(asked: Asked) -> Result<Response, Problem> {
+    let accepted = asked.accepts()?;
     let (offer, _) = accepted.choose(&[WADL, Offer::one("application/json"), Offer::one("application/xml")])?;
-    let (base, tree) = (root.url(&app, &headers), tree(root.view));
+    let (base, tree) = (asked.url(), tree(asked.root.view));
     let text = if offer.media == "application/json" {
         json!({"application": {"resources": {"base": base, "resource": json_of(&tree)}}}).to_string()
     } else {

@@ -2,19 +2,20 @@
 //!
 //! Requests and results lie in files below the data root, so that a restart forgets none; results are kept for 30 days.
 
-use super::accept::{Accepted, Offer};
+use super::accept::Offer;
+use super::asked::{Asked, uid};
 use super::problem::{Problem, task_failed};
 use super::router::App;
 use crate::dicom::Uid;
 use crate::index::{Index, IndexError};
 use crate::retrieve::commitment::{Wanted, check};
 use crate::store::Store;
-use axum::body::to_bytes;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::{Body, to_bytes};
+use axum::extract::Path;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json, json};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,21 +89,15 @@ fn failed(error: &io::Error) -> Problem {
 ///
 /// # Errors
 /// The body is no such request, or its UID is in use.
-pub async fn request(
-    State(app): State<Arc<App>>,
-    Path(transaction): Path<String>,
-    Query(query): Query<Vec<(String, String)>>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Problem> {
-    let transaction = Uid::parse(&transaction).map_err(|e| Problem::bad(format!("Transaction UID: {e}")))?;
-    Accepted::of(&headers, &query, app.config.lenient_accept)?.choose(OFFERS)?;
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_lowercase();
+pub async fn request(asked: Asked, Path(transaction): Path<String>, body: Body) -> Result<Response, Problem> {
+    let transaction = uid(&transaction, "Transaction UID")?;
+    asked.accepts()?.choose(OFFERS)?;
+    let kind = asked.header(header::CONTENT_TYPE).to_lowercase();
     if !matches!(kind.split(';').next().unwrap_or("").trim(), "application/dicom+json" | "application/json") {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/dicom+json"));
     }
     let large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the request is over 32 MiB, or broke off");
-    let body = to_bytes(request.into_body(), MOST).await.map_err(large)?;
+    let body = to_bytes(body, MOST).await.map_err(large)?;
     let json: Json = serde_json::from_slice(&body).map_err(|e| Problem::bad(format!("the JSON does not parse: {e}")))?;
     let json = if let Json::Array(mut all) = json { if all.len() == 1 { all.remove(0) } else { Json::Null } } else { json };
     let wanted = wanted(&json).map_err(Problem::bad)?;
@@ -112,6 +107,7 @@ pub async fn request(
             format!("more than {MOST_INSTANCES} instances in one request"),
         ));
     }
+    let app = asked.app;
     let (here, uid) = (app.clone(), transaction.clone());
     let kept = tokio::task::spawn_blocking(move || {
         let mut working = here.commitments.lock();
@@ -135,14 +131,10 @@ pub async fn request(
 ///
 /// # Errors
 /// Nobody has asked for it.
-pub async fn result(
-    State(app): State<Arc<App>>,
-    Path(transaction): Path<String>,
-    Query(query): Query<Vec<(String, String)>>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let transaction = Uid::parse(&transaction).map_err(|e| Problem::bad(format!("Transaction UID: {e}")))?;
-    Accepted::of(&headers, &query, app.config.lenient_accept)?.choose(OFFERS)?;
+pub async fn result(asked: Asked, Path(transaction): Path<String>) -> Result<Response, Problem> {
+    let transaction = uid(&transaction, "Transaction UID")?;
+    asked.accepts()?.choose(OFFERS)?;
+    let app = asked.app;
     let (here, uid) = (app.clone(), transaction.clone());
     let found = tokio::task::spawn_blocking(move || {
         let (result, request) = (here.commitments.read(&uid, "result"), here.commitments.read(&uid, "request"));
@@ -220,8 +212,9 @@ fn wanted(json: &Json) -> Result<Vec<Wanted>, String> {
             |tag: &str| item.get(tag)?.pointer("/Value/0")?.as_str().filter(|t| Uid::parse(t).is_ok()).map(str::to_string);
         Some(Wanted { class: text("00081150")?, instance: text("00081155")? })
     };
-    let wanted: Option<Vec<Wanted>> = all.iter().map(one).collect();
-    wanted.filter(|w| !w.is_empty()).ok_or_else(|| {
+    // Each file is read once, however often it is named.
+    let wanted: Option<BTreeSet<Wanted>> = all.iter().map(one).collect();
+    wanted.map(Vec::from_iter).filter(|w| !w.is_empty()).ok_or_else(|| {
         "the request names no instances: Referenced SOP Sequence (0008,1199) with class and instance UID of each".into()
     })
 }

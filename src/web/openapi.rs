@@ -130,7 +130,7 @@ fn body(does: Does) -> Option<Json> {
 fn response(status: u16, resource: &Resource) -> Json {
     let model = json!({"$ref": "#/components/schemas/model"});
     let content = match (status, resource.does) {
-        (204 | 304, _) => return json!({"description": "no body"}),
+        (204 | 304, _) | (202, Does::Commit | Does::Committed) => return json!({"description": "no body"}),
         (200, Does::Search | Does::Metadata) => json!({
             "application/dicom+json": {"schema": {"type": "array", "items": model}},
             "application/json": {"schema": {"type": "array", "items": model}},

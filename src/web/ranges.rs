@@ -54,11 +54,15 @@ pub fn answer(
         (header::CACHE_CONTROL, CACHED.to_string()),
     ];
     let body = body(move |out| write(out, (from, length)));
+    // A document from outside must not run as a page of ours.
+    let sandbox = content_type.starts_with("text/");
+    let sandbox =
+        sandbox.then_some([(header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; style-src 'unsafe-inline'")]);
     match span {
-        None => (fixed, body).into_response(),
+        None => (fixed, sandbox, body).into_response(),
         Some(_) => {
             let range = format!("bytes {from}-{}/{total}", from + length - 1);
-            (StatusCode::PARTIAL_CONTENT, fixed, [(header::CONTENT_RANGE, range)], body).into_response()
+            (StatusCode::PARTIAL_CONTENT, fixed, sandbox, [(header::CONTENT_RANGE, range)], body).into_response()
         }
     }
 }

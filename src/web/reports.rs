@@ -1,5 +1,6 @@
 //! A study's quality report: shown as a page or JSON, and stored with the study as a DICOM structured report.
 
+use super::asked::uid;
 use super::problem::{self, Problem};
 use super::router::App;
 use crate::dicom::stamp::Kind;
@@ -15,10 +16,6 @@ use axum::response::{Html, IntoResponse, Response};
 use std::io::Cursor;
 use std::sync::Arc;
 
-fn parse(study: &str) -> Result<Uid, Problem> {
-    Uid::parse(study).map_err(|e| Problem::bad(format!("Study Instance UID: {e}")))
-}
-
 /// The study with its present verdict.
 fn judged(app: &App, uid: &Uid) -> Result<(StudyRow, Verdict), Problem> {
     let row = app.index.study(uid)?.ok_or_else(|| Problem::unknown("this study"))?;
@@ -29,7 +26,7 @@ fn judged(app: &App, uid: &Uid) -> Result<(StudyRow, Verdict), Problem> {
 
 /// `GET /api/v1/studies/{study}/report`: a page, or with `Accept: application/json` the verdict.
 pub async fn show(State(app): State<Arc<App>>, Path(study): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let uid = parse(&study)?;
+    let uid = uid(&study, "Study Instance UID")?;
     let json = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok()).is_some_and(|a| a.contains("application/json"));
     let made = tokio::task::spawn_blocking(move || -> Result<Response, Problem> {
         let (row, verdict) = judged(&app, &uid)?;
@@ -52,7 +49,7 @@ pub async fn show(State(app): State<Arc<App>>, Path(study): Path<String>, header
 
 /// `POST /api/v1/studies/{study}/report`: stores the report on the present verdict with the study; 201, or 200 when it is there already.
 pub async fn store(State(app): State<Arc<App>>, Path(study): Path<String>) -> Result<Response, Problem> {
-    let uid = parse(&study)?;
+    let uid = uid(&study, "Study Instance UID")?;
     tokio::task::spawn_blocking(move || write(&app, &uid)).await.map_err(problem::task_failed)?
 }
 

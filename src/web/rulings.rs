@@ -2,6 +2,7 @@
 //!
 //! Never changes a verdict itself: the judge applies what the journal holds, so that a ruling survives a rebuilt index.
 
+use super::asked::uid;
 use super::problem::{self, Problem};
 use super::router::App;
 use crate::dicom::{Uid, tags};
@@ -41,7 +42,7 @@ pub async fn rule(
     Path(study): Path<String>,
     posted: Result<Json<Posted>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let uid = Uid::parse(&study).map_err(|e| Problem::bad(format!("Study Instance UID: {e}")))?;
+    let uid = uid(&study, "Study Instance UID")?;
     let Json(posted) = posted.map_err(|e| Problem::new(e.status(), e.body_text()))?;
     tokio::task::spawn_blocking(move || take(&app, &uid, posted)).await.map_err(problem::task_failed)?
 }
@@ -66,8 +67,7 @@ fn take(app: &App, uid: &Uid, posted: Posted) -> Result<Response, Problem> {
 
 /// The ruling, checked against what it is about.
 fn ruling(app: &App, uid: &Uid, verdict: &Verdict, posted: Posted) -> Result<Ruling, Problem> {
-    let series: Result<BTreeSet<Uid>, Problem> =
-        posted.series.iter().map(|s| Uid::parse(s).map_err(|e| Problem::bad(format!("series: {e}")))).collect();
+    let series: Result<BTreeSet<Uid>, Problem> = posted.series.iter().map(|s| super::asked::uid(s, "series")).collect();
     let mut ruling = Ruling {
         contents: verdict.contents.clone(),
         item: posted.item,

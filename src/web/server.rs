@@ -86,6 +86,11 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
         let (router, tls, watcher) = (router.clone(), tls.clone(), graceful.watcher());
         tokio::spawn(async move {
+            // Until its first byte has come nobody else counts the time of a connection.
+            if !matches!(tokio::time::timeout(PATIENCE, stream.peek(&mut [0])).await, Ok(Ok(1))) {
+                return;
+            }
+            let _permit = permit;
             let served = match tls {
                 None => connection(stream, peer, router, watcher).await,
                 Some(tls) => match handshake(tls, stream).await {
@@ -96,7 +101,6 @@ pub async fn serve(
             if let Err(e) = served {
                 tracing::debug!(error = %e, "a connection ended in an error");
             }
-            drop(permit);
         });
     }
     drop(listener);

@@ -5,7 +5,7 @@ use super::asked::Asked;
 use super::problem::{Problem, task_failed};
 use super::ranges;
 use super::wado::objects;
-use super::wado::rendered::{Wanted, window};
+use super::wado::rendered::{Region, Wanted, window};
 use super::wado::text;
 use crate::dicom::syntax;
 use crate::index::InstanceRow;
@@ -13,7 +13,6 @@ use crate::retrieve::WRITTEN;
 use crate::retrieve::look::{LONGEST, Viewport};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use image::DynamicImage;
 
 const PICTURES: &[Offer] =
     &[Offer::one("image/jpeg"), Offer::one("image/png"), Offer::one("image/gif"), Offer::one("image/jp2")];
@@ -95,9 +94,9 @@ async fn rendered(asked: &Asked, row: InstanceRow, offer: Offer) -> Result<Respo
             return Err(Problem::bad(format!("{name}: presentation states are not applied here")));
         }
     }
-    let part = asked.parameter("region")?.map(region).transpose()?;
-    let size = size(asked)?;
     let mut wanted = Wanted::of(&Asked { query: renamed(asked), ..asked.clone() })?;
+    wanted.region = asked.parameter("region")?.map(region).transpose()?;
+    wanted.viewport = viewport(asked)?;
     wanted.voi = match (asked.parameter("windowCenter")?, asked.parameter("windowWidth")?) {
         (Some(center), Some(width)) => Some(window(&format!("{center},{width},linear"))?),
         (None, None) => None,
@@ -114,15 +113,12 @@ async fn rendered(asked: &Asked, row: InstanceRow, offer: Offer) -> Result<Respo
     asked.record(std::slice::from_ref(&row));
     let app = asked.app.clone();
     let made = tokio::task::spawn_blocking(move || {
-        let object = app.opened.get(&app.store, &row)?;
-        let layout = object.layout().map_err(|e| Problem::unacceptable(format!("it cannot be rendered: {e}")))?;
-        let number = frame.map_or(layout.frames / 2, |n| n - 1);
-        if number >= layout.frames {
-            return Err(Problem::bad(format!("frameNumber is {} of {}", number + 1, layout.frames)));
+        // A frame is part of the path in WADO-RS and missing is 404 there; here it is a parameter, and a bad value.
+        let frames = app.opened.get(&app.store, &row)?.layout().map_or(u32::MAX, |layout| layout.frames);
+        if let Some(number) = frame.filter(|number| *number > frames) {
+            return Err(Problem::bad(format!("frameNumber is {number} of {frames}")));
         }
-        let shown = wanted.picture(&app, &object, number)?;
-        let shown = fitted(shown, part, size).map_err(Problem::bad)?;
-        wanted.encoded(&app, &object, &shown, offer.media)
+        wanted.of_instance(&app, &row, frame, offer.media)
     });
     let bytes = made.await.map_err(task_failed)??;
     Ok(ranges::of_bytes(&asked.headers, offer.media, &tag, bytes))
@@ -140,9 +136,6 @@ fn renamed(asked: &Asked) -> Vec<(String, String)> {
     asked.query.iter().filter_map(|(name, value)| Some((named(name)?, value.clone()))).collect()
 }
 
-/// Left, upper, right and lower edge as parts of the image.
-type Region = [f64; 4];
-
 fn region(text: &str) -> Result<Region, Problem> {
     let numbers: Option<Vec<f64>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
     let region = numbers.and_then(|n| Region::try_from(n).ok());
@@ -150,7 +143,8 @@ fn region(text: &str) -> Result<Region, Problem> {
     region.filter(legal).ok_or_else(|| Problem::bad("region is xmin,ymin,xmax,ymax, each from 0 to 1"))
 }
 
-fn size(asked: &Asked) -> Result<(Option<u32>, Option<u32>), Problem> {
+/// `columns` and `rows` are maxima; one of them may be left out.
+fn viewport(asked: &Asked) -> Result<Option<Viewport>, Problem> {
     let side = |name: &str| {
         let side = asked.parameter(name)?.map(|text| {
             let side = text.parse::<u32>().ok().filter(|n| (1..=LONGEST).contains(n));
@@ -158,24 +152,8 @@ fn size(asked: &Asked) -> Result<(Option<u32>, Option<u32>), Problem> {
         });
         side.transpose()
     };
-    Ok((side("columns")?, side("rows")?))
-}
-
-fn fitted(shown: DynamicImage, part: Option<Region>, size: (Option<u32>, Option<u32>)) -> Result<DynamicImage, String> {
-    let (width, height) = (f64::from(shown.width()), f64::from(shown.height()));
-    let shown = match part {
-        None => shown,
-        Some([x0, y0, x1, y1]) => {
-            let cut = Viewport {
-                size: (u32::MAX, u32::MAX),
-                from: (x0 * width, y0 * height),
-                part: (Some((x1 - x0) * width), Some((y1 - y0) * height)),
-            };
-            cut.cut(&shown)?
-        }
-    };
-    match size {
-        (None, None) => Ok(shown),
-        (columns, rows) => Viewport::whole(columns.unwrap_or(LONGEST), rows.unwrap_or(LONGEST)).show(&shown),
-    }
+    Ok(match (side("columns")?, side("rows")?) {
+        (None, None) => None,
+        (columns, rows) => Some(Viewport::whole(columns.unwrap_or(LONGEST), rows.unwrap_or(LONGEST))),
+    })
 }

@@ -11,13 +11,14 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+
+import servers
 
 
 def arguments():
@@ -31,28 +32,6 @@ def arguments():
     p.add_argument("--tiny", type=int, default=3200, help="images of 12 KB a round")
     p.add_argument("--fill", type=int, default=0, help="then store so many tiny images, and report the rate as it fills")
     return p.parse_args()
-
-
-def serve_hutong(args):
-    root = args.work / "hutong"
-    shutil.rmtree(root, ignore_errors=True)
-    env = {**os.environ, "HUTONG_STORAGE__ROOT": str(root), "HUTONG_DIMSE__PORT": "0", "HUTONG_HTTP__PORT": "0",
-           "HUTONG_STUDY__QUIET_PERIOD": "24h", "HUTONG_LOG__FILTER": "warn"}
-    server = subprocess.Popen([str(args.hutong.absolute()), "serve"], env=env, stdout=subprocess.PIPE, text=True,
-                              cwd=args.work, stderr=open(args.work / "hutong.log", "a"))
-    words = server.stdout.readline().split()
-    return server, int(words[1].rsplit(":", 1)[1]), "HUTONG"
-
-
-def serve_peer(args, name, port):
-    folder = args.work / name
-    server = subprocess.Popen([sys.executable, str(args.shared / "bench/peer.py"), name, "--dir", str(folder), "--fresh",
-                               "--port", str(port), "--http-port", str(port + 1), "--no-gdcm"], stdout=subprocess.PIPE, text=True,
-                              # pynetdicom brings programs of the same names: Debian's are meant.
-                              env={**os.environ, "PATH": f"/usr/sbin:/usr/bin:/bin:{os.environ['PATH']}"})
-    server.stdout.readline()
-    time.sleep(4)
-    return server, port, name.upper()
 
 
 class Target:
@@ -69,13 +48,6 @@ class Target:
         os.sync()
         time.sleep(0.5)
         return self.cstore.run_raw(state)
-
-    def stop(self):
-        self.server.send_signal(signal.SIGTERM)
-        try:
-            self.server.wait(30)
-        except subprocess.TimeoutExpired:
-            self.server.kill()
 
 
 def main():
@@ -95,9 +67,9 @@ def main():
     studies = load_manifest(str(data))
     blobs = {"ct": [f.read_bytes() for s in studies if s.kind == "ct" for f in s.files()][:args.ct],
              "scale": [f.read_bytes() for s in studies if s.kind == "scale" for f in s.files()][:args.tiny]}
-    targets = {"hutong": Target(cstore, studies, *serve_hutong(args))}
+    targets = {"hutong": Target(cstore, studies, *servers.hutong(args.hutong, args.work)[:3])}
     for n, name in enumerate(x for x in args.peers.split(",") if x):
-        targets[name] = Target(cstore, studies, *serve_peer(args, name, 14242 + 10 * n))
+        targets[name] = Target(cstore, studies, *servers.peer(args.shared, args.work, name, 14242 + 10 * n)[:3])
     results = {}
     try:
         for _ in range(args.rounds):
@@ -125,7 +97,7 @@ def main():
             print(f"filled {filled}: {got['inst_s']:.0f} inst/s, response p99 {got['rsp_p99_ms']} ms, {time.time() - started:.0f} s", flush=True)
     finally:
         for target in targets.values():
-            target.stop()
+            servers.stop(target.server)
 
 
 if __name__ == "__main__":

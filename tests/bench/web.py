@@ -12,8 +12,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -21,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+
+import servers
 
 
 def arguments():
@@ -34,28 +34,6 @@ def arguments():
     p.add_argument("--scale", action="store_true")
     p.add_argument("--only", default="", help="tests whose name starts with one of these")
     return p.parse_args()
-
-
-def serve_hutong(args):
-    root = args.work / "hutong"
-    shutil.rmtree(root, ignore_errors=True)
-    env = {**os.environ, "HUTONG_STORAGE__ROOT": str(root), "HUTONG_DIMSE__PORT": "0", "HUTONG_HTTP__PORT": "0",
-           "HUTONG_STUDY__QUIET_PERIOD": "24h", "HUTONG_LOG__FILTER": "warn"}
-    server = subprocess.Popen([str(args.hutong.absolute()), "serve"], env=env, stdout=subprocess.PIPE, text=True,
-                              cwd=args.work, stderr=open(args.work / "hutong.log", "a"))
-    words = server.stdout.readline().split()
-    return server, int(words[1].rsplit(":", 1)[1]), "HUTONG", words[-1]
-
-
-def serve_orthanc(args):
-    port = 14262
-    # peer.py says its process id and becomes the server. Debian's programs are meant, not those of the same names in Python's environment.
-    server = subprocess.Popen([sys.executable, str(args.shared / "bench/peer.py"), "orthanc", "--dir", str(args.work / "orthanc"),
-                               "--fresh", "--port", str(port), "--http-port", str(port + 1), "--no-gdcm"], stdout=subprocess.PIPE,
-                              text=True, env={**os.environ, "PATH": f"/usr/sbin:/usr/bin:/bin:{os.environ['PATH']}"})
-    server.stdout.readline()
-    time.sleep(4)
-    return server, port, "ORTHANC", f"http://127.0.0.1:{port + 1}"
 
 
 def store(bench, cstore, kinds, parallel=4):
@@ -113,13 +91,6 @@ class Kept:
                                   instances=600)
         self.server, self.bench = server, Bench(options, studies)
 
-    def stop(self):
-        self.server.send_signal(signal.SIGTERM)
-        try:
-            self.server.wait(30)
-        except subprocess.TimeoutExpired:
-            self.server.kill()
-
 
 def number(summary):
     for key in ("req_s", "inst_s"):
@@ -143,9 +114,9 @@ def main():
     if not (data / "manifest.json").exists():
         subprocess.run([sys.executable, str(args.shared / "bench/generate.py"), "--out", str(data)], check=True, stdout=subprocess.DEVNULL)
     studies = load_manifest(str(data))
-    targets = {"hutong": Kept(Bench, args, studies, *serve_hutong(args))}
+    targets = {"hutong": Kept(Bench, args, studies, *servers.hutong(args.hutong, args.work))}
     if "orthanc" in args.peers.split(","):
-        targets["orthanc"] = Kept(Bench, args, studies, *serve_orthanc(args))
+        targets["orthanc"] = Kept(Bench, args, studies, *servers.peer(args.shared, args.work, "orthanc", 14262))
     floors = {}
     try:
         small = ("ct", "dr", "mr")
@@ -185,7 +156,7 @@ def main():
                 print(f"{name} {test}: {why}")
     finally:
         for target in targets.values():
-            target.stop()
+            servers.stop(target.server)
 
 
 if __name__ == "__main__":

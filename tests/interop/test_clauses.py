@@ -815,7 +815,7 @@ def test_wado_uri(web, filled, film):
     ids = film[0].split("/")
     movie = f"/wado?requestType=WADO&studyUID={ids[3]}&seriesUID={ids[5]}&objectUID={ids[7]}&contentType=image/png"
     assert web.ask(f"{movie}&frameNumber=2").body == web.ask(f"{film[0]}/frames/2/rendered", "image/png").body
-    for more in ("&windowCenter=3", "&frameNumber=0", "&frameNumber=7", "&rows=0", "&region=0,0,2,1", "&imageQuality=500",
+    for more in ("&windowCenter=3", "&frameNumber=0", "&frameNumber=7", "&rows=0", "&rows=8192&columns=8192", "&region=0,0,2,1", "&imageQuality=500",
                  "&contentType=image/png", "&presentationUID=1.2"):
         web.problem(400, movie + more)
     web.problem(400, "/wado?requestType=WADO&studyUID=1.2")

@@ -9,7 +9,7 @@ pub use read::{Bulk, ReadError, to_data_set};
 use super::attributes::{Decoded, charset_of, texts};
 use super::charset::Charset;
 use super::dataset::Value;
-use super::{Attributes, DataSet, Tag, VR};
+use super::{Attributes, DataSet, Element, Tag, VR};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value as Json, json};
@@ -17,6 +17,13 @@ use serde_json::{Map, Value as Json, json};
 /// The name of an attribute in JSON: eight hexadecimal digits.
 pub fn key(tag: Tag) -> String {
     format!("{:04X}{:04X}", tag.0, tag.1)
+}
+
+/// The attribute of a name in JSON, the inverse of [`key`]; digits of either case are taken.
+pub fn tag(name: &str) -> Option<Tag> {
+    let number = (name.len() == 8).then(|| u32::from_str_radix(name, 16).ok()).flatten()?;
+    let [a, b, c, d] = number.to_be_bytes();
+    Some(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
 }
 
 /// Decoded attributes as a JSON object, tags ascending.
@@ -54,10 +61,6 @@ fn one(vr: VR, text: &str) -> Json {
     }
 }
 
-fn is_finite(text: &str) -> bool {
-    text.parse::<f64>().is_ok_and(f64::is_finite)
-}
-
 /// A number as it was written; what is no JSON number stays text (F.2.3 allows both).
 fn number(text: &str) -> Json {
     let text = text.trim();
@@ -75,14 +78,33 @@ fn person_name(text: &str) -> Json {
     Json::Object(groups.filter(|(_, g)| !g.is_empty()).map(|(name, group)| (name.to_string(), json!(group))).collect())
 }
 
-/// Bulk values up to this length, bytes, stand in the JSON itself, as base64: what is shorter than a request for it.
+/// Binary values up to this length, bytes, stand in the JSON itself, as base64: what is shorter than a request for it.
 const INLINE: usize = 1024;
+/// Texts and numbers up to this length do.
+const LONG: usize = 1 << 16;
+
+/// Whether a value is not in the JSON but has a URI there. The one rule: whoever serves the URIs goes by it too.
+pub fn has_uri(element: &Element) -> bool {
+    let is_binary = |vr| texts(vr, &[], &Charset::unstated()).is_none();
+    match &element.value {
+        Value::Deferred(_) | Value::Fragments(_) => true,
+        Value::Items(_) => false,
+        Value::Bytes(bytes) if is_binary(element.vr) => bytes.len() > INLINE,
+        // JSON has no number for what is none; its bytes can be had (F.2.3, F.2.6).
+        Value::Bytes(bytes) if matches!(element.vr, VR::FL | VR::FD) => {
+            let finite = |t: &String| t.parse::<f64>().is_ok_and(f64::is_finite);
+            bytes.len() > LONG || !texts(element.vr, bytes, &Charset::unstated()).unwrap_or_default().iter().all(finite)
+        }
+        Value::Bytes(bytes) => bytes.len() > LONG,
+    }
+}
 
 /// A whole data set as JSON; `bulk` gives the URI of a value that is not inlined, by the path of its tags.
 pub fn of_data_set(data_set: &DataSet, bulk: &impl Fn(&str) -> String) -> Map<String, Json> {
     let mut map = object(data_set, &Charset::unstated(), "", bulk);
     // The character set must agree with what is written (F.2), also where the object states none.
-    let foreign = |e: &super::Element| matches!(&e.value, Value::Bytes(b) if !b.is_ascii() && texts(e.vr, b, &Charset::unstated()).is_some());
+    let foreign =
+        |e: &Element| matches!(&e.value, Value::Bytes(b) if !b.is_ascii() && texts(e.vr, b, &Charset::unstated()).is_some());
     if data_set.get(super::tags::SPECIFIC_CHARACTER_SET).is_none() && data_set.elements.iter().any(foreign) {
         map.insert(key(super::tags::SPECIFIC_CHARACTER_SET), json!({"vr": "CS", "Value": ["ISO_IR 192"]}));
     }
@@ -94,10 +116,9 @@ fn object(data_set: &DataSet, inherited: &Charset, path: &str, bulk: &impl Fn(&s
     let mut map = Map::new();
     for element in data_set.elements.iter().filter(|e| e.tag.1 != 0 && e.tag.0 > 2) {
         let here = format!("{path}{}", key(element.tag));
-        let uri = |vr: VR| json!({"vr": vr.to_string(), "BulkDataURI": bulk(&here)});
         let json = match &element.value {
-            Value::Deferred(_) => uri(element.vr),
-            Value::Fragments(_) => uri(VR::OB),
+            _ if has_uri(element) => json!({"vr": element.vr.to_string(), "BulkDataURI": bulk(&here)}),
+            Value::Deferred(_) | Value::Fragments(_) => continue,
             Value::Items(items) if items.is_empty() => json!({"vr": "SQ"}),
             Value::Items(items) => {
                 let items: Vec<Json> = items
@@ -112,14 +133,9 @@ fn object(data_set: &DataSet, inherited: &Charset, path: &str, bulk: &impl Fn(&s
                 Some(_) if element.tag == super::tags::SPECIFIC_CHARACTER_SET => {
                     json!({"vr": "CS", "Value": ["ISO_IR 192"]})
                 }
-                // JSON has no number for what is none; its bytes can be had (F.2.3, F.2.6).
-                Some(texts) if matches!(element.vr, VR::FL | VR::FD) && texts.iter().any(|t| !is_finite(t)) => uri(element.vr),
                 Some(texts) => of_texts(element.vr, &texts),
                 None if bytes.is_empty() => json!({"vr": element.vr.to_string()}),
-                None if bytes.len() <= INLINE => {
-                    json!({"vr": element.vr.to_string(), "InlineBinary": BASE64.encode(bytes)})
-                }
-                None => uri(element.vr),
+                None => json!({"vr": element.vr.to_string(), "InlineBinary": BASE64.encode(bytes)}),
             },
         };
         map.insert(key(element.tag), json);

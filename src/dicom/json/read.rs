@@ -2,6 +2,8 @@
 //!
 //! Never guesses: an attribute that is not of the model is an error that names it. The text is UTF-8 afterwards, and says so.
 
+use super::tag;
+use crate::dicom::attributes::bytes_of;
 use crate::dicom::{DataSet, Element, Tag, VR, Value, tags};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -60,7 +62,7 @@ impl Reader<'_> {
             if depth > MAX_DEPTH {
                 return Err(wrong("sequences are nested too deep"));
             }
-            let tag = tag_of(name).ok_or_else(|| wrong("its name is not eight hexadecimal digits"))?;
+            let tag = tag(name).ok_or_else(|| wrong("its name is not eight hexadecimal digits"))?;
             // Group lengths and the meta header are written anew.
             if tag.1 == 0 || tag.0 <= 2 {
                 continue;
@@ -121,12 +123,6 @@ impl Reader<'_> {
     }
 }
 
-fn tag_of(name: &str) -> Option<Tag> {
-    let number = (name.len() == 8).then(|| u32::from_str_radix(name, 16).ok()).flatten()?;
-    let [a, b, c, d] = number.to_be_bytes();
-    Some(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
-}
-
 fn even(mut bytes: Vec<u8>, padding: u8) -> Vec<u8> {
     if bytes.len() % 2 == 1 {
         bytes.push(padding);
@@ -135,60 +131,34 @@ fn even(mut bytes: Vec<u8>, padding: u8) -> Vec<u8> {
 }
 
 fn encoded(vr: VR, values: &[Json]) -> Result<Vec<u8>, String> {
-    macro_rules! numbers {
-        ($kind:ty) => {{
-            let mut bytes = Vec::new();
-            for value in values {
-                let number = value.as_str().map(str::to_string).unwrap_or_else(|| value.to_string());
-                let number =
-                    number.trim().parse::<$kind>().map_err(|_| format!("{value} is no number that a {vr} can hold"))?;
-                bytes.extend_from_slice(&number.to_le_bytes());
-            }
-            Ok(bytes)
-        }};
+    if matches!(vr, VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN) {
+        let none = Err(format!("a {vr} has InlineBinary or BulkDataURI, never Value"));
+        return if values.is_empty() { Ok(Vec::new()) } else { none };
     }
-    match vr {
-        VR::US => numbers!(u16),
-        VR::SS => numbers!(i16),
-        VR::UL => numbers!(u32),
-        VR::SL => numbers!(i32),
-        VR::UV => numbers!(u64),
-        VR::SV => numbers!(i64),
-        VR::FL => numbers!(f32),
-        VR::FD => numbers!(f64),
-        VR::AT => {
-            let mut bytes = Vec::new();
-            for value in values {
-                let tag = value.as_str().and_then(tag_of).ok_or_else(|| format!("{value} is no tag"))?;
-                bytes.extend_from_slice(&tag.0.to_le_bytes());
-                bytes.extend_from_slice(&tag.1.to_le_bytes());
-            }
-            Ok(bytes)
-        }
-        VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN if values.is_empty() => Ok(Vec::new()),
-        VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN => {
-            Err(format!("a {vr} has InlineBinary or BulkDataURI, never Value"))
-        }
-        _ => {
-            let one = |value: &Json| text(vr, value).ok_or_else(|| format!("{value} is no value of a {vr}"));
-            let texts = values.iter().map(one).collect::<Result<Vec<String>, String>>()?;
-            let may_hold_backslash = matches!(vr, VR::LT | VR::ST | VR::UT | VR::UR);
-            if texts.len() > 1 && may_hold_backslash {
-                return Err(format!("a {vr} has one value only"));
-            }
-            if !may_hold_backslash && texts.iter().any(|t| t.contains('\\')) {
-                return Err(format!("a value of a {vr} holds a backslash"));
-            }
-            Ok(even(texts.join("\\").into_bytes(), if vr == VR::UI { 0 } else { b' ' }))
-        }
+    let one = |value: &Json| text(vr, value).ok_or_else(|| format!("{value} is no value of a {vr}"));
+    let texts = values.iter().map(one).collect::<Result<Vec<String>, String>>()?;
+    if let Some(numbers) = bytes_of(vr, &texts) {
+        return numbers.map_err(|wrong| format!("{wrong} is nothing that a {vr} can hold"));
     }
+    let may_hold_backslash = matches!(vr, VR::LT | VR::ST | VR::UT | VR::UR);
+    if texts.len() > 1 && may_hold_backslash {
+        return Err(format!("a {vr} has one value only"));
+    }
+    if !may_hold_backslash && texts.iter().any(|t| t.contains('\\')) {
+        return Err(format!("a value of a {vr} holds a backslash"));
+    }
+    Ok(even(texts.join("\\").into_bytes(), if vr == VR::UI { 0 } else { b' ' }))
+}
+
+fn is_number(vr: VR) -> bool {
+    matches!(vr, VR::IS | VR::DS) || (vr != VR::AT && bytes_of(vr, &[]).is_some())
 }
 
 fn text(vr: VR, value: &Json) -> Option<String> {
     match value {
         Json::Null => Some(String::new()),
         Json::String(text) => Some(text.clone()),
-        Json::Number(number) if matches!(vr, VR::IS | VR::DS) => Some(number.to_string()),
+        Json::Number(number) if is_number(vr) => Some(number.to_string()),
         Json::Object(groups) if vr == VR::PN => {
             let group = |name: &str| groups.get(name).map_or(Some(""), Json::as_str);
             let name = [group("Alphabetic")?, group("Ideographic")?, group("Phonetic")?].join("=");

@@ -1,7 +1,7 @@
 //! What a search asks for: matching keys, fields to include, paging, ways of matching (PS3.18 8.3.4).
 
 use crate::dicom::levels::level_of;
-use crate::dicom::{Attributes, Tag, VR, dataset::dictionary_vr, tags};
+use crate::dicom::{Attributes, Tag, VR, dataset::dictionary_vr, json, tags};
 use crate::index::matching::offset_of;
 use crate::index::{Key, Query as Search, View};
 use crate::web::problem::Problem;
@@ -14,7 +14,7 @@ const DEFAULT_LIMIT: usize = 1000;
 const MAX_LIMIT: usize = 10_000;
 
 /// What a request asks for.
-pub struct Asked {
+pub struct Sought {
     /// What to look for.
     pub search: Search,
     /// What to say of it.
@@ -36,14 +36,14 @@ pub enum Include {
 /// Parameters that belong to the request and not to the search.
 const OTHERS: &[&str] = &["accept", "charset"];
 
-impl Asked {
+impl Sought {
     /// From the parameters, in order.
     ///
     /// # Errors
     /// The parameter that has no such value, or stands twice.
-    pub fn read(parameters: Vec<(String, String)>, view: View) -> Result<Asked, Problem> {
+    pub fn read(parameters: Vec<(String, String)>, view: View) -> Result<Sought, Problem> {
         let search = Search { limit: DEFAULT_LIMIT, ..Search::all(view) };
-        let mut asked = Asked { search, include: Include::These(Vec::new()), beyond: Vec::new(), unmatched: Vec::new() };
+        let mut sought = Sought { search, include: Include::These(Vec::new()), beyond: Vec::new(), unmatched: Vec::new() };
         for (name, value) in parameters {
             let number = || value.parse::<usize>().map_err(|_| Problem::bad(format!("{name} must be a whole number")));
             let flag = || match value.as_str() {
@@ -52,17 +52,17 @@ impl Asked {
                 _ => Err(Problem::bad(format!("{name} must be true or false"))),
             };
             match name.as_str() {
-                "limit" => asked.search.limit = number()?.min(MAX_LIMIT),
-                "offset" => asked.search.offset = number()?,
-                "fuzzymatching" => asked.search.matching.fuzzy = flag()?,
-                "emptyvaluematching" => asked.search.matching.empty = flag()?,
-                "multiplevaluematching" => asked.search.matching.multiple = flag()?,
-                "includefield" => value.split(',').map(str::trim).for_each(|field| asked.include(field)),
+                "limit" => sought.search.limit = number()?.min(MAX_LIMIT),
+                "offset" => sought.search.offset = number()?,
+                "fuzzymatching" => sought.search.matching.fuzzy = flag()?,
+                "emptyvaluematching" => sought.search.matching.empty = flag()?,
+                "multiplevaluematching" => sought.search.matching.multiple = flag()?,
+                "includefield" => value.split(',').map(str::trim).for_each(|field| sought.include(field)),
                 name if OTHERS.contains(&name) => {}
-                _ => asked.key(&name, value)?,
+                _ => sought.key(&name, value)?,
             }
         }
-        Ok(asked)
+        Ok(sought)
     }
 
     fn include(&mut self, field: &str) {
@@ -102,7 +102,7 @@ impl Asked {
         Ok(())
     }
 
-    /// Adds attributes of a level above that were asked for by name.
+    /// Adds attributes of a level above that were sought for by name.
     pub fn named(&self, above: &Attributes, chosen: &mut Attributes) {
         if let Include::These(tags) = &self.include {
             chosen.fill_from(&above.only(|tag| tags.contains(&tag)));
@@ -130,33 +130,29 @@ fn path_of(name: &str) -> Option<Vec<Tag>> {
 }
 
 fn tag_of(name: &str) -> Option<Tag> {
-    if name.len() == 8
-        && let Ok(number) = u32::from_str_radix(name, 16)
-    {
-        let [a, b, c, d] = number.to_be_bytes();
-        return Some(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])));
-    }
-    StandardDataDictionary.by_name(name).map(|entry| entry.tag())
+    json::tag(name).or_else(|| StandardDataDictionary.by_name(name).map(|entry| entry.tag()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Asked, Problem> {
-        Asked::read(pairs.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(), View::House)
+    fn read(pairs: &[(&str, &str)]) -> Result<Sought, Problem> {
+        Sought::read(pairs.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(), View::House)
     }
 
     #[test]
     fn keys_are_tags_keywords_and_paths() {
-        let asked = read(&[("00100020", "7"), ("RequestAttributesSequence.00400009", "S*"), ("nonsense", "1"), ("limit", "5")])
-            .unwrap();
-        let paths: Vec<_> = asked.search.keys.iter().map(|k| k.path.clone()).collect();
+        let sought =
+            read(&[("00100020", "7"), ("RequestAttributesSequence.00400009", "S*"), ("nonsense", "1"), ("limit", "5")])
+                .unwrap();
+        let paths: Vec<_> = sought.search.keys.iter().map(|k| k.path.clone()).collect();
         assert_eq!(paths, [vec![tags::PATIENT_ID], vec![tags::REQUEST_ATTRIBUTES_SEQUENCE, tags::SCHEDULED_PROCEDURE_STEP_ID]]);
-        assert_eq!((asked.search.limit, asked.unmatched.len()), (5, 0));
-        let asked = read(&[("includefield", "00080060, PatientComments,00400275.00400009"), ("PatientComments", "x")]).unwrap();
-        assert_eq!(asked.beyond, [tags::PATIENT_COMMENTS]);
-        assert_eq!(asked.unmatched, ["PatientComments"]);
+        assert_eq!((sought.search.limit, sought.unmatched.len()), (5, 0));
+        let sought =
+            read(&[("includefield", "00080060, PatientComments,00400275.00400009"), ("PatientComments", "x")]).unwrap();
+        assert_eq!(sought.beyond, [tags::PATIENT_COMMENTS]);
+        assert_eq!(sought.unmatched, ["PatientComments"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Rows of the index as answers: the attributes that every answer has (PS3.18 tables 10.6.3-3 to -5), and those asked for.
 
-use super::ask::{Asked, Include};
+use super::ask::{Include, Sought};
 use crate::dicom::levels::{Level, level_of};
 use crate::dicom::{Attributes, Tag, VR, json as dicom_json, tags};
 use crate::index::{InstanceMatch, SeriesMatch, SeriesRow, StudyRow, told};
@@ -67,13 +67,13 @@ const CONDITIONAL: &[Tag] = &[
     tags::STUDY_DESCRIPTION,
 ];
 
-fn select(attributes: &Attributes, keys: &[Tag], level: Level, asked: &Asked) -> Attributes {
-    let mut chosen = attributes.only(|tag| match &asked.include {
+fn select(attributes: &Attributes, keys: &[Tag], level: Level, sought: &Sought) -> Attributes {
+    let mut chosen = attributes.only(|tag| match &sought.include {
         Include::All => true,
         Include::These(tags) => {
             keys.contains(&tag)
                 || (tags.contains(&tag) && level_of(tag) == Some(level))
-                || asked.search.keys.iter().any(|k| k.tag() == tag)
+                || sought.search.keys.iter().any(|k| k.tag() == tag)
         }
     });
     for tag in keys.iter().filter(|t| !CONDITIONAL.contains(t)) {
@@ -86,41 +86,41 @@ fn select(attributes: &Attributes, keys: &[Tag], level: Level, asked: &Asked) ->
     chosen
 }
 
-fn study_attributes(study: &StudyRow, asked: &Asked, url: &str) -> Attributes {
-    let mut chosen = select(&told::study(study, asked.search.view), STUDY_KEYS, Level::Study, asked);
+fn study_attributes(study: &StudyRow, sought: &Sought, url: &str) -> Attributes {
+    let mut chosen = select(&told::study(study, sought.search.view), STUDY_KEYS, Level::Study, sought);
     chosen.set(tags::RETRIEVE_URL, VR::UR, vec![format!("{url}/studies/{}", study.study)]);
     chosen
 }
 
 /// A study.
-pub fn study(study: &StudyRow, asked: &Asked, url: &str) -> Map<String, Json> {
-    dicom_json::of_attributes(&study_attributes(study, asked, url))
+pub fn study(study: &StudyRow, sought: &Sought, url: &str) -> Map<String, Json> {
+    dicom_json::of_attributes(&study_attributes(study, sought, url))
 }
 
-fn series_attributes(study: &StudyRow, series: &SeriesRow, asked: &Asked, url: &str, with_study: bool) -> Attributes {
-    let mut chosen = select(&told::series(study, series, asked.search.view), SERIES_KEYS, Level::Series, asked);
+fn series_attributes(study: &StudyRow, series: &SeriesRow, sought: &Sought, url: &str, with_study: bool) -> Attributes {
+    let mut chosen = select(&told::series(study, series, sought.search.view), SERIES_KEYS, Level::Series, sought);
     chosen.set(tags::RETRIEVE_URL, VR::UR, vec![format!("{url}/studies/{}/series/{}", study.study, series.series)]);
     if with_study {
-        chosen.fill_from(&study_attributes(study, asked, url));
+        chosen.fill_from(&study_attributes(study, sought, url));
     }
-    asked.named(&study.attributes, &mut chosen);
+    sought.named(&study.attributes, &mut chosen);
     chosen
 }
 
 /// A series; with its study's attributes where the path names no study.
-pub fn series((study, series): &SeriesMatch, asked: &Asked, url: &str, with_study: bool) -> Map<String, Json> {
-    dicom_json::of_attributes(&series_attributes(study, series, asked, url, with_study))
+pub fn series((study, series): &SeriesMatch, sought: &Sought, url: &str, with_study: bool) -> Map<String, Json> {
+    dicom_json::of_attributes(&series_attributes(study, series, sought, url, with_study))
 }
 
 /// An instance; with its study's and its series' attributes where the path does not name them.
-pub fn instance((study, series, row): &InstanceMatch, asked: &Asked, url: &str, with: (bool, bool)) -> Map<String, Json> {
-    let mut chosen = select(&told::instance(row), INSTANCE_KEYS, Level::Instance, asked);
+pub fn instance((study, series, row): &InstanceMatch, sought: &Sought, url: &str, with: (bool, bool)) -> Map<String, Json> {
+    let mut chosen = select(&told::instance(row), INSTANCE_KEYS, Level::Instance, sought);
     chosen.set(tags::RETRIEVE_URL, VR::UR, vec![address(url, row)]);
     if with.1 {
-        chosen.fill_from(&series_attributes(study, series, asked, url, with.0));
+        chosen.fill_from(&series_attributes(study, series, sought, url, with.0));
     }
-    asked.named(&series.attributes, &mut chosen);
-    asked.named(&study.attributes, &mut chosen);
+    sought.named(&series.attributes, &mut chosen);
+    sought.named(&study.attributes, &mut chosen);
     dicom_json::of_attributes(&chosen)
 }
 
@@ -130,7 +130,7 @@ pub fn instance((study, series, row): &InstanceMatch, asked: &Asked, url: &str, 
 /// A stored object is gone or damaged.
 pub fn add_beyond(
     app: &App,
-    asked: &Asked,
+    sought: &Sought,
     url: &str,
     rows: &[InstanceMatch],
     objects: &mut [Map<String, Json>],
@@ -142,7 +142,7 @@ pub fn add_beyond(
         for (row, described) in instances.iter().zip(describe::series(&app.store, &study.study, &series.series, &instances)) {
             let all = described?.json(&address(url, row)).map_err(|e| Problem::bad(e.to_string()))?;
             if let Some(object) = objects.get_mut(at) {
-                for key in asked.beyond.iter().map(|tag| dicom_json::key(*tag)) {
+                for key in sought.beyond.iter().map(|tag| dicom_json::key(*tag)) {
                     if let Some(value) = all.get(&key) {
                         object.insert(key, value.clone());
                     }

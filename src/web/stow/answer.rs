@@ -2,18 +2,23 @@
 
 use crate::dicom::{Uid, xml};
 use crate::ingest::{Failed, IngestError, Refused, Stored};
-use crate::store::Key;
 use crate::web::accept::Offer;
+use crate::web::asked::address_of;
 use crate::web::multipart::{BOUNDARY, TAIL, part_head};
 use crate::web::problem::Problem;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeSet;
 
 /// What became of the parts.
 #[derive(Default)]
 pub struct Tally {
-    stored: Vec<(Map<String, Json>, Key)>,
+    /// The root's address.
+    url: String,
+    stored: Vec<Json>,
+    /// The studies that something was stored in.
+    studies: BTreeSet<Uid>,
     failed: Vec<Json>,
     other: Vec<Json>,
     out_of_space: bool,
@@ -42,6 +47,11 @@ fn reason_of(error: &IngestError) -> u16 {
 }
 
 impl Tally {
+    /// Of a request to the root with this address.
+    pub fn new(url: String) -> Tally {
+        Tally { url, ..Tally::default() }
+    }
+
     /// Parts counted so far.
     pub fn parts(&self) -> usize {
         self.stored.len() + self.failed.len() + self.other.len()
@@ -62,7 +72,13 @@ impl Tally {
     /// What ingest says of a part.
     pub fn count(&mut self, result: Result<Stored, IngestError>) {
         match result {
-            Ok(stored) => self.stored.push((reference(&stored.sop_class, stored.key.sop_instance.as_str()), stored.key)),
+            Ok(Stored { sop_class, key, .. }) => {
+                let mut item = reference(&sop_class, key.sop_instance.as_str());
+                let place = address_of(&self.url, &key.study, &key.series, &key.sop_instance);
+                item.insert("00081190".into(), json!({"vr": "UR", "Value": [place]}));
+                self.stored.push(Json::Object(item));
+                self.studies.insert(key.study);
+            }
             Err(error) => {
                 tracing::warn!(error = %error, "a part of a STOW-RS request was refused");
                 self.out_of_space |= matches!(error, IngestError::Failed(Failed::NoSpace));
@@ -77,44 +93,35 @@ impl Tally {
         }
     }
 
-    /// Says where what was stored can be had.
-    pub fn locate(&mut self, url: &str) {
-        for (item, key) in &mut self.stored {
-            let path = format!("{url}/studies/{}/series/{}/instances/{}", key.study, key.series, key.sop_instance);
-            item.insert("00081190".into(), json!({"vr": "UR", "Value": [path]}));
+    /// 200 for all, 202 for some, 409 for none (table 10.5.3-1). `study` is the one that the request named.
+    pub fn answer(&self, study: Option<&Uid>, offer: Offer) -> Response {
+        let failures = !self.failed.is_empty() || !self.other.is_empty();
+        let status = match (self.stored.is_empty(), failures) {
+            (true, _) if self.out_of_space => StatusCode::INSUFFICIENT_STORAGE,
+            (true, true) => StatusCode::CONFLICT,
+            (false, true) => StatusCode::ACCEPTED,
+            (false, false) => StatusCode::OK,
+            (true, false) => return Problem::bad("the body holds no part").into_response(),
+        };
+        let mut body = Map::new();
+        // Of the study that was named, else of the only one that something was stored in.
+        let only = self.studies.first().filter(|_| self.studies.len() == 1);
+        let place = study.or(only).map(|study| format!("{}/studies/{study}", self.url));
+        if let Some(place) = &place {
+            body.insert("00081190".into(), json!({"vr": "UR", "Value": [place]}));
         }
-    }
-}
-
-/// 200 for all, 202 for some, 409 for none (table 10.5.3-1).
-pub fn answer(tally: &Tally, study: Option<&Uid>, url: &str, offer: Offer) -> Response {
-    let failures = !tally.failed.is_empty() || !tally.other.is_empty();
-    let status = match (tally.stored.is_empty(), failures) {
-        (true, _) if tally.out_of_space => StatusCode::INSUFFICIENT_STORAGE,
-        (true, true) => StatusCode::CONFLICT,
-        (false, true) => StatusCode::ACCEPTED,
-        (false, false) => StatusCode::OK,
-        (true, false) => return Problem::bad("the body holds no part").into_response(),
-    };
-    let mut body = Map::new();
-    // Of the study that was named, else of the only one that something was stored in.
-    let only = tally.stored.first().map(|(_, key)| &key.study).filter(|s| tally.stored.iter().all(|(_, k)| k.study == **s));
-    if let Some(study) = study.or(only) {
-        body.insert("00081190".into(), json!({"vr": "UR", "Value": [format!("{url}/studies/{study}")]}));
-    }
-    let stored: Vec<Json> = tally.stored.iter().map(|(item, _)| Json::Object(item.clone())).collect();
-    for (tag, items) in [("00081198", &tally.failed), ("00081199", &stored), ("0008119A", &tally.other)] {
-        if !items.is_empty() {
-            body.insert(tag.into(), json!({"vr": "SQ", "Value": items}));
+        for (tag, items) in [("00081198", &self.failed), ("00081199", &self.stored), ("0008119A", &self.other)] {
+            if !items.is_empty() {
+                body.insert(tag.into(), json!({"vr": "SQ", "Value": items}));
+            }
         }
+        let (kind, text) = if offer.multipart {
+            let text = format!("{}{}{TAIL}", part_head(offer.media, None), xml::of_json(&body));
+            (format!("{offer}; boundary={BOUNDARY}"), text)
+        } else {
+            (offer.media.to_string(), Json::Object(body).to_string())
+        };
+        let place = place.filter(|_| !self.stored.is_empty()).map(|place| [(header::CONTENT_LOCATION, place)]);
+        (status, [(header::CONTENT_TYPE, kind)], place, text).into_response()
     }
-    let (kind, text) = if offer.multipart {
-        let text = format!("{}{}{TAIL}", part_head(offer.media, None), xml::of_json(&body));
-        (format!("{offer}; boundary={BOUNDARY}"), text)
-    } else {
-        (offer.media.to_string(), Json::Object(body).to_string())
-    };
-    let place = study.or(only).filter(|_| !tally.stored.is_empty());
-    let place = place.map(|study| [(header::CONTENT_LOCATION, format!("{url}/studies/{study}"))]);
-    (status, [(header::CONTENT_TYPE, kind)], place, text).into_response()
 }

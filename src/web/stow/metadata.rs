@@ -245,11 +245,14 @@ fn written(data_set: DataSet) -> Box<dyn Read> {
     Box::new(Cursor::new(bytes))
 }
 
-fn rewound(mut part: Part) -> Result<(Box<dyn Read>, u64), String> {
+fn rewound(mut part: Part) -> Result<Box<dyn Read>, String> {
     part.file.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
-    let length = part.length;
-    let padding = io::repeat(0).take(length % 2);
-    Ok((Box::new(io::BufReader::with_capacity(1 << 16, part.file).chain(padding)), length + length % 2))
+    Ok(Box::new(io::BufReader::with_capacity(1 << 16, part.file)))
+}
+
+/// What makes a length even.
+fn padding(length: u64) -> Box<dyn Read> {
+    Box::new(io::repeat(0).take(length % 2))
 }
 
 fn native(tag: Tag, vr: VR, parts: Vec<Part>) -> Result<Vec<Box<dyn Read>>, String> {
@@ -259,11 +262,10 @@ fn native(tag: Tag, vr: VR, parts: Vec<Part>) -> Result<Vec<Box<dyn Read>>, Stri
     let mut head = Vec::new();
     write_header(&mut head, tag, vr, length.ok_or("its value is over 4 GiB")?);
     let mut pieces: Vec<Box<dyn Read>> = vec![Box::new(Cursor::new(head))];
-    for mut part in parts {
-        part.file.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
-        pieces.push(Box::new(io::BufReader::with_capacity(1 << 16, part.file)));
+    for part in parts {
+        pieces.push(rewound(part)?);
     }
-    pieces.push(Box::new(io::repeat(0).take(total % 2)));
+    pieces.push(padding(total));
     Ok(pieces)
 }
 
@@ -273,11 +275,10 @@ fn encapsulated(parts: Vec<Part>) -> Result<Vec<Box<dyn Read>>, String> {
     head.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0, 0, 0, 0, 0]);
     let mut pieces: Vec<Box<dyn Read>> = vec![Box::new(Cursor::new(head))];
     for part in parts {
-        let (bytes, length) = rewound(part)?;
+        let length = part.length;
         let mut item = vec![0xFE, 0xFF, 0x00, 0xE0];
-        item.extend_from_slice(&u32::try_from(length).map_err(|_| "a frame is over 4 GiB")?.to_le_bytes());
-        pieces.push(Box::new(Cursor::new(item)));
-        pieces.push(bytes);
+        item.extend_from_slice(&u32::try_from(length + length % 2).map_err(|_| "a frame is over 4 GiB")?.to_le_bytes());
+        pieces.extend([Box::new(Cursor::new(item)) as Box<dyn Read>, rewound(part)?, padding(length)]);
     }
     pieces.push(Box::new(Cursor::new(vec![0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0])));
     Ok(pieces)

@@ -5,20 +5,19 @@ mod metadata;
 
 use self::answer::Tally;
 use super::accept::{Accepted, split};
+use super::asked::{Asked, uid};
 use super::multipart::pipe;
 use super::problem::Problem;
-use super::router::{App, Root};
+use super::router::App;
 use super::wado::metadata::OFFERS;
 use crate::dicom::Uid;
 use crate::ingest::{IngestError, Stored};
-use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::Path;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use futures_util::{Stream, StreamExt};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,43 +34,15 @@ struct Receiving {
     tally: Tally,
 }
 
-/// Everything a store request comes with.
-pub struct Request {
-    app: Arc<App>,
-    root: Root,
-    sender: String,
-    query: Vec<(String, String)>,
-    headers: HeaderMap,
-}
-
 /// `POST /studies`
-pub async fn store(
-    State(app): State<Arc<App>>,
-    Extension(root): Extension<Root>,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
-    Query(query): Query<Vec<(String, String)>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    receive(Request { app, root, sender: name_of(peer), query, headers }, body, None).await
+pub async fn store(asked: Asked, body: Body) -> Result<Response, Problem> {
+    receive(asked, body, None).await
 }
 
 /// `POST /studies/{study}`
-pub async fn store_in(
-    State(app): State<Arc<App>>,
-    Extension(root): Extension<Root>,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
-    Path(study): Path<String>,
-    Query(query): Query<Vec<(String, String)>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let study = Uid::parse(&study).map_err(|e| Problem::bad(format!("Study Instance UID: {e}")))?;
-    receive(Request { app, root, sender: name_of(peer), query, headers }, body, Some(study)).await
-}
-
-fn name_of(peer: Option<Extension<ConnectInfo<SocketAddr>>>) -> String {
-    peer.map_or_else(|| "STOW-RS".to_string(), |p| p.0.0.ip().to_string())
+pub async fn store_in(asked: Asked, Path(study): Path<String>, body: Body) -> Result<Response, Problem> {
+    let study = uid(&study, "Study Instance UID")?;
+    receive(asked, body, Some(study)).await
 }
 
 /// What a body, or a part of it, is.
@@ -94,15 +65,14 @@ fn kind_of(media: &str) -> Option<Kind> {
     }
 }
 
-async fn receive(request: Request, body: Body, study: Option<Uid>) -> Result<Response, Problem> {
-    let Request { app, root, sender, query, headers } = request;
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
-    let (media, parameters) = split_content_type(&content_type);
+async fn receive(asked: Asked, body: Body, study: Option<Uid>) -> Result<Response, Problem> {
+    let (media, parameters) = split_content_type(asked.header(header::CONTENT_TYPE));
     let parameter = |name: &str| parameters.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-    let url = root.url(&app, &headers);
     // A client that stores and says nothing of the answer gets JSON.
-    let offer = Accepted::of(&headers, &query, true)?.choose(OFFERS)?.0;
-    let mut receiving = Receiving { app, sender, study, tally: Tally::default() };
+    let offer = Accepted::of(&asked.headers, &asked.query, true)?.choose(OFFERS)?.0;
+    let tally = Tally::new(asked.url());
+    let sender = if asked.peer.is_empty() { "STOW-RS".into() } else { asked.peer };
+    let mut receiving = Receiving { app: asked.app, sender, study, tally };
     let unsupported = || {
         Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -129,9 +99,7 @@ async fn receive(request: Request, body: Body, study: Option<Uid>) -> Result<Res
             kind => metadata::receive_single(&mut receiving, kind, body).await?,
         }
     }
-    let (study, mut tally) = (receiving.study.take(), receiving.tally);
-    tally.locate(&url);
-    Ok(answer::answer(&tally, study.as_ref(), &url, offer))
+    Ok(receiving.tally.answer(receiving.study.as_ref(), offer))
 }
 
 /// RFC 2046 5.1.1: 1 to 70 characters of a few kinds, the last one no space.

@@ -2,9 +2,9 @@
 
 use super::frames::{self, FrameForm};
 use crate::dicom::dataset::{Extent, Value};
-use crate::dicom::{DataSet, Element, Tag, tags};
+use crate::dicom::{DataSet, json, tags};
 use crate::index::InstanceRow;
-use crate::retrieve::{Object, describe};
+use crate::retrieve::Object;
 use crate::web::accept::Offer;
 use crate::web::asked::{Asked, CACHED, address};
 use crate::web::multipart::{BOUNDARY, Writer, body, end, part};
@@ -18,8 +18,6 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 const OCTETS: &str = "application/octet-stream";
-/// Shorter values stand in the metadata.
-const INLINE: usize = 1024;
 
 /// `GET …/bulkdata/{path}`: the value at a path of tags and item numbers, as metadata name it.
 pub async fn value(
@@ -27,7 +25,7 @@ pub async fn value(
     Path((study, series, instance, path)): Path<(String, String, String, String)>,
 ) -> Result<Response, Problem> {
     let row = asked.row(&study, &series, &instance).await?;
-    if path == "7FE00010" || path == "7fe00010" {
+    if json::tag(&path) == Some(tags::PIXEL_DATA) {
         return pixels(&asked, vec![row], true).await;
     }
     let accepted = asked.accepted()?;
@@ -52,17 +50,12 @@ pub async fn value(
     }
     let body = body(move |out| {
         part(out, OCTETS, Some(&location))?;
-        let all = (0, bulk.length());
-        bulk.write(&object, out, all)?;
+        bulk.write(&object, out, (0, bulk.length()))?;
         end(out)
     });
-    Ok(multipart(&tag, body))
-}
-
-fn multipart(tag: &str, body: axum::body::Body) -> Response {
-    let kind = format!("multipart/related; type=\"{OCTETS}\"; boundary={BOUNDARY}");
-    let fixed = [(header::CONTENT_TYPE, kind.as_str()), (header::ETAG, tag), (header::CACHE_CONTROL, CACHED)];
-    (fixed, body).into_response()
+    let kind = format!("{offer}; boundary={BOUNDARY}");
+    let fixed = [(header::CONTENT_TYPE, kind.as_str()), (header::ETAG, tag.as_str()), (header::CACHE_CONTROL, CACHED)];
+    Ok((fixed, body).into_response())
 }
 
 /// A value that goes out in pieces.
@@ -104,14 +97,13 @@ impl Bulk {
 }
 
 fn find<'a>(data_set: &'a DataSet, path: &str) -> Option<&'a Value> {
-    let mut parts = path.split('/');
-    let number = parts.next().filter(|t| t.len() == 8).and_then(|t| u32::from_str_radix(t, 16).ok())?;
-    let [a, b, c, d] = number.to_be_bytes();
-    let element = data_set.get(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))?;
-    match (parts.next(), &element.value) {
+    let (name, below) = path.split_once('/').map_or((path, None), |(name, below)| (name, Some(below)));
+    let element = data_set.get(json::tag(name)?)?;
+    match (below, &element.value) {
         (None, value) => Some(value),
-        (Some(item), Value::Items(items)) => {
-            find(items.get(item.parse::<usize>().ok()?)?, &parts.collect::<Vec<_>>().join("/"))
+        (Some(below), Value::Items(items)) => {
+            let (item, path) = below.split_once('/')?;
+            find(items.get(item.parse::<usize>().ok()?)?, path)
         }
         _ => None,
     }
@@ -160,82 +152,82 @@ pub async fn pixels_of_instance(
 }
 
 /// Pixel data of images: native ones as one part, compressed ones as one part a frame.
-async fn pixels(asked: &Asked, rows: Vec<InstanceRow>, one: bool) -> Result<Response, Problem> {
+async fn pixels(asked: &Asked, rows: Vec<InstanceRow>, single: bool) -> Result<Response, Problem> {
     let rows: Vec<InstanceRow> = rows.into_iter().filter(|r| r.pixels_at.is_some()).collect();
     if rows.is_empty() {
         return Err(Problem::unknown("pixel data"));
     }
-    parts(asked, rows, one, false).await
+    let (offer, images) = forms(asked, &rows, single)?;
+    parts(asked, rows, offer, images, What::Pixels).await
 }
 
 /// Bulk data other than pixel data, then these.
 async fn all(asked: &Asked, rows: Vec<InstanceRow>) -> Result<Response, Problem> {
-    parts(asked, rows, false, true).await
+    let (offer, images) = forms(asked, &rows, false)?;
+    parts(asked, rows, offer, images, What::All).await
 }
 
-async fn parts(asked: &Asked, rows: Vec<InstanceRow>, bare: bool, others: bool) -> Result<Response, Problem> {
+/// Which bulk data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    All,
+    Pixels,
+}
+
+/// How the frames of each instance go out; none for what is no image.
+type Forms = Vec<Option<FrameForm>>;
+
+fn forms(asked: &Asked, rows: &[InstanceRow], single: bool) -> Result<(Offer, Forms), Problem> {
     let accepted = asked.accepted()?;
-    let offers: Vec<Offer> = frames::offers(&rows, bare);
+    let offers = frames::offers(rows, single);
     let (offer, ranges) = accepted.choose(&offers)?;
-    let forms = rows.iter().filter(|r| r.pixels_at.is_some()).map(|row| FrameForm::of(offer.media, &ranges, row));
-    forms.collect::<Result<Vec<_>, Problem>>()?;
-    let tag = asked.tag(&rows, &format!("{offer} {others}"));
+    let form = |row: &InstanceRow| row.pixels_at.map(|_| FrameForm::of(offer.media, &ranges, row)).transpose();
+    Ok((offer, rows.iter().map(form).collect::<Result<_, _>>()?))
+}
+
+async fn parts(asked: &Asked, rows: Vec<InstanceRow>, offer: Offer, forms: Forms, what: What) -> Result<Response, Problem> {
+    let tag = asked.tag(&rows, &format!("{offer} {forms:?} {what:?}"));
     if let Some(unchanged) = asked.unchanged(&tag) {
         return Ok(unchanged);
     }
-    let ranges: Vec<crate::web::accept::Range> = ranges.into_iter().cloned().collect();
-    let (app, media) = (asked.app.clone(), offer.media);
+    let app = asked.app.clone();
     // The first image is tried before the answer begins.
-    if let Some(row) = rows.iter().find(|r| r.pixels_at.is_some()).cloned() {
-        let (app, ranges) = (app.clone(), ranges.clone());
+    if let Some((row, form)) = rows.iter().zip(&forms).find_map(|(row, form)| Some((row.clone(), (*form)?))) {
+        let app = app.clone();
         let tried = tokio::task::spawn_blocking(move || {
-            let form = FrameForm::of(media, &ranges.iter().collect::<Vec<_>>(), &row)?;
             let object = app.opened.get(&app.store, &row)?;
-            match object.layout() {
-                Ok(layout) => frames::bytes(&app, &object, 0, &layout, form).map(|_| ()),
-                Err(e) => Err(Problem::unacceptable(e.to_string())),
-            }
+            let layout = object.layout().map_err(|e| Problem::unacceptable(e.to_string()))?;
+            frames::bytes(&app, &object, 0, &layout, form).map(|_| ())
         });
         tried.await.map_err(task_failed)??;
     }
     asked.record(&rows);
     let url = asked.url();
-    if !offer.multipart {
-        let body =
-            body(move |out| rows.first().map_or(Ok(()), |row| write_pixels(&app, row, &url, (media, &ranges), out, false)));
-        return Ok(([(header::CONTENT_TYPE, media), (header::ETAG, tag.as_str())], body).into_response());
-    }
+    let kind = if offer.multipart { format!("{offer}; boundary={BOUNDARY}") } else { offer.media.to_string() };
     let body = body(move |out| {
-        for row in &rows {
-            if others {
-                write_others(&app, row, &address(&url, row), out)?;
+        for (row, form) in rows.iter().zip(forms) {
+            let address = address(&url, row);
+            if what == What::All {
+                write_others(&app, row, &address, out)?;
             }
-            if row.pixels_at.is_some() {
-                write_pixels(&app, row, &url, (media, &ranges), out, true)?;
+            if let Some(form) = form {
+                let location = format!("{address}/bulkdata/7FE00010");
+                write_pixels(&app, row, form, Some(location).filter(|_| offer.multipart), out)?;
             }
         }
-        end(out)
+        if offer.multipart { end(out) } else { Ok(()) }
     });
-    let kind = format!("{offer}; boundary={BOUNDARY}");
-    Ok(([(header::CONTENT_TYPE, kind.as_str()), (header::ETAG, tag.as_str())], body).into_response())
+    let fixed = [(header::CONTENT_TYPE, kind.as_str()), (header::ETAG, tag.as_str()), (header::CACHE_CONTROL, CACHED)];
+    Ok((fixed, body).into_response())
 }
 
-fn write_pixels(
-    app: &Arc<App>,
-    row: &InstanceRow,
-    url: &str,
-    (media, ranges): (&str, &[crate::web::accept::Range]),
-    out: &mut Writer,
-    parts: bool,
-) -> io::Result<()> {
-    let form = FrameForm::of(media, &ranges.iter().collect::<Vec<_>>(), row).map_err(|e| io::Error::other(e.to_string()))?;
+/// The frames of an image, in parts with a location, or bare without one.
+fn write_pixels(app: &App, row: &InstanceRow, form: FrameForm, location: Option<String>, out: &mut Writer) -> io::Result<()> {
     let object = app.opened.get(&app.store, row).map_err(io::Error::other)?;
     let layout = object.layout().map_err(io::Error::other)?;
-    let location = format!("{}/bulkdata/7FE00010", address(url, row));
-    let together = form == FrameForm::Native;
     for number in 0..layout.frames {
-        if parts && (number == 0 || !together) {
-            part(out, &form.part_type(row), Some(&location))?;
+        if location.is_some() && (number == 0 || form != FrameForm::Native) {
+            part(out, &form.part_type(row), location.as_deref())?;
         }
         let bytes = frames::bytes(app, &object, number, &layout, form).map_err(|e| io::Error::other(e.to_string()))?;
         out.write_all(&bytes)?;
@@ -249,27 +241,20 @@ fn write_others(app: &App, row: &InstanceRow, address: &str, out: &mut Writer) -
     collect(&object.data_set, "", &mut found);
     for (path, bulk) in found {
         part(out, OCTETS, Some(&format!("{address}/bulkdata/{path}")))?;
-        let all = (0, bulk.length());
-        bulk.write(&object, out, all)?;
+        bulk.write(&object, out, (0, bulk.length()))?;
     }
     Ok(())
 }
 
 /// Every value that metadata give a URI for, but the pixels of the image itself.
 fn collect(data_set: &DataSet, path: &str, found: &mut Vec<(String, Bulk)>) {
-    let is_bulk = |e: &Element| {
-        use crate::dicom::VR;
-        let kind = matches!(e.vr, VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN);
-        let most = if kind { INLINE } else { usize::try_from(describe::VALUE_LIMIT).unwrap_or(usize::MAX) };
-        matches!(&e.value, Value::Deferred(_)) || matches!(&e.value, Value::Bytes(b) if b.len() > most)
-    };
     for element in data_set.elements.iter().filter(|e| e.tag.0 > 2 && !(path.is_empty() && e.tag == tags::PIXEL_DATA)) {
-        let here = format!("{path}{}", crate::dicom::json::key(element.tag));
+        let here = format!("{path}{}", json::key(element.tag));
         if let Value::Items(items) = &element.value {
             for (i, item) in items.iter().enumerate() {
                 collect(item, &format!("{here}/{i}/"), found);
             }
-        } else if is_bulk(element) {
+        } else if json::has_uri(element) {
             found.extend(Bulk::of(&element.value).map(|bulk| (here, bulk)));
         }
     }

@@ -40,7 +40,7 @@ pub async fn instance(
 
 /// How an object goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+enum Form {
     /// As it is stored.
     Stored,
     /// Transcoded without loss to this syntax.
@@ -49,7 +49,7 @@ pub enum Form {
 
 impl Form {
     /// The transfer syntax that it goes out in.
-    pub fn syntax(self, row: &InstanceRow) -> &str {
+    fn syntax(self, row: &InstanceRow) -> &str {
         match self {
             Form::Stored => &row.transfer_syntax,
             Form::As(uid) => uid,
@@ -64,7 +64,7 @@ const EXPLICIT: Form = Form::As(uids::EXPLICIT_VR_LITTLE_ENDIAN);
 ///
 /// # Errors
 /// None can.
-pub fn form_of(ranges: &[&Range], row: &InstanceRow) -> Result<Form, Problem> {
+fn form_of(ranges: &[&Range], row: &InstanceRow) -> Result<Form, Problem> {
     let retired = matches!(
         row.transfer_syntax.as_str(),
         uids::IMPLICIT_VR_LITTLE_ENDIAN | crate::dicom::syntax::EXPLICIT_VR_BIG_ENDIAN | "1.2.840.113619.5.2"
@@ -87,7 +87,7 @@ pub fn form_of(ranges: &[&Range], row: &InstanceRow) -> Result<Form, Problem> {
 ///
 /// # Errors
 /// It cannot, and why.
-pub fn try_form(store: &Store, row: &InstanceRow, form: Form, pool: &Pool) -> Result<(), Problem> {
+fn try_form(store: &Store, row: &InstanceRow, form: Form, pool: &Pool) -> Result<(), Problem> {
     let Form::As(wanted) = form else { return Ok(()) };
     let made = transcoded(store, row, wanted, pool)?.transfer_syntax;
     if made == wanted || row.pixels_at.is_none() {
@@ -188,7 +188,7 @@ fn single(asked: &Asked, row: InstanceRow, form: Form, tag: &str) -> Response {
 ///
 /// # Errors
 /// It is gone or damaged, or the reader of the body is.
-pub fn write_object(store: &Store, pool: &Pool, row: &InstanceRow, form: Form, out: &mut Writer) -> io::Result<()> {
+fn write_object(store: &Store, pool: &Pool, row: &InstanceRow, form: Form, out: &mut Writer) -> io::Result<()> {
     match form {
         Form::Stored => {
             out.write_all(&meta(row, &row.transfer_syntax))?;

@@ -5,7 +5,7 @@ use crate::codec::DecodeError;
 use crate::dicom::grey::Voi;
 use crate::dicom::{syntax, tags};
 use crate::index::InstanceRow;
-use crate::retrieve::look::{Annotation, Viewport, annotate, draw_overlays};
+use crate::retrieve::look::{Annotation, LONGEST, Viewport, annotate, draw_overlays};
 use crate::retrieve::pictures::{self, Animation, Format, QUALITY};
 use crate::retrieve::render::picture;
 use crate::retrieve::{Object, ObjectError};
@@ -29,10 +29,15 @@ const MOST_FRAMES: u32 = 2000;
 /// Longest sides of a thumbnail, pixels.
 const THUMBNAIL: (u32, u32) = (128, 128);
 
+/// Left, upper, right and lower edge as parts of the image.
+pub type Region = [f64; 4];
+
 /// How a picture is to look (8.3.5.1).
 #[derive(Debug, Clone)]
 pub struct Wanted {
     pub voi: Option<Voi>,
+    /// Part of the image that is shown, each edge from 0 to 1 (WADO-URI); the viewport then is of that part.
+    pub region: Option<Region>,
     pub viewport: Option<Viewport>,
     pub quality: u8,
     pub annotations: Vec<Annotation>,
@@ -79,6 +84,7 @@ impl Wanted {
         };
         Ok(Wanted {
             voi: asked.parameter("window")?.map(window).transpose()?,
+            region: None,
             viewport: viewport.transpose()?,
             quality: quality.transpose()?.unwrap_or(QUALITY),
             annotations,
@@ -90,7 +96,7 @@ impl Wanted {
 
     fn plain(viewport: Option<Viewport>) -> Wanted {
         let (annotations, ignored) = (Vec::new(), Vec::new());
-        Wanted { voi: None, viewport, quality: QUALITY, annotations, overlays: false, icc: true, ignored }
+        Wanted { voi: None, region: None, viewport, quality: QUALITY, annotations, overlays: false, icc: true, ignored }
     }
 
     /// A frame (counted from 0) as it is to look.
@@ -102,6 +108,12 @@ impl Wanted {
         let mut shown = picture(object, number, self.voi.clone(), &app.pool).map_err(unrendered)?;
         if self.overlays {
             shown = draw_overlays(shown, &object.data_set);
+        }
+        if let Some([x0, y0, x1, y1]) = self.region {
+            let (width, height) = (f64::from(shown.width()), f64::from(shown.height()));
+            let part = (Some((x1 - x0) * width), Some((y1 - y0) * height));
+            let cut = Viewport { from: (x0 * width, y0 * height), part, ..Viewport::whole(LONGEST, LONGEST) };
+            shown = cut.cut(&shown).map_err(Problem::bad)?;
         }
         if let Some(viewport) = &self.viewport {
             shown = viewport.show(&shown).map_err(Problem::bad)?;
@@ -126,6 +138,21 @@ impl Wanted {
             _ => pictures::jpeg(shown, self.quality, icc),
         };
         bytes.map_err(|e| Problem::unacceptable(format!("it cannot be rendered so: {e}")))
+    }
+
+    /// A picture of an instance: of a frame (counted from 1), else of the middle one.
+    ///
+    /// # Errors
+    /// There is no such frame, or no such picture of it.
+    pub fn of_instance(&self, app: &App, row: &InstanceRow, frame: Option<u32>, media: &str) -> Result<Vec<u8>, Problem> {
+        let object = app.opened.get(&app.store, row)?;
+        let layout = object.layout().map_err(|e| no_image(&e))?;
+        let number = frame.map_or(layout.frames / 2, |n| n - 1);
+        if number >= layout.frames {
+            return Err(Problem::unknown(&format!("frame {} of {}", number + 1, layout.frames)));
+        }
+        let shown = self.picture(app, &object, number)?;
+        self.encoded(app, &object, &shown, media)
     }
 
     /// 299 for what was passed over (8.3.5.1.1).
@@ -240,17 +267,14 @@ async fn one(asked: &Asked, row: InstanceRow, frame: Option<u32>) -> Result<Resp
     asked.record(std::slice::from_ref(&row));
     let (app, kept, url) = (asked.app.clone(), wanted.clone(), asked.url());
     let made = tokio::task::spawn_blocking(move || {
-        let object = app.opened.get(&app.store, &row)?;
-        let layout = object.layout().map_err(|e| no_image(&e))?;
-        if frame.is_none() && offer.media == "image/gif" && layout.frames > 1 {
-            return animation(&app, &object, layout.frames, &wanted).map(Made::Stream);
+        if frame.is_none() && offer.media == "image/gif" {
+            let object = app.opened.get(&app.store, &row)?;
+            let frames = object.layout().map_err(|e| no_image(&e))?.frames;
+            if frames > 1 {
+                return animation(&app, &object, frames, &wanted).map(Made::Stream);
+            }
         }
-        let number = frame.map_or(layout.frames / 2, |n| n - 1);
-        if number >= layout.frames {
-            return Err(Problem::unknown(&format!("frame {} of {}", number + 1, layout.frames)));
-        }
-        let shown = wanted.picture(&app, &object, number)?;
-        wanted.encoded(&app, &object, &shown, offer.media).map(Made::Bytes)
+        wanted.of_instance(&app, &row, frame, offer.media).map(Made::Bytes)
     });
     let mut response = match made.await.map_err(task_failed)?? {
         Made::Bytes(bytes) => ranges::of_bytes(&asked.headers, offer.media, &tag, bytes),
@@ -292,9 +316,7 @@ fn animation(app: &Arc<App>, object: &Arc<Object>, frames: u32, wanted: &Wanted)
 
 /// Pictures of the images of a study or series, each a part; images that cannot be rendered are left out.
 async fn several(asked: &Asked, rows: Vec<InstanceRow>) -> Result<Response, Problem> {
-    let rows: Vec<InstanceRow> =
-        rows.into_iter().filter(|r| r.pixels_at.is_some() && !syntax::is_video(&r.transfer_syntax)).collect();
-    let Some(first) = rows.first().cloned() else { return Err(Problem::unacceptable("there is no image to render")) };
+    let rows = pictured(rows)?;
     let accepted = asked.accepted()?;
     let wanted = Wanted::of(asked)?;
     let (offer, _) = accepted.choose(&parts())?;
@@ -303,25 +325,19 @@ async fn several(asked: &Asked, rows: Vec<InstanceRow>) -> Result<Response, Prob
         return Ok(unchanged);
     }
     let (app, kept, url) = (asked.app.clone(), wanted.clone(), asked.url());
-    let render = move |app: &App, row: &InstanceRow, wanted: &Wanted| -> Result<Vec<u8>, Problem> {
-        let object = app.opened.get(&app.store, row)?;
-        let layout = object.layout().map_err(|e| no_image(&e))?;
-        let shown = wanted.picture(app, &object, layout.frames / 2)?;
-        wanted.encoded(app, &object, &shown, offer.media)
-    };
-    let (trying, try_app, try_wanted) = (render, app.clone(), wanted.clone());
-    let tried = tokio::task::spawn_blocking(move || trying(&try_app, &first, &try_wanted));
-    let one_fails = tried.await.map_err(task_failed)?.err();
-    if let Some(problem) = one_fails.filter(|_| rows.len() == 1) {
-        return Err(problem);
+    // A single image is made before the answer begins, so that what cannot be rendered is an honest 406; of many some are left out.
+    if let [only] = rows.as_slice() {
+        let (app, only, wanted) = (app.clone(), only.clone(), wanted.clone());
+        let tried = tokio::task::spawn_blocking(move || wanted.of_instance(&app, &only, None, offer.media));
+        tried.await.map_err(task_failed)??;
     }
     asked.record(&rows);
-    let address_base = url.clone();
+    let base = url.clone();
     let body = body(move |out| {
         for row in &rows {
-            match render(&app, row, &wanted) {
+            match wanted.of_instance(&app, row, None, offer.media) {
                 Ok(bytes) => {
-                    part(out, offer.media, Some(&format!("{}/rendered", address(&address_base, row))))?;
+                    part(out, offer.media, Some(&format!("{}/rendered", address(&base, row))))?;
                     out.write_all(&bytes)?;
                 }
                 Err(e) => tracing::info!(instance = %row.sop_instance, why = %e, "an image is left out of a rendered series"),
@@ -426,12 +442,17 @@ pub async fn frame_thumbnail(
     thumbnail(&asked, row, Some(number)).await
 }
 
+/// Those that pictures can be made of; at least one.
+fn pictured(rows: Vec<InstanceRow>) -> Result<Vec<InstanceRow>, Problem> {
+    let is_picture = |r: &InstanceRow| r.pixels_at.is_some() && !syntax::is_video(&r.transfer_syntax);
+    let images: Vec<InstanceRow> = rows.into_iter().filter(is_picture).collect();
+    if images.is_empty() { Err(Problem::unacceptable("there is no image to render")) } else { Ok(images) }
+}
+
 /// The image in the middle.
 fn representative(rows: Vec<InstanceRow>) -> Result<InstanceRow, Problem> {
-    let images: Vec<InstanceRow> =
-        rows.into_iter().filter(|r| r.pixels_at.is_some() && !syntax::is_video(&r.transfer_syntax)).collect();
-    let middle = images.len() / 2;
-    images.into_iter().nth(middle).ok_or_else(|| Problem::unacceptable("there is no image to show"))
+    let mut images = pictured(rows)?;
+    Ok(images.swap_remove(images.len() / 2))
 }
 
 /// One small picture that names nobody (10.4.3.3.4): only the viewport is the client's choice.
@@ -448,17 +469,7 @@ async fn thumbnail(asked: &Asked, row: InstanceRow, frame: Option<u32>) -> Resul
         return Ok(unchanged);
     }
     let app = asked.app.clone();
-    let made = tokio::task::spawn_blocking(move || {
-        let object = app.opened.get(&app.store, &row)?;
-        let layout = object.layout().map_err(|e| no_image(&e))?;
-        let number = frame.map_or(layout.frames / 2, |n| n - 1);
-        if number >= layout.frames {
-            return Err(Problem::unknown(&format!("frame {} of {}", number + 1, layout.frames)));
-        }
-        let wanted = Wanted::plain(Some(viewport));
-        let shown = wanted.picture(&app, &object, number)?;
-        wanted.encoded(&app, &object, &shown, offer.media)
-    });
+    let made = tokio::task::spawn_blocking(move || Wanted::plain(Some(viewport)).of_instance(&app, &row, frame, offer.media));
     let bytes = made.await.map_err(task_failed)??;
     Ok(ranges::of_bytes(&asked.headers, offer.media, &tag, bytes))
 }
