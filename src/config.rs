@@ -1,6 +1,9 @@
 //! Configuration: defaults, then `hutong.toml`, then environment `HUTONG_SECTION__KEY`. Unknown keys are errors.
 
+use crate::outbox::Rule;
+use crate::peers::{Peer, Right, check_title};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +30,10 @@ pub struct Config {
     pub procedures: Procedures,
     /// Hospitals and accreditation.
     pub exchange: Exchange,
+    /// Known application entities: `[[peer]]`.
+    pub peer: Vec<Peer>,
+    /// Rules of forwarding: `[[forward]]`.
+    pub forward: Vec<Rule>,
 }
 
 /// `[storage]`.
@@ -57,8 +64,8 @@ pub struct Dimse {
     pub bind: IpAddr,
     /// Port; 0 takes a free one.
     pub port: u16,
-    /// Calling AE titles that may associate; empty: any.
-    pub callers: Vec<String>,
+    /// What callers may do that no `[[peer]]` names; unset: everything on a loopback address, else echo and store.
+    pub unknown_callers: Option<BTreeSet<Right>>,
     /// Refuse callers that ask for another AE title than ours.
     pub check_called_aet: bool,
     /// Take SOP classes that no dictionary knows (private ones).
@@ -75,24 +82,27 @@ pub struct Dimse {
     pub network_timeout: u64,
     /// Wait for the next message, seconds.
     pub idle_timeout: u64,
-    /// Calling AE titles that may query; empty: all that may associate.
-    pub query_callers: Vec<String>,
-    /// Calling AE titles that are shown the exchange's view: recognised studies and their marked copies only.
-    pub exchange_callers: Vec<String>,
+    /// Listen on `port` in the clear.
+    pub clear: bool,
+    /// Port for TLS; 0 takes a free one. It needs a certificate and its key.
+    pub tls_port: Option<u16>,
+    /// Certificate chain, PEM.
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Authorities, PEM: callers over TLS must show a certificate of one of them, and so must peers that are called.
+    pub tls_authorities: Option<PathBuf>,
+    /// Peers that are called must show a certificate for their host name.
+    pub tls_check_names: bool,
     /// Matches of one query; they are held in memory while they are sent.
     pub max_matches: usize,
 }
 
 impl Dimse {
-    /// Whether a caller may query.
-    pub fn may_ask(&self, calling: &str) -> bool {
-        self.query_callers.is_empty()
-            || [&self.query_callers, &self.exchange_callers].iter().any(|l| l.iter().any(|c| c == calling))
-    }
-
-    /// Whether a caller is shown the exchange's view.
-    pub fn is_exchange(&self, calling: &str) -> bool {
-        self.exchange_callers.iter().any(|c| c == calling)
+    /// What callers may do that no peer entry names.
+    pub fn unknown_rights(&self) -> BTreeSet<Right> {
+        let usual = || if self.bind.is_loopback() { Right::ALL.into() } else { [Right::Echo, Right::Store].into() };
+        self.unknown_callers.clone().unwrap_or_else(usual)
     }
 }
 
@@ -102,7 +112,7 @@ impl Default for Dimse {
             aet: "HUTONG".into(),
             bind: IpAddr::from([127, 0, 0, 1]),
             port: 11112,
-            callers: Vec::new(),
+            unknown_callers: None,
             check_called_aet: true,
             accept_unknown_classes: true,
             accept_unknown_syntaxes: false,
@@ -111,8 +121,12 @@ impl Default for Dimse {
             association_timeout: 30,
             network_timeout: 60,
             idle_timeout: 600,
-            query_callers: Vec::new(),
-            exchange_callers: Vec::new(),
+            clear: true,
+            tls_port: None,
+            tls_certificate: None,
+            tls_key: None,
+            tls_authorities: None,
+            tls_check_names: false,
             max_matches: 20_000,
         }
     }
@@ -348,9 +362,21 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let aet = &self.dimse.aet;
-        if aet.is_empty() || aet.len() > 16 || !aet.is_ascii() || aet.contains('\\') {
-            return Err(ConfigError::Value("dimse.aet: 1 to 16 ASCII characters without a backslash".into()));
+        check_title(&self.dimse.aet).map_err(|e| ConfigError::Value(format!("dimse.aet: {e}")))?;
+        for (n, peer) in self.peer.iter().enumerate() {
+            peer.check().map_err(ConfigError::Value)?;
+            if self.peer.iter().take(n).any(|p| p.aet == peer.aet) {
+                return Err(ConfigError::Value(format!("peer {}: there are two of that name", peer.aet)));
+            }
+        }
+        for (n, rule) in self.forward.iter().enumerate() {
+            rule.check().map_err(ConfigError::Value)?;
+            if self.forward.iter().take(n).any(|r| r.name == rule.name) {
+                return Err(ConfigError::Value(format!("forward {}: there are two of that name", rule.name)));
+            }
+        }
+        if !self.dimse.clear && self.dimse.tls_port.is_none() {
+            return Err(ConfigError::Value("dimse.clear = false needs dimse.tls_port: else there is no DICOM port".into()));
         }
         if !(1 << 14..=1 << 24).contains(&self.dimse.max_pdu) {
             return Err(ConfigError::Value("dimse.max_pdu: 16384 to 16777216".into()));

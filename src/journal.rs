@@ -26,6 +26,8 @@ pub enum Event {
     Marked { study: String, revision: u64, instances: u32 },
     Withdrawn { study: String, copies: u32, why: String },
     Retrieved { view: String, study: String, by: String, instances: u32 },
+    Forwarded { study: String, to: String, rule: String, instances: u32 },
+    PeerChanged { aet: String, by: String, peer: Option<serde_json::Value> },
 }
 
 /// A performed procedure step (MPPS) as far as the node needs it.

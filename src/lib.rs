@@ -11,6 +11,8 @@ pub mod ingest;
 pub mod journal;
 pub mod mark;
 pub mod node;
+pub mod outbox;
+pub mod peers;
 pub mod phantom;
 pub mod procedure;
 pub mod report;

@@ -1,21 +1,24 @@
 //! Wires the parts once: start, drain, stop. Knows every part, is known by none.
 
 use crate::codec::{Limits, Pool};
-use crate::config::{Config, ConfigError, Http};
+use crate::config::{Config, ConfigError, Dimse, Http};
+use crate::dimse::{ClientTls, Own, ServerTls, Timeouts};
 use crate::exchange::live::LiveRegister;
 use crate::index::{Index, IndexError, SledIndex};
 use crate::ingest::{self, Ingest, Settings, now_ms};
 use crate::journal::{Event, Journal};
 use crate::mark::{Face, MarkError};
+use crate::outbox::Outbox;
+use crate::peers::{Calls, Peers};
 use crate::procedure::catalogue::Region;
 use crate::procedure::mark::FontFile;
 use crate::procedure::{LoadError, Procedures, embedded, load};
 use crate::retrieve::Opened;
-use crate::scp::Listener;
+use crate::scp::{Listener, Shared};
 use crate::store::{Store, walk};
 use crate::web::server::{self, serve};
 use crate::web::{App, Commitments, Turns, router};
-use crate::work::{Runner, Shop};
+use crate::work::{Runner, Sending, Shop};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io;
 use std::net::SocketAddr;
@@ -46,6 +49,8 @@ pub enum StartError {
     Port(&'static str, std::net::IpAddr, u16, io::Error),
     #[error("http.tls_certificate and http.tls_key: {0}")]
     Tls(String),
+    #[error("TLS for DICOM: {0}")]
+    DicomTls(String),
     #[error("a thread cannot be started: {0}")]
     Thread(io::Error),
 }
@@ -161,6 +166,39 @@ fn https(http: &Http) -> Result<Option<tokio_rustls::TlsAcceptor>, StartError> {
     }
 }
 
+fn own(dimse: &Dimse) -> Result<Option<Own<'_>>, StartError> {
+    match (&dimse.tls_certificate, &dimse.tls_key) {
+        (Some(certificate), Some(key)) => Ok(Some(Own { certificate, key })),
+        (None, None) => Ok(None),
+        _ => Err(StartError::DicomTls("of dimse.tls_certificate and dimse.tls_key one is not set".into())),
+    }
+}
+
+fn dicom_tls(dimse: &Dimse) -> Result<Option<ServerTls>, StartError> {
+    if dimse.tls_port.is_none() {
+        return Ok(None);
+    }
+    let own = own(dimse)?.ok_or_else(|| StartError::DicomTls("dimse.tls_port needs tls_certificate and tls_key".into()))?;
+    ServerTls::new(own, dimse.tls_authorities.as_deref()).map(Some).map_err(StartError::DicomTls)
+}
+
+/// How peers are called.
+fn calls(dimse: &Dimse) -> Result<Calls, StartError> {
+    let tls = match &dimse.tls_authorities {
+        Some(authorities) => {
+            let tls = ClientTls::new(authorities, own(dimse)?, dimse.tls_check_names);
+            Some(tls.map_err(StartError::DicomTls)?)
+        }
+        None => None,
+    };
+    let timeouts = Timeouts {
+        association: Duration::from_secs(dimse.association_timeout),
+        network: Duration::from_secs(dimse.network_timeout),
+        idle: Duration::from_secs(dimse.idle_timeout),
+    };
+    Ok(Calls { aet: dimse.aet.clone(), max_pdu: dimse.max_pdu, timeouts, tls })
+}
+
 /// One recorder for the process, whatever number of nodes runs in it.
 fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -210,7 +248,24 @@ impl Node {
         let ingest = Arc::new(ingest);
         let dimse = &config.dimse;
         let tls = https(&config.http)?;
-        let listener = Listener::bind(dimse, ingest.clone(), index.clone(), journal.clone()).await;
+        let root = &config.storage.root;
+        let kept = |e| StartError::Storage(root.clone(), e);
+        let peers = Arc::new(Peers::open(root, &config.peer, dimse.unknown_rights()).map_err(kept)?);
+        let outbox = Arc::new(Outbox::open(root).map_err(kept)?);
+        let calls = calls(dimse)?;
+        let shared = Shared {
+            config: dimse.clone(),
+            ingest: ingest.clone(),
+            index: index.clone(),
+            store: store.clone(),
+            pool: pool.clone(),
+            journal: journal.clone(),
+            peers: peers.clone(),
+            calls: calls.clone(),
+            outbox: outbox.clone(),
+            stopping: Arc::default(),
+        };
+        let listener = Listener::bind(shared, dicom_tls(dimse)?).await;
         let listener = listener.map_err(|e| StartError::Port("DICOM", dimse.bind, dimse.port, e))?;
         let port_error = |e| StartError::Port("HTTP", config.http.bind, config.http.port, e);
         let socket = TcpListener::bind((config.http.bind, config.http.port)).await.map_err(port_error)?;
@@ -223,8 +278,9 @@ impl Node {
             pool: pool.clone(),
             opened: Opened::default(),
             turns: Turns::new(2 * processors()),
-            commitments: Commitments::open(&config.storage.root)
-                .map_err(|e| StartError::Storage(config.storage.root.clone(), e))?,
+            commitments: Commitments::open(root).map_err(kept)?,
+            peers: peers.clone(),
+            outbox: outbox.clone(),
             journal: journal.clone(),
             procedures: procedures.clone(),
             metrics,
@@ -234,7 +290,9 @@ impl Node {
         };
         let connections = config.http.max_connections;
         let output = config.mark.transfer_syntax.uid();
-        let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output });
+        let secure = listener.tls_address();
+        let sending = Some(Sending { peers, calls, outbox, rules: config.forward.clone() });
+        let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output, sending });
         let runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;
         record(&shop.journal, Event::Started { version: env!("CARGO_PKG_VERSION").into() });
         let (stop, stopped) = watch::channel(false);
@@ -244,6 +302,9 @@ impl Node {
                 serve(socket, router(Arc::new(app)), connections, tls, wait(stopped)).await;
             }),
         ];
+        if let Some(secure) = secure {
+            tracing::info!(dicom_tls = %secure, "DICOM over TLS");
+        }
         tracing::info!(dicom = %dicom, aet = dimse.aet, http = %http, "Hutong is ready");
         Ok(Node { dicom, http, shop, runner, stop, edges })
     }

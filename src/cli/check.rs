@@ -76,6 +76,7 @@ impl Check {
             register: Arc::new(LiveRegister::fixed(Register::parse(&register).map_err(anyhow::Error::msg)?)),
             journal: Arc::new(Journal::open(&place.path().join("journal.jsonl"))?),
             output: config.mark.transfer_syntax.uid(),
+            sending: None,
         };
         let judged = judge(&shop, &door, !self.json)?;
         if let Some(folder) = &self.html {

@@ -5,8 +5,8 @@ use super::{files, own_folder, own_program, register_of_one, start_log, table};
 use anyhow::Context;
 use hutong::config::{Config, Log};
 use hutong::dicom::tags;
+use hutong::dimse::Requested;
 use hutong::dimse::storescu::{Outgoing, send};
-use hutong::dimse::{Requested, Timeouts};
 use hutong::exam::verdict::Verdict;
 use hutong::index::{InstanceRow, Query, SeriesRow, State, StudyRow, View};
 use hutong::node::Node;
@@ -90,7 +90,8 @@ impl Demo {
                     sop_class: image.data_set.text(tags::SOP_CLASS_UID).unwrap_or_default(),
                     sop_instance: image.sop_instance(),
                     transfer_syntax: hutong::dicom::uids::EXPLICIT_VR_LITTLE_ENDIAN.into(),
-                    open: Box::new(move || Ok(Box::new(std::io::Cursor::new(image.data_set_bytes())) as Box<dyn Read>)),
+                    others: &[],
+                    open: Box::new(move |_| Ok(Box::new(std::io::Cursor::new(image.data_set_bytes())) as Box<dyn Read>)),
                 });
             }
         }
@@ -108,21 +109,14 @@ impl Demo {
         if !self.json {
             println!("发送 {} 个对象到 AE HUTONG {}  Sending {} objects by C-STORE", objects.len(), node.dicom, objects.len());
         }
-        let wait = Duration::from_secs(120);
-        let to = Requested {
-            address: node.dicom.to_string(),
-            called: "HUTONG".into(),
-            calling: "DEMO".into(),
-            proposals: vec![],
-            max_pdu: 1 << 17,
-            timeouts: Timeouts { association: wait, network: wait, idle: wait },
-        };
+        let to = Requested::plain(&node.dicom.to_string(), "HUTONG", "DEMO", Duration::from_secs(120));
         let progress = if self.json { indicatif::ProgressBar::hidden() } else { bar(objects.len() as u64) };
-        send(&to, &mut objects, &mut |number, answer| {
+        send(&to, &mut objects, None, &mut |number, answer| {
             progress.inc(1);
             if let Some(why) = describe(answer) {
                 failures.push(format!("{}: {why}", names.get(number).map_or("?", String::as_str)));
             }
+            true
         })?;
         progress.finish_and_clear();
         Ok(failures)

@@ -50,7 +50,7 @@ pub fn study_of(path: &Path) -> Option<hutong::dicom::Uid> {
 ///
 /// # Errors
 /// It is no DICOM object, with the reason.
-pub fn outgoing(path: &Path) -> Result<Outgoing, String> {
+pub fn outgoing(path: &Path) -> Result<Outgoing<'static>, String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
     let length = file.metadata().map_err(|e| e.to_string())?.len();
     let mut reader = BufReader::new(file);
@@ -71,10 +71,18 @@ pub fn outgoing(path: &Path) -> Result<Outgoing, String> {
         sop_class: need(tags::SOP_CLASS_UID, "SOP Class UID")?,
         sop_instance: need(tags::SOP_INSTANCE_UID, "SOP Instance UID")?,
         transfer_syntax: meta.transfer_syntax,
-        open: Box::new(move || {
-            let mut file = File::open(&owned)?;
-            file.seek(SeekFrom::Start(at))?;
+        others: &[],
+        open: Box::new(move |_| {
+            let opened = File::open(&owned).and_then(|mut file| file.seek(SeekFrom::Start(at)).map(|_| file));
+            let file = opened.map_err(|e| e.to_string())?;
             Ok(Box::new(BufReader::with_capacity(1 << 18, file)) as Box<dyn Read>)
         }),
     })
+}
+
+/// The keyword of an attribute, else its tag.
+pub fn keyword(tag: hutong::dicom::Tag) -> String {
+    use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+    let entry = dicom_dictionary_std::StandardDataDictionary.by_tag(tag);
+    entry.map_or_else(|| tag.to_string(), |e| e.alias().to_string())
 }

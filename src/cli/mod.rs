@@ -10,6 +10,7 @@ mod maintain;
 mod mark;
 mod mark_sheet;
 mod node;
+mod query;
 mod rule;
 mod serve;
 mod table;
@@ -77,6 +78,14 @@ enum Command {
     Send(wire::Send),
     /// 连通测试 C-ECHO an AE
     Echo(wire::Echo),
+    /// 查询 Look for patients, studies, series or images of an AE by C-FIND
+    Find(query::Find),
+    /// 调阅到第三方 Have an AE send to another by C-MOVE
+    Move(query::Move),
+    /// 调阅到本机 Fetch from an AE by C-GET, into files
+    Get(query::Get),
+    /// 存储确认 Ask an AE whether it keeps files by storage commitment
+    Commit(query::Commit),
     /// 说明结论 Print why a study got its verdict
     Explain(explain::Explain),
     /// 人工裁定 Rule on a study: settle a review, overrule a rejection; the node must be running
@@ -120,6 +129,10 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Send(send) => send.run(),
         Command::Echo(echo) => echo.run(),
+        Command::Find(find) => find.run(),
+        Command::Move(to) => to.run(),
+        Command::Get(get) => get.run(),
+        Command::Commit(commit) => commit.run(),
         Command::Explain(explain) => explain.run(),
         Command::Rule(rule) => rule.run(),
         Command::Check(check) => check.run(),

@@ -3,15 +3,18 @@
 use super::files;
 use hutong::dicom::uids;
 use hutong::dimse::storescu::{Answer, Outgoing, send};
-use hutong::dimse::{Command, Incoming, Proposal, Requested, Timeouts, connect};
+use hutong::dimse::{ClientTls, Command, Incoming, Own, Proposal, Requested, connect};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// What messages without pixels are written in.
+pub const PLAIN: [&str; 2] = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
+
 /// Whom to call.
 #[derive(clap::Args, Clone)]
-struct Peer {
+pub struct Peer {
     /// 对方地址 Address of the peer, e.g. 127.0.0.1:11112
     #[arg(value_name = "HOST:PORT")]
     address: String,
@@ -24,19 +27,49 @@ struct Peer {
     /// 超时（秒） Longest wait for the peer, seconds
     #[arg(long, default_value_t = 60)]
     timeout: u64,
+    /// TLS：信任的根证书 Speak TLS and trust these authorities, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_authorities: Option<PathBuf>,
+    /// TLS：本方证书 Our certificate chain, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_authorities", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// TLS：本方私钥 Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// TLS：核对主机名 The peer's certificate must be for its host name
+    #[arg(long)]
+    tls_check_name: bool,
+    /// 用户名 User to show; its passcode is read from HUTONG_PASSCODE
+    #[arg(long)]
+    user: Option<String>,
 }
 
 impl Peer {
-    fn request(&self, proposals: Vec<Proposal>) -> Requested {
+    /// What to connect with.
+    pub fn request(&self, proposals: Vec<Proposal>) -> anyhow::Result<Requested> {
         let wait = Duration::from_secs(self.timeout.max(1));
-        Requested {
-            address: self.address.clone(),
-            called: self.called.clone(),
-            calling: self.calling.clone(),
+        let own = match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(Own { certificate, key }),
+            _ => None,
+        };
+        let tls = self.tls_authorities.as_ref().map(|file| ClientTls::new(file, own, self.tls_check_name));
+        let passcode = || std::env::var("HUTONG_PASSCODE").unwrap_or_default();
+        Ok(Requested {
             proposals,
-            max_pdu: 1 << 17,
-            timeouts: Timeouts { association: wait, network: wait, idle: wait },
-        }
+            tls: tls.transpose().map_err(anyhow::Error::msg)?,
+            identity: self.user.clone().map(|user| (user, passcode())),
+            ..Requested::plain(&self.address, &self.called, &self.calling, wait)
+        })
+    }
+
+    /// Our AE title.
+    pub fn calling(&self) -> &str {
+        &self.calling
+    }
+
+    /// Longest wait.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout.max(1))
     }
 }
 
@@ -56,7 +89,7 @@ pub struct Send {
 impl Send {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
         let paths = files::below(&self.paths)?;
-        let mut objects: Vec<Outgoing> = Vec::new();
+        let mut objects: Vec<Outgoing<'_>> = Vec::new();
         let (mut names, mut failures) = (Vec::new(), Vec::new());
         for path in &paths {
             match files::outgoing(path) {
@@ -67,7 +100,7 @@ impl Send {
                 Err(why) => failures.push(format!("{}: {why}", path.display())),
             }
         }
-        let sent = transfer(&self.peer.request(vec![]), &mut objects, &names, self.json, &mut failures);
+        let sent = transfer(&self.peer.request(vec![])?, &mut objects, &names, self.json, &mut failures);
         if self.json {
             println!("{}", serde_json::json!({"files": paths.len(), "stored": sent, "failures": failures}));
         } else {
@@ -79,15 +112,16 @@ impl Send {
 }
 
 /// Sends with a progress bar; the number stored.
-fn transfer(to: &Requested, objects: &mut [Outgoing], names: &[String], quiet: bool, failures: &mut Vec<String>) -> usize {
+fn transfer(to: &Requested, objects: &mut [Outgoing<'_>], names: &[String], quiet: bool, failures: &mut Vec<String>) -> usize {
     let bar = if quiet { ProgressBar::hidden() } else { bar(objects.len() as u64) };
     let mut stored = 0;
-    let result = send(to, objects, &mut |number, answer| {
+    let result = send(to, objects, None, &mut |number, answer| {
         bar.inc(1);
         match describe(answer) {
             None => stored += 1,
             Some(why) => failures.push(format!("{}: {why}", names.get(number).map_or("?", String::as_str))),
         }
+        true
     });
     bar.finish_and_clear();
     if let Err(e) = result {
@@ -105,14 +139,7 @@ pub fn bar(count: u64) -> ProgressBar {
 
 /// What is wrong with an answer; none for success.
 pub fn describe(answer: &Answer) -> Option<String> {
-    let status = |code: &u16, comment: &Option<String>| format!("status {code:04X}H {}", comment.as_deref().unwrap_or(""));
-    match answer {
-        Answer::Stored => None,
-        Answer::Warning(code, comment) => Some(format!("stored with a warning: {}", status(code, comment))),
-        Answer::Refused(code, comment) => Some(format!("refused: {}", status(code, comment))),
-        Answer::NoContext => Some("the peer accepts no presentation context for its SOP class and transfer syntax".into()),
-        Answer::Unreadable(why) => Some(format!("it cannot be read: {why}")),
-    }
+    (*answer != Answer::Stored).then(|| answer.to_string())
 }
 
 /// C-ECHO.
@@ -124,12 +151,9 @@ pub struct Echo {
 
 impl Echo {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
-        let proposal = Proposal {
-            abstract_syntax: uids::VERIFICATION.into(),
-            transfer_syntaxes: vec![uids::IMPLICIT_VR_LITTLE_ENDIAN.into(), uids::EXPLICIT_VR_LITTLE_ENDIAN.into()],
-        };
+        let proposal = Proposal::new(uids::VERIFICATION, &PLAIN);
         let begun = std::time::Instant::now();
-        let mut association = connect(&self.peer.request(vec![proposal]))?;
+        let mut association = connect(&self.peer.request(vec![proposal])?)?;
         let context = association.contexts.first().cloned();
         let context = context.ok_or_else(|| anyhow::anyhow!("the peer does not offer Verification (C-ECHO)"))?;
         association.send(context.id, &Command::request(0x0030, 1, uids::VERIFICATION, false))?;

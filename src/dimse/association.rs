@@ -1,5 +1,6 @@
 //! An established association: messages in and out (PS3.7 section 6, PS3.8 annex E).
 
+use super::accept::{Rejection, Roles};
 use super::command::{Command, Field};
 use super::link::{self, Link, Timeouts, Waited};
 use crate::dicom::ParseError;
@@ -17,6 +18,8 @@ pub struct Context {
     pub abstract_syntax: String,
     /// The transfer syntax agreed on.
     pub transfer_syntax: String,
+    /// What the requestor of the association does with it.
+    pub roles: Roles,
 }
 
 /// Why an association ended otherwise than by release.
@@ -34,9 +37,15 @@ pub enum AssociationError {
     /// The peer broke the protocol.
     #[error("protocol violation: {0}")]
     Protocol(String),
-    /// The association was refused.
+    /// The peer refused the association.
     #[error("the association was rejected: {0}")]
     Rejected(String),
+    /// The peer refused an operation: which, status, comment.
+    #[error("{0} was refused: status {1:04X}H {2}")]
+    Refused(String, u16, String),
+    /// We refused it.
+    #[error("{0:?} is turned away: {1}")]
+    Turned(String, Rejection),
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Io(io::Error),
@@ -165,13 +174,25 @@ impl Association {
         }
     }
 
-    /// Whether the peer has meanwhile asked to cancel a request, without waiting for it (PS3.7 9.3.2.3).
+    /// Whether the peer has something to say, waiting for it no longer than `within`.
+    ///
+    /// # Errors
+    /// It closed the connection.
+    pub fn is_ready(&mut self, within: Duration) -> Result<bool, AssociationError> {
+        match self.link.wait(within, &self.stopping)? {
+            Waited::Ready => Ok(true),
+            Waited::Idle | Waited::Stopping => Ok(false),
+            Waited::Closed => Err(AssociationError::Closed),
+        }
+    }
+
+    /// Whether the peer has meanwhile asked to cancel a request (PS3.7 9.3.2.3); waits for it no longer than `within`.
     ///
     /// # Errors
     /// The association ended, or something else came that must not come now.
-    pub fn is_cancelled(&mut self, message_id: u16) -> Result<bool, AssociationError> {
+    pub fn is_cancelled(&mut self, message_id: u16, within: Duration) -> Result<bool, AssociationError> {
         if self.pdu_left == 0 {
-            match self.link.wait(Duration::from_millis(1), &self.stopping)? {
+            match self.link.wait(within, &self.stopping)? {
                 Waited::Idle => return Ok(false),
                 Waited::Ready => {}
                 Waited::Closed => return Err(AssociationError::Closed),
@@ -209,22 +230,39 @@ impl Association {
     pub fn send_with_data(&mut self, context: u8, command: &Command, data: &mut impl Read) -> Result<(), AssociationError> {
         self.send(context, command)?;
         let size = self.fragment_size();
-        let (mut now, mut next) = (vec![0u8; size], vec![0u8; size]);
-        let mut filled = match fill(data, &mut now) {
+        // Many PDUs go out in one write, each read into its place: a peer that takes 16 KiB at a time costs no more than another.
+        let places = (BATCH / (size + HEADER)).max(1);
+        let mut batch = vec![0u8; places * (size + HEADER)];
+        let mut next = vec![0u8; size];
+        let mut ahead = match fill(data, &mut next) {
             Ok(filled) => filled,
             Err(e) => return Err(self.give_up(e)),
         };
         loop {
-            let after = match fill(data, &mut next) {
-                Ok(after) => after,
-                Err(e) => return Err(self.give_up(e)),
-            };
-            self.fragment(context, false, after == 0, now.get(..filled).unwrap_or_default())?;
-            if after == 0 {
+            let mut used = 0;
+            let mut ended = false;
+            for place in batch.chunks_exact_mut(size + HEADER) {
+                let Some((head, room)) = place.split_at_mut_checked(HEADER) else { break };
+                let filled = ahead;
+                if let (Some(to), Some(from)) = (room.get_mut(..filled), next.get(..filled)) {
+                    to.copy_from_slice(from);
+                }
+                ahead = match fill(data, &mut next) {
+                    Ok(filled) => filled,
+                    Err(e) => return Err(self.give_up(e)),
+                };
+                ended = ahead == 0;
+                head.copy_from_slice(&pdu_header(context, false, ended, filled));
+                used += HEADER + filled;
+                // Only the last one is shorter than its place.
+                if ended {
+                    break;
+                }
+            }
+            self.link.write_all(batch.get(..used).unwrap_or_default())?;
+            if ended {
                 return Ok(());
             }
-            std::mem::swap(&mut now, &mut next);
-            filled = after;
         }
     }
 
@@ -272,13 +310,7 @@ impl Association {
         loop {
             let (now, later) = rest.split_at(size.min(rest.len()));
             let end = last && later.is_empty();
-            let length = u32::try_from(now.len()).unwrap_or(0);
-            let mut pdu = Vec::with_capacity(now.len() + 12);
-            pdu.extend_from_slice(&[0x04, 0]);
-            pdu.extend_from_slice(&(length + 6).to_be_bytes());
-            pdu.extend_from_slice(&(length + 2).to_be_bytes());
-            pdu.push(context);
-            pdu.push(u8::from(command) | (u8::from(end) << 1));
+            let mut pdu = pdu_header(context, command, end, now.len()).to_vec();
             pdu.extend_from_slice(now);
             self.link.write_all(&pdu)?;
             rest = later;
@@ -385,6 +417,17 @@ const RELEASE_RP: [u8; 10] = [0x06, 0, 0, 0, 0, 4, 0, 0, 0, 0];
 
 fn abort_pdu(source: u8, reason: u8) -> [u8; 10] {
     [0x07, 0, 0, 0, 0, 4, 0, 0, source, reason]
+}
+
+/// Bytes before the value of a P-DATA-TF with one presentation data value.
+const HEADER: usize = 12;
+/// Bytes written at a time.
+const BATCH: usize = 1 << 18;
+
+fn pdu_header(context: u8, command: bool, last: bool, length: usize) -> [u8; HEADER] {
+    let length = u32::try_from(length).unwrap_or(0);
+    let ([a, b, c, d], [e, f, g, h]) = ((length + 6).to_be_bytes(), (length + 2).to_be_bytes());
+    [0x04, 0, a, b, c, d, e, f, g, h, context, u8::from(command) | (u8::from(last) << 1)]
 }
 
 fn fill(data: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {

@@ -26,6 +26,10 @@ pub enum Field {
     CreateRq,
     /// N-SET-RQ.
     SetRq,
+    /// N-ACTION-RQ.
+    ActionRq,
+    /// N-EVENT-REPORT-RQ.
+    EventReportRq,
     /// Any other request.
     OtherRq(u16),
     /// Any response.
@@ -40,7 +44,9 @@ impl From<u16> for Field {
             0x0020 => Field::FindRq,
             0x0021 => Field::MoveRq,
             0x0030 => Field::EchoRq,
+            0x0100 => Field::EventReportRq,
             0x0120 => Field::SetRq,
+            0x0130 => Field::ActionRq,
             0x0140 => Field::CreateRq,
             0x0FFF => Field::CancelRq,
             code if code & 0x8000 != 0 => Field::Response(code),
@@ -88,6 +94,29 @@ pub enum Status {
     Cancelled,
     /// Unable to process (Cxxx of C-FIND); the comment says why.
     UnableToProcess,
+    /// The instances to retrieve cannot be counted.
+    UnableToCount,
+    /// No sub-operation could be done.
+    NothingSent,
+    /// The destination of a C-MOVE is not known here.
+    UnknownDestination,
+    /// Some sub-operations failed, or ended with a warning (PS3.4 C.4.2.1.5).
+    SomeNotSent,
+    /// N-ACTION of a type that is not served (PS3.7 C.5.15).
+    NoSuchAction,
+}
+
+/// How sub-operations of a retrieval stand (PS3.7 9.3.4.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Not begun yet.
+    pub remaining: u16,
+    /// Done.
+    pub completed: u16,
+    /// Failed.
+    pub failed: u16,
+    /// Done with a warning.
+    pub warning: u16,
 }
 
 impl Status {
@@ -113,6 +142,11 @@ impl Status {
             Status::PendingWithoutSomeKeys => 0xFF01,
             Status::Cancelled => 0xFE00,
             Status::UnableToProcess => 0xC001,
+            Status::UnableToCount => 0xA701,
+            Status::NothingSent => 0xA702,
+            Status::UnknownDestination => 0xA801,
+            Status::SomeNotSent => 0xB000,
+            Status::NoSuchAction => 0x0123,
         }
     }
 }
@@ -157,6 +191,96 @@ impl Command {
         command.0.put_u16(tags::PRIORITY, 0);
         command.0.put_text(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, sop_instance);
         command
+    }
+
+    /// Says for whom a C-STORE is done: the AE that asked for it by C-MOVE, and its message (PS3.7 9.3.1.1).
+    #[must_use]
+    pub fn moved_for(mut self, aet: &str, message_id: u16) -> Command {
+        self.0.put_text(tags::MOVE_ORIGINATOR_APPLICATION_ENTITY_TITLE, VR::AE, aet);
+        self.0.put_u16(tags::MOVE_ORIGINATOR_MESSAGE_ID, message_id);
+        self
+    }
+
+    /// A C-MOVE-RQ.
+    pub fn move_request(message_id: u16, sop_class: &str, destination: &str) -> Command {
+        let mut command = Command::request(0x0021, message_id, sop_class, true);
+        command.0.put_u16(tags::PRIORITY, 0);
+        command.0.put_text(tags::MOVE_DESTINATION, VR::AE, destination);
+        command
+    }
+
+    /// A C-FIND-RQ (0020H) or C-GET-RQ (0010H).
+    pub fn query(field: u16, message_id: u16, sop_class: &str) -> Command {
+        let mut command = Command::request(field, message_id, sop_class, true);
+        command.0.put_u16(tags::PRIORITY, 0);
+        command
+    }
+
+    /// A C-CANCEL-RQ.
+    pub fn cancel(message_id: u16) -> Command {
+        let mut set = DataSet::default();
+        set.put_u16(tags::COMMAND_FIELD, 0x0FFF);
+        set.put_u16(tags::MESSAGE_ID_BEING_RESPONDED_TO, message_id);
+        set.put_u16(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET);
+        Command(set)
+    }
+
+    /// An N-ACTION-RQ for an instance.
+    pub fn action(message_id: u16, sop_class: &str, sop_instance: &str, action: u16) -> Command {
+        let mut set = DataSet::default();
+        set.put_text(tags::REQUESTED_SOP_CLASS_UID, VR::UI, sop_class);
+        set.put_u16(tags::COMMAND_FIELD, 0x0130);
+        set.put_u16(tags::MESSAGE_ID, message_id);
+        set.put_u16(tags::COMMAND_DATA_SET_TYPE, 0x0001);
+        set.put_text(tags::REQUESTED_SOP_INSTANCE_UID, VR::UI, sop_instance);
+        set.put_u16(tags::ACTION_TYPE_ID, action);
+        Command(set)
+    }
+
+    /// An N-EVENT-REPORT-RQ of an instance.
+    pub fn event_report(message_id: u16, sop_class: &str, sop_instance: &str, event: u16) -> Command {
+        let mut command = Command::request(0x0100, message_id, sop_class, true);
+        command.0.put_text(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, sop_instance);
+        command.0.put_u16(tags::EVENT_TYPE_ID, event);
+        command
+    }
+
+    /// Says how the sub-operations stand; what remains is left out of a final response that did not end by cancelling.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Progress, remaining: bool) -> Command {
+        if remaining {
+            self.0.put_u16(tags::NUMBER_OF_REMAINING_SUBOPERATIONS, progress.remaining);
+        }
+        self.0.put_u16(tags::NUMBER_OF_COMPLETED_SUBOPERATIONS, progress.completed);
+        self.0.put_u16(tags::NUMBER_OF_FAILED_SUBOPERATIONS, progress.failed);
+        self.0.put_u16(tags::NUMBER_OF_WARNING_SUBOPERATIONS, progress.warning);
+        self
+    }
+
+    /// How the sub-operations of a response stand.
+    pub fn progress(&self) -> Progress {
+        let number = |tag| self.0.u16(tag).unwrap_or(0);
+        Progress {
+            remaining: number(tags::NUMBER_OF_REMAINING_SUBOPERATIONS),
+            completed: number(tags::NUMBER_OF_COMPLETED_SUBOPERATIONS),
+            failed: number(tags::NUMBER_OF_FAILED_SUBOPERATIONS),
+            warning: number(tags::NUMBER_OF_WARNING_SUBOPERATIONS),
+        }
+    }
+
+    /// Move Destination, as it came.
+    pub fn move_destination(&self) -> Option<String> {
+        self.0.text(tags::MOVE_DESTINATION).map(|t| t.trim().to_string())
+    }
+
+    /// Action Type ID.
+    pub fn action_type(&self) -> Option<u16> {
+        self.0.u16(tags::ACTION_TYPE_ID)
+    }
+
+    /// Event Type ID.
+    pub fn event_type(&self) -> Option<u16> {
+        self.0.u16(tags::EVENT_TYPE_ID)
     }
 
     /// The response to a request; it repeats the request's identifiers.

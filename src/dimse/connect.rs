@@ -1,15 +1,19 @@
 //! The requestor: asks a peer for an association (PS3.8 7.1.1).
 
-use super::accept::write;
+use super::accept::{Roles, write};
 use super::association::{Association, AssociationError, Context};
 use super::link::{Link, Stream, Timeouts};
+use super::tls::ClientTls;
 use crate::dicom::uid::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
 use dicom_ul::pdu::{
-    self, AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResultReason as Reason, UserVariableItem,
+    self, AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResultReason as Reason, RequestorRoles,
+    UserIdentity, UserIdentityType, UserVariableItem,
 };
+use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// One presentation context to propose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,16 @@ pub struct Proposal {
     pub abstract_syntax: String,
     /// Transfer syntaxes, preferred first.
     pub transfer_syntaxes: Vec<String>,
+    /// What we do with it.
+    pub roles: Roles,
+}
+
+impl Proposal {
+    /// As usual: we send requests.
+    pub fn new<T: ToString>(abstract_syntax: &str, transfer_syntaxes: &[T]) -> Proposal {
+        let transfer_syntaxes = transfer_syntaxes.iter().map(ToString::to_string).collect();
+        Proposal { abstract_syntax: abstract_syntax.into(), transfer_syntaxes, roles: Roles::USUAL }
+    }
 }
 
 /// Whom to ask for what.
@@ -35,6 +49,26 @@ pub struct Requested {
     pub max_pdu: u32,
     /// Deadlines.
     pub timeouts: Timeouts,
+    /// Over TLS, or in the clear.
+    pub tls: Option<ClientTls>,
+    /// User name and passcode to show (PS3.7 D.3.3.7).
+    pub identity: Option<(String, String)>,
+}
+
+impl Requested {
+    /// In the clear, with one time limit for everything; nothing is proposed yet.
+    pub fn plain(address: &str, called: &str, calling: &str, wait: Duration) -> Requested {
+        Requested {
+            address: address.into(),
+            called: called.into(),
+            calling: calling.into(),
+            proposals: Vec::new(),
+            max_pdu: 1 << 17,
+            timeouts: Timeouts { association: wait, network: wait, idle: wait },
+            tls: None,
+            identity: None,
+        }
+    }
 }
 
 /// Connects and negotiates.
@@ -47,7 +81,11 @@ pub fn connect(requested: &Requested) -> Result<Association, AssociationError> {
         match TcpStream::connect_timeout(&address, requested.timeouts.association) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
-                return negotiate(Box::new(stream), requested);
+                let stream: Box<dyn Stream> = match &requested.tls {
+                    Some(tls) => tls.connect(stream, &requested.address, requested.timeouts.association)?,
+                    None => Box::new(stream),
+                };
+                return negotiate(stream, requested);
             }
             Err(e) => failure = Some(e),
         }
@@ -75,11 +113,7 @@ fn negotiate(stream: Box<dyn Stream>, requested: &Requested) -> Result<Associati
         called_ae_title: requested.called.clone(),
         application_context_name: "1.2.840.10008.3.1.1.1".into(),
         presentation_contexts: proposed.clone(),
-        user_variables: vec![
-            UserVariableItem::MaxLength(requested.max_pdu),
-            UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.into()),
-            UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION.into()),
-        ],
+        user_variables: user_variables(requested),
     };
     write(&mut link, &Pdu::AssociationRQ(request))?;
     let (kind, length) = link.pdu_header()?;
@@ -103,6 +137,7 @@ fn negotiate(stream: Box<dyn Stream>, requested: &Requested) -> Result<Associati
             let proposed = proposed.iter().find(|p| p.id == r.id)?;
             Some(Context {
                 id: r.id,
+                roles: roles_of(&answer.user_variables, &proposed.abstract_syntax),
                 abstract_syntax: proposed.abstract_syntax.clone(),
                 transfer_syntax: r.transfer_syntax.trim_matches(['\0', ' ']).to_string(),
             })
@@ -116,4 +151,34 @@ fn negotiate(stream: Box<dyn Stream>, requested: &Requested) -> Result<Associati
     let called = requested.called.clone();
     let (max_pdu, timeouts) = (requested.max_pdu, requested.timeouts);
     Ok(Association::new(link, contexts, called, peer_max_pdu.unwrap_or(1 << 14), max_pdu, timeouts, stopping))
+}
+
+fn user_variables(requested: &Requested) -> Vec<UserVariableItem> {
+    let mut items = vec![
+        UserVariableItem::MaxLength(requested.max_pdu),
+        UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.into()),
+        UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION.into()),
+    ];
+    let mut selected: BTreeMap<&str, RequestorRoles> = BTreeMap::new();
+    for proposal in requested.proposals.iter().filter(|p| p.roles != Roles::USUAL) {
+        let roles = RequestorRoles { scu: proposal.roles.scu, scp: proposal.roles.scp };
+        selected.insert(&proposal.abstract_syntax, roles);
+    }
+    let role = |(class, roles): (&str, RequestorRoles)| UserVariableItem::ScuScpRoleSelectionSubItem(class.into(), roles);
+    items.extend(selected.into_iter().map(role));
+    if let Some((user, passcode)) = &requested.identity {
+        let (user, passcode) = (user.clone().into_bytes(), passcode.clone().into_bytes());
+        let identity = UserIdentity::new(false, UserIdentityType::UsernamePassword, user, passcode);
+        items.push(UserVariableItem::UserIdentityItem(identity));
+    }
+    items
+}
+
+/// What the peer agreed that we do; without an answer it is as usual (PS3.7 D.3.3.4).
+fn roles_of(answer: &[UserVariableItem], class: &str) -> Roles {
+    let found = answer.iter().find_map(|item| match item {
+        UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) if uid.trim_matches(['\0', ' ']) == class => Some(*roles),
+        _ => None,
+    });
+    found.map_or(Roles::USUAL, |roles| Roles { scu: roles.scu, scp: roles.scp })
 }

@@ -6,12 +6,18 @@
 mod accept;
 mod association;
 mod command;
+pub mod commitment;
 mod connect;
+mod identifier;
 mod link;
+pub mod queryscu;
 pub mod storescu;
+mod tls;
 
-pub use accept::{Accepted, Decision, Policy, Rejection, accept};
+pub use accept::{Accepted, Decision, Identity, Policy, Rejection, Roles, accept};
 pub use association::{Association, AssociationError, Context, DataReader, Incoming};
-pub use command::{Command, Field, Status};
+pub use command::{Command, Field, Progress, Status};
 pub use connect::{Proposal, Requested, connect};
+pub use identifier::identifier;
 pub use link::{Link, Stream, Timeouts};
+pub use tls::{ClientTls, Own, ServerTls, fingerprint};

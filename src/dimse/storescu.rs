@@ -1,18 +1,24 @@
-//! C-STORE as SCU: sends objects as they are, over as many associations as their SOP classes and transfer syntaxes need.
+//! C-STORE as SCU: sends objects as they are where the peer takes that, else in another transfer syntax that both can, over as many
+//! associations as their SOP classes and transfer syntaxes need.
 
-use super::{AssociationError, Command, Proposal, Requested, connect};
+use super::{Association, AssociationError, Command, Context, Field, Incoming, Proposal, Requested, connect};
 use std::io::Read;
 
+/// Opens a data set in a transfer syntax.
+pub type Open<'a> = Box<dyn FnMut(&str) -> Result<Box<dyn Read + 'a>, String> + Send + 'a>;
+
 /// An object to send.
-pub struct Outgoing {
+pub struct Outgoing<'a> {
     /// SOP class.
     pub sop_class: String,
     /// SOP Instance UID.
     pub sop_instance: String,
     /// Its transfer syntax.
     pub transfer_syntax: String,
+    /// What else it can be opened in, preferred first.
+    pub others: &'static [&'static str],
     /// Opens its data set.
-    pub open: Box<dyn FnMut() -> std::io::Result<Box<dyn Read>> + Send>,
+    pub open: Open<'a>,
 }
 
 /// What the peer said to one object.
@@ -30,48 +36,49 @@ pub enum Answer {
     Unreadable(String),
 }
 
-/// Sends all objects in order; `report` hears of each. Returns at the first failure of the connection.
+impl Answer {
+    /// Whether the peer keeps it.
+    pub fn is_kept(&self) -> bool {
+        matches!(self, Answer::Stored | Answer::Warning(..))
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let status = |code: &u16, comment: &Option<String>| format!("status {code:04X}H {}", comment.as_deref().unwrap_or(""));
+        match self {
+            Answer::Stored => f.write_str("stored"),
+            Answer::Warning(code, comment) => write!(f, "stored with a warning: {}", status(code, comment)),
+            Answer::Refused(code, comment) => write!(f, "refused: {}", status(code, comment)),
+            Answer::NoContext => f.write_str("the peer accepts no presentation context for its SOP class and transfer syntax"),
+            Answer::Unreadable(why) => write!(f, "it cannot be sent: {why}"),
+        }
+    }
+}
+
+/// On whose behalf objects are sent: the AE title that asked for them by C-MOVE, and its message.
+pub type Originator<'a> = Option<(&'a str, u16)>;
+
+/// Sends all objects in order; `report` hears of each, and says whether to go on. Returns at the first failure of the connection.
 ///
 /// # Errors
 /// No association, or it broke.
-pub fn send(to: &Requested, objects: &mut [Outgoing], report: &mut dyn FnMut(usize, &Answer)) -> Result<(), AssociationError> {
+pub fn send(
+    to: &Requested,
+    objects: &mut [Outgoing<'_>],
+    originator: Originator<'_>,
+    report: &mut dyn FnMut(usize, &Answer) -> bool,
+) -> Result<(), AssociationError> {
     let mut start = 0;
     while start < objects.len() {
         let (proposals, end) = proposals_from(objects, start);
         let mut association = connect(&Requested { proposals, ..to.clone() })?;
         for (number, object) in objects.iter_mut().enumerate().take(end).skip(start) {
-            let context = association
-                .contexts
-                .iter()
-                .find(|c| c.abstract_syntax == object.sop_class && c.transfer_syntax == object.transfer_syntax)
-                .cloned();
-            let Some(context) = context else {
-                report(number, &Answer::NoContext);
-                continue;
-            };
-            let mut data = match (object.open)() {
-                Ok(data) => data,
-                Err(e) => {
-                    report(number, &Answer::Unreadable(e.to_string()));
-                    continue;
-                }
-            };
             let message_id = u16::try_from(number % 65_535).unwrap_or(0) + 1;
-            let request = Command::store_request(message_id, &object.sop_class, &object.sop_instance);
-            association.send_with_data(context.id, &request, &mut data)?;
-            let answer = match association.receive()? {
-                super::Incoming::Message(_, response) => response,
-                _ => return Err(AssociationError::Closed),
-            };
-            let comment = answer.comment();
-            report(
-                number,
-                &match answer.status() {
-                    Some(0) => Answer::Stored,
-                    Some(status) if status >> 12 == 0xB => Answer::Warning(status, comment),
-                    status => Answer::Refused(status.unwrap_or(0xFFFF), comment),
-                },
-            );
+            let answer = store(&mut association, object, message_id, originator, &mut |_| false)?;
+            if !report(number, &answer) {
+                return association.release();
+            }
         }
         association.release()?;
         start = end;
@@ -79,19 +86,109 @@ pub fn send(to: &Requested, objects: &mut [Outgoing], report: &mut dyn FnMut(usi
     Ok(())
 }
 
-/// Presentation contexts for the objects from `start` on, as many as one association can hold.
-fn proposals_from(objects: &[Outgoing], start: usize) -> (Vec<Proposal>, usize) {
+/// Stores one object over an association in which we may send. `other` hears of a command that comes in place of the answer, and
+/// says whether it may.
+///
+/// # Errors
+/// The association broke.
+pub fn store(
+    association: &mut Association,
+    object: &mut Outgoing<'_>,
+    message_id: u16,
+    originator: Originator<'_>,
+    other: &mut dyn FnMut(&Command) -> bool,
+) -> Result<Answer, AssociationError> {
+    let Some(context) = context_for(&association.contexts, object) else { return Ok(Answer::NoContext) };
+    let mut data = match (object.open)(&context.transfer_syntax) {
+        Ok(data) => data,
+        Err(why) => return Ok(Answer::Unreadable(why)),
+    };
+    let mut request = Command::store_request(message_id, &object.sop_class, &object.sop_instance);
+    if let Some((aet, message)) = originator {
+        request = request.moved_for(aet, message);
+    }
+    association.send_with_data(context.id, &request, &mut data)?;
+    loop {
+        let answer = match association.receive()? {
+            Incoming::Message(_, answer) => answer,
+            Incoming::Released | Incoming::Stopping => return Err(AssociationError::Closed),
+        };
+        if !matches!(answer.field(), Field::Response(_)) {
+            if other(&answer) {
+                continue;
+            }
+            association.abort();
+            return Err(AssociationError::Protocol("a request in place of the answer to C-STORE-RQ".into()));
+        }
+        let comment = answer.comment();
+        return Ok(match answer.status() {
+            Some(0) => Answer::Stored,
+            Some(status) if status >> 12 == 0xB => Answer::Warning(status, comment),
+            status => Answer::Refused(status.unwrap_or(0xFFFF), comment),
+        });
+    }
+}
+
+/// The context in which an object can go out: as it is stored, else in the first of the others that was agreed on.
+fn context_for(contexts: &[Context], object: &Outgoing<'_>) -> Option<Context> {
+    let agreed = |syntax: &str| {
+        let fits = |c: &&Context| c.abstract_syntax == object.sop_class && c.transfer_syntax == syntax;
+        contexts.iter().find(fits).cloned()
+    };
+    agreed(&object.transfer_syntax).or_else(|| object.others.iter().find_map(|syntax| agreed(syntax)))
+}
+
+/// Presentation contexts for the objects from `start` on, as many as one association can hold: one for each class and transfer
+/// syntax, and one for each class with what its objects can be turned into.
+fn proposals_from(objects: &[Outgoing<'_>], start: usize) -> (Vec<Proposal>, usize) {
     let mut proposals: Vec<Proposal> = Vec::new();
     for (number, object) in objects.iter().enumerate().skip(start) {
-        let proposal =
-            Proposal { abstract_syntax: object.sop_class.clone(), transfer_syntaxes: vec![object.transfer_syntax.clone()] };
-        if proposals.contains(&proposal) {
-            continue;
-        }
-        if proposals.len() == 128 {
+        let stored = Proposal::new(&object.sop_class, &[&object.transfer_syntax]);
+        let others = Proposal::new(&object.sop_class, object.others);
+        let wanted = [Some(stored), (!object.others.is_empty()).then_some(others)];
+        let new: Vec<Proposal> = wanted.into_iter().flatten().filter(|p| !proposals.contains(p)).collect();
+        if proposals.len() + new.len() > 128 {
             return (proposals, number);
         }
-        proposals.push(proposal);
+        proposals.extend(new);
     }
     (proposals, objects.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(class: usize, syntax: &str) -> Outgoing<'static> {
+        Outgoing {
+            sop_class: format!("1.2.{class}"),
+            sop_instance: "1.2.3".into(),
+            transfer_syntax: syntax.into(),
+            others: &["explicit", "implicit"],
+            open: Box::new(|_| Err("not opened".into())),
+        }
+    }
+
+    #[test]
+    fn one_association_holds_what_fits_into_128_contexts() {
+        let objects: Vec<Outgoing<'_>> = (0..100).map(|n| object(n % 70, "jpeg")).collect();
+        let (proposals, end) = proposals_from(&objects, 0);
+        assert_eq!((proposals.len(), end), (128, 64));
+        let (proposals, end) = proposals_from(&objects, end);
+        assert_eq!((proposals.len(), end), (72, 100));
+    }
+
+    #[test]
+    fn as_stored_goes_before_anything_else() {
+        let context = |id, syntax: &str| Context {
+            id,
+            abstract_syntax: "1.2.1".into(),
+            transfer_syntax: syntax.into(),
+            roles: super::super::Roles::USUAL,
+        };
+        let contexts = [context(1, "implicit"), context(3, "explicit"), context(5, "jpeg")];
+        let id = |contexts: &[Context], syntax| context_for(contexts, &object(1, syntax)).map(|c| c.id);
+        assert_eq!((id(&contexts, "jpeg"), id(&contexts, "rle"), id(&contexts[..1], "rle")), (Some(5), Some(3), Some(1)));
+        assert_eq!(context_for(&contexts, &object(2, "jpeg")), None);
+    }
 }

@@ -4,8 +4,10 @@
 use crate::dicom::Uid;
 use crate::index::{Index, IndexError};
 use crate::store::Store;
+use std::collections::BTreeSet;
 
 use super::object::key_of;
+use crate::dimse::commitment::Outcome;
 
 /// An instance that a peer asks about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,4 +50,19 @@ pub fn check(store: &Store, index: &dyn Index, wanted: &Wanted) -> Result<Result
             Ok(Err(PROCESSING_FAILURE))
         }
     }
+}
+
+/// Looks at all instances of a request, each once however often it is named.
+///
+/// # Errors
+/// The index fails.
+pub fn results(store: &Store, index: &dyn Index, all: &[(String, String)]) -> Result<Outcome, IndexError> {
+    let mut outcome = Outcome::default();
+    for (class, instance) in all.iter().collect::<BTreeSet<_>>() {
+        match check(store, index, &Wanted { class: class.clone(), instance: instance.clone() })? {
+            Ok(()) => outcome.kept.push((class.clone(), instance.clone())),
+            Err(reason) => outcome.failed.push((class.clone(), instance.clone(), reason)),
+        }
+    }
+    Ok(outcome)
 }

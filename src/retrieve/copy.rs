@@ -7,7 +7,7 @@ use super::object::{Object, ObjectError};
 use crate::codec::{DecodeError, Frame, Pool};
 use crate::dicom::dataset::write_header;
 use crate::dicom::image::Layout;
-use crate::dicom::{DataSet, VR, Value, syntax, tags, uids};
+use crate::dicom::{DataSet, Syntax, VR, Value, syntax, tags, uids};
 use crate::index::InstanceRow;
 use crate::mark::derive::{self, Lost, Source};
 use crate::mark::layout::{Canvas, Placed, place};
@@ -61,6 +61,16 @@ pub const WRITTEN: &[&str] = &[
     uids::HTJ2K_LOSSLESS,
     uids::RLE_LOSSLESS,
 ];
+
+/// Whether an output is native, and how its elements are written.
+fn native(output: &str) -> Option<Syntax> {
+    match output {
+        uids::EXPLICIT_VR_LITTLE_ENDIAN => Some(Syntax::EXPLICIT),
+        // For peers that take nothing else (PS3.5 10.1); the web never asks for it.
+        uids::IMPLICIT_VR_LITTLE_ENDIAN => Some(Syntax::IMPLICIT),
+        _ => None,
+    }
+}
 
 /// Starts the marked copy of a stored instance; see [`marked`].
 ///
@@ -174,8 +184,9 @@ pub fn transcoded<'a>(store: &Store, row: &InstanceRow, output: &'static str, po
     let object = open(store, row)?;
     let Some(_) = object.data_set.get(tags::PIXEL_DATA) else {
         let mut bytes = Vec::new();
-        object.data_set.write_explicit(&mut bytes);
-        let (ready, transfer_syntax) = (io::Cursor::new(bytes), uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        let (transfer_syntax, written) = fallback(output);
+        object.data_set.write_as(written, &mut bytes);
+        let ready = io::Cursor::new(bytes);
         return Ok(Copied { transfer_syntax, object, layout: None, placed: None, pool, ready, next: 0, end: vec![] });
     };
     still(&object)?;
@@ -225,6 +236,14 @@ fn lost(object: &Object, layout: &Layout) -> Option<Lost> {
     is_lossy.then(|| Lost { method, ratio: layout.total_bytes() as f64 / stored.max(1) as f64 })
 }
 
+/// What an output becomes where it cannot hold the samples.
+fn fallback(output: &str) -> (&'static str, Syntax) {
+    match native(output) {
+        Some(Syntax::IMPLICIT) => (uids::IMPLICIT_VR_LITTLE_ENDIAN, Syntax::IMPLICIT),
+        _ => (uids::EXPLICIT_VR_LITTLE_ENDIAN, Syntax::EXPLICIT),
+    }
+}
+
 fn start<'a>(
     object: Object,
     data_set: DataSet,
@@ -235,10 +254,11 @@ fn start<'a>(
     pool: &'a Pool,
 ) -> Result<Copied<'a>, NoCopy> {
     let mut bytes = Vec::new();
-    data_set.write_explicit(&mut bytes);
-    let fragment = match output {
-        uids::EXPLICIT_VR_LITTLE_ENDIAN => None,
-        _ => match pool.encode(first, output) {
+    let (plain, written) = fallback(output);
+    data_set.write_as(written, &mut bytes);
+    let fragment = match native(output) {
+        Some(_) => None,
+        None => match pool.encode(first, output) {
             Ok(fragment) => Some(fragment),
             Err(DecodeError::Unsupported(_)) => None,
             Err(e) => return Err(e.into()),
@@ -258,10 +278,16 @@ fn start<'a>(
                 return Err(NoCopy::Unsuitable("its samples take over 4 GiB, which no native pixel data can hold".into()));
             }
             let vr = if first.layout.bits_allocated > 8 { VR::OW } else { VR::OB };
-            write_header(&mut bytes, tags::PIXEL_DATA, vr, usize::try_from(total).unwrap_or(usize::MAX));
+            let length = usize::try_from(total).unwrap_or(usize::MAX);
+            if written.explicit {
+                write_header(&mut bytes, tags::PIXEL_DATA, vr, length);
+            } else {
+                bytes.extend_from_slice(&[0xE0, 0x7F, 0x10, 0x00]);
+                bytes.extend_from_slice(&u32::try_from(total + total % 2).unwrap_or(u32::MAX).to_le_bytes());
+            }
             bytes.reserve_exact(first.bytes.len() + 12);
             bytes.extend_from_slice(&first.bytes);
-            (uids::EXPLICIT_VR_LITTLE_ENDIAN, vec![0; usize::from(total % 2 == 1)])
+            (plain, vec![0; usize::from(total % 2 == 1)])
         }
     };
     let ready = io::Cursor::new(bytes);
@@ -294,7 +320,7 @@ impl Copied<'_> {
     fn following(&mut self, layout: &Layout) -> Result<Vec<u8>, NoCopy> {
         let frame = frame(&self.object, self.next, layout, self.placed.as_ref(), self.pool)?;
         self.next += 1;
-        if self.transfer_syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN {
+        if native(self.transfer_syntax).is_some() {
             return Ok(frame.bytes);
         }
         let mut bytes = Vec::new();

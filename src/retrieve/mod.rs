@@ -10,11 +10,13 @@ mod frames;
 pub mod look;
 mod object;
 mod opened;
+mod outgoing;
 pub mod pictures;
 pub mod render;
 
 pub use copy::{Copied, NoCopy, WRITTEN, carried, marked, marked_copy, refers, source_of, transcoded};
 pub use object::{Object, ObjectError};
 pub use opened::Opened;
+pub use outgoing::outgoing;
 pub use pictures::encode;
 pub use render::picture;

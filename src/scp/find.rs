@@ -2,28 +2,19 @@
 //!
 //! Never answers with a key that was not asked for.
 
+use super::asking::{self, Level};
 use crate::dicom::attributes::{self, Decoded};
 use crate::dicom::charset::Charset;
-use crate::dicom::dataset::{self, Limits, Streaming, dictionary_vr};
+use crate::dicom::dataset::dictionary_vr;
 use crate::dicom::levels::level_of;
 use crate::dicom::{Attributes, DataSet, Element, Syntax, Tag, VR, Value, tags, uids};
-use crate::dimse::{Association, AssociationError, Command, Context, Status};
+use crate::dimse::{Association, AssociationError, Command, Context, Status, identifier};
 use crate::index::{Index, IndexError, Key, Query, SeriesRow, StudyRow, View, told};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// Longest identifier, bytes.
-const LONGEST: u64 = 1 << 20;
 /// Matches sent between two looks for a cancellation.
 const BETWEEN: usize = 50;
-
-/// The level of a query (0008,0052).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Patient,
-    Study,
-    Series,
-    Image,
-}
 
 /// Attributes wanted of the items of a sequence.
 type Inner = Vec<(Tag, VR)>;
@@ -46,26 +37,20 @@ struct Identifier {
 /// The association ended.
 pub fn serve(
     index: &dyn Index,
-    (view, most, aet): (View, usize, &str),
+    (view, most, aet, fuzzy): (View, usize, &str, bool),
     association: &mut Association,
     context: &Context,
     request: &Command,
 ) -> Result<(), AssociationError> {
-    let limits = Limits { value: 1 << 16, stop_at_pixels: false, partial: false, total: None };
-    let mut data = association.data(context.id);
-    let read = dataset::parse(&mut Streaming::new(&mut data, LONGEST), Syntax::of(&context.transfer_syntax), limits);
-    if data.failed() {
-        return Err(AssociationError::Closed);
-    }
-    data.finish()?;
+    let read = identifier(association, context)?;
     let refuse = |association: &mut Association, status: Status, why: &str| {
         tracing::warn!(aet = association.peer_aet, why, "C-FIND refused");
         association.send(context.id, &request.response(status).with_comment(why))
     };
     let patient_root = context.abstract_syntax == uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
-    let identifier = match read.map_err(|e| e.to_string()) {
+    let identifier = match read {
         Err(why) => return refuse(association, Status::UnableToProcess, &why),
-        Ok(parsed) => match Identifier::of(&parsed.data_set, patient_root, view) {
+        Ok(asked) => match Identifier::of(&asked, patient_root, view, fuzzy) {
             Ok(identifier) => identifier,
             Err(why) => return refuse(association, Status::DataSetMismatch, &why),
         },
@@ -111,7 +96,9 @@ fn answer(
     for (sent, found) in (1..).zip(matches) {
         let bytes = identifier.written(found, aet, &context.transfer_syntax);
         association.send_with_data(context.id, &pending, &mut bytes.as_slice()).map_err(Ended::Association)?;
-        if sent % BETWEEN == 0 && association.is_cancelled(request.message_id()).map_err(Ended::Association)? {
+        if sent % BETWEEN == 0
+            && association.is_cancelled(request.message_id(), Duration::from_millis(1)).map_err(Ended::Association)?
+        {
             return Ok(Status::Cancelled);
         }
     }
@@ -119,16 +106,8 @@ fn answer(
 }
 
 impl Identifier {
-    fn of(data_set: &DataSet, patient_root: bool, view: View) -> Result<Identifier, String> {
-        let all = Attributes::decode(data_set, |_| true);
-        let level = match all.text(tags::QUERY_RETRIEVE_LEVEL).map(str::trim) {
-            Some("PATIENT") if patient_root => Level::Patient,
-            Some("STUDY") => Level::Study,
-            Some("SERIES") => Level::Series,
-            Some("IMAGE") => Level::Image,
-            Some(_) => return Err("Query/Retrieve Level is none of this information model".into()),
-            None => return Err("Query/Retrieve Level (0008,0052) is missing".into()),
-        };
+    fn of(all: &Attributes, patient_root: bool, view: View, fuzzy: bool) -> Result<Identifier, String> {
+        let level = asking::level(all, patient_root)?;
         let mut identifier = Identifier {
             level,
             charset: all.texts(tags::SPECIFIC_CHARACTER_SET).join("\\"),
@@ -136,6 +115,7 @@ impl Identifier {
             wanted: Vec::new(),
             unsupported: false,
         };
+        identifier.query.matching.fuzzy = fuzzy;
         for (tag, vr, value) in all.iter() {
             if matches!(tag, tags::SPECIFIC_CHARACTER_SET | tags::QUERY_RETRIEVE_LEVEL) || tag.1 == 0 {
                 continue;
@@ -253,16 +233,10 @@ impl Identifier {
 
     fn encoded(&self, told: &Attributes, terms: &str, charset: &Charset) -> Option<DataSet> {
         let mut data_set = DataSet::default();
-        let level = match self.level {
-            Level::Patient => "PATIENT",
-            Level::Study => "STUDY",
-            Level::Series => "SERIES",
-            Level::Image => "IMAGE",
-        };
         if !terms.is_empty() {
             data_set.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, terms);
         }
-        data_set.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, level);
+        data_set.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, self.level.term());
         for (tag, vr, inner) in &self.wanted {
             let value = if *vr == VR::SQ {
                 let item = |attributes: &Attributes| {

@@ -1,55 +1,83 @@
 //! The DICOM port: a permit, then a connection, then a thread for the association.
 
-use super::policy::{Class, Configured, class_of};
-use super::{echo, find, mpps, store};
+use super::policy::{Active, Class, Configured, class_of};
+use super::{commitment, echo, find, mpps, retrieve, store};
+use crate::codec::Pool;
 use crate::config::Dimse;
-use crate::dimse::{Association, AssociationError, Context, Field, Incoming, Status, Timeouts, accept};
+use crate::dimse::{
+    Accepted, Association, AssociationError, Command, Context, Field, Incoming, Rejection, ServerTls, Status, Stream, accept,
+};
 use crate::index::{Index, View};
 use crate::ingest::Ingest;
 use crate::journal::Journal;
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use crate::outbox::Outbox;
+use crate::peers::{Calls, Origin, Peers, Principal};
+use crate::store::Store;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 /// See the module.
 pub struct Listener {
-    socket: TcpListener,
-    shared: Arc<Shared>,
+    plain: Option<TcpListener>,
+    tls: Option<(TcpListener, ServerTls)>,
+    port: Arc<Port>,
 }
 
-struct Shared {
-    config: Dimse,
-    ingest: Arc<Ingest>,
-    index: Arc<dyn Index>,
-    journal: Arc<Journal>,
-    stopping: Arc<AtomicBool>,
+/// What the services of the port work with.
+pub struct Shared {
+    /// Settings of the port.
+    pub config: Dimse,
+    /// The door in.
+    pub ingest: Arc<Ingest>,
+    /// Facts.
+    pub index: Arc<dyn Index>,
+    /// Files.
+    pub store: Arc<Store>,
+    /// Decoders, where what goes out must be transcoded.
+    pub pool: Arc<Pool>,
+    /// The record.
+    pub journal: Arc<Journal>,
+    /// Who is known.
+    pub peers: Arc<Peers>,
+    /// How they are called.
+    pub calls: Calls,
+    /// What is to go out later.
+    pub outbox: Arc<Outbox>,
+    /// Set when the node stops.
+    pub stopping: Arc<AtomicBool>,
+}
+
+/// Connections over those that may be associations: they are told so.
+const TO_TURN_AWAY: usize = 16;
+
+/// What every association sees.
+struct Port {
+    shared: Shared,
+    active: Active,
+    turned_away: Mutex<HashSet<(String, IpAddr, Rejection)>>,
     permits: Arc<Semaphore>,
 }
 
 impl Listener {
-    /// Binds the port.
+    /// Binds the plain port, the TLS port, or both.
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub async fn bind(
-        config: &Dimse,
-        ingest: Arc<Ingest>,
-        index: Arc<dyn Index>,
-        journal: Arc<Journal>,
-    ) -> std::io::Result<Listener> {
-        let socket = TcpListener::bind((config.bind, config.port)).await?;
-        let shared = Shared {
-            permits: Arc::new(Semaphore::new(config.max_associations)),
-            config: config.clone(),
-            ingest,
-            index,
-            journal,
-            stopping: Arc::new(AtomicBool::new(false)),
+    pub async fn bind(shared: Shared, tls: Option<ServerTls>) -> std::io::Result<Listener> {
+        let config = &shared.config;
+        let plain = if config.clear { Some(TcpListener::bind((config.bind, config.port)).await?) } else { None };
+        let tls = match (tls, config.tls_port) {
+            (Some(tls), Some(port)) => Some((TcpListener::bind((config.bind, port)).await?, tls)),
+            _ => None,
         };
-        Ok(Listener { socket, shared: Arc::new(shared) })
+        let permits = Arc::new(Semaphore::new(config.max_associations + TO_TURN_AWAY));
+        let port = Port { shared, active: Active::default(), turned_away: Mutex::default(), permits };
+        Ok(Listener { plain, tls, port: Arc::new(port) })
     }
 
     /// Where it listens.
@@ -57,7 +85,13 @@ impl Listener {
     /// # Errors
     /// The socket is gone.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.socket.local_addr()
+        let socket = self.plain.as_ref().or(self.tls.as_ref().map(|(socket, _)| socket));
+        socket.ok_or(std::io::ErrorKind::NotConnected)?.local_addr()
+    }
+
+    /// Where it listens for TLS.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().and_then(|(socket, _)| socket.local_addr().ok())
     }
 
     /// Accepts until `stop` resolves, then lets associations end their messages.
@@ -65,23 +99,30 @@ impl Listener {
         tokio::pin!(stop);
         loop {
             let next = async {
-                let permit = self.shared.permits.clone().acquire_owned().await;
-                (permit, self.socket.accept().await)
+                let permit = self.port.permits.clone().acquire_owned().await;
+                let (plain, tls) = (self.plain.as_ref(), self.tls.as_ref());
+                let accepted = tokio::select! {
+                    plain = accept_one(plain) => plain.map(|accepted| (accepted, None)),
+                    secure = accept_one(tls.map(|(socket, _)| socket)) => {
+                        secure.map(|accepted| (accepted, tls.map(|(_, tls)| tls.clone())))
+                    }
+                };
+                (permit, accepted)
             };
             let (permit, accepted) = tokio::select! {
                 () = &mut stop => break,
                 next = next => next,
             };
-            let (Ok(permit), Ok((stream, peer))) = (permit, accepted) else {
+            let (Ok(permit), Ok(((stream, peer), tls))) = (permit, accepted) else {
                 // Out of file descriptors, say: that passes.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let shared = self.shared.clone();
+            let port = self.port.clone();
             let stream = stream.into_std();
             let spawned = std::thread::Builder::new().name("association".into()).spawn(move || {
                 if let Ok(stream) = stream {
-                    serve(&shared, stream, peer);
+                    serve(&port, stream, peer, tls.as_ref());
                 }
                 drop(permit);
             });
@@ -89,34 +130,48 @@ impl Listener {
                 tracing::error!(error = %e, "no thread for an association");
             }
         }
-        self.shared.stopping.store(true, Ordering::Relaxed);
-        drop(self.socket);
-        let all = u32::try_from(self.shared.config.max_associations).unwrap_or(u32::MAX);
-        let drained = self.shared.permits.acquire_many(all);
+        self.port.shared.stopping.store(true, Ordering::Relaxed);
+        drop((self.plain, self.tls));
+        let all = u32::try_from(self.port.shared.config.max_associations + TO_TURN_AWAY).unwrap_or(u32::MAX);
+        let drained = self.port.permits.acquire_many(all);
         if tokio::time::timeout(Duration::from_secs(30), drained).await.is_err() {
             tracing::warn!("associations were still open after 30 s");
         }
     }
 }
 
-fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
+/// The next connection; never where there is no socket.
+async fn accept_one(socket: Option<&TcpListener>) -> std::io::Result<(tokio::net::TcpStream, SocketAddr)> {
+    match socket {
+        Some(socket) => socket.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTls>) {
     let prepared = stream.set_nonblocking(false).and_then(|()| stream.set_nodelay(true));
     if prepared.is_err() {
         return;
     }
-    let c = &shared.config;
-    let timeouts = Timeouts {
-        association: Duration::from_secs(c.association_timeout),
-        network: Duration::from_secs(c.network_timeout),
-        idle: Duration::from_secs(c.idle_timeout),
+    let shared = &port.shared;
+    let timeouts = shared.calls.timeouts;
+    let secured = match tls {
+        None => Ok((Box::new(stream) as Box<dyn Stream>, None)),
+        Some(tls) => tls.accept(stream, timeouts.association),
     };
+    let (stream, certificate) = match secured {
+        Ok(secured) => secured,
+        Err(e) => return tracing::warn!(peer = %peer, error = %e, "no TLS connection"),
+    };
+    let origin = Origin { address: peer.ip(), tls: tls.is_some(), certificate };
     metrics::gauge!("hutong_associations").increment(1);
-    let accepted = accept(Box::new(stream), &Configured(c), c.max_pdu, timeouts, shared.stopping.clone());
-    match accepted {
+    let policy = Configured { config: &shared.config, peers: &shared.peers, origin: &origin, active: &port.active };
+    match accept(stream, &policy, shared.config.max_pdu, timeouts, shared.stopping.clone()) {
         Ok(accepted) => {
-            let mut association = accepted.association;
+            let Accepted { mut association, caller, extended } = accepted;
             tracing::debug!(peer = %peer, aet = association.peer_aet, "association accepted");
-            match messages(shared, &mut association) {
+            let served = Served { shared, caller: &caller.principal, extended: &extended };
+            match served.messages(&mut association) {
                 Ok(()) => {}
                 Err(AssociationError::Aborted | AssociationError::Closed) => {
                     tracing::info!(peer = %peer, aet = association.peer_aet, "the peer ended the association without A-RELEASE");
@@ -126,60 +181,97 @@ fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
         }
         // A port check of a monitor connects and leaves.
         Err(AssociationError::Closed) => tracing::debug!(peer = %peer, "closed before an association was asked for"),
+        Err(AssociationError::Turned(aet, why)) => turned_away(port, aet, origin.address, why),
         Err(e) => tracing::warn!(peer = %peer, error = %e, "no association"),
     }
     metrics::gauge!("hutong_associations").decrement(1);
 }
 
-fn messages(shared: &Shared, association: &mut Association) -> Result<(), AssociationError> {
-    loop {
-        let (context, request) = match association.receive()? {
-            Incoming::Message(context, request) => (context, request),
-            Incoming::Released | Incoming::Stopping => return Ok(()),
-        };
-        let peer = association.peer_aet.clone();
-        let answer = match request.field() {
-            Field::EchoRq => echo::answer(&request),
-            Field::StoreRq if !request.has_data() => {
-                request.response(Status::CannotUnderstand).with_comment("C-STORE-RQ without a data set")
-            }
-            Field::StoreRq => {
-                let data = association.data(context.id);
-                let Some(answer) = store::answer(&shared.ingest, &shared.journal, &context, &peer, &request, data) else {
-                    return Err(AssociationError::Closed);
-                };
-                metrics::counter!("hutong_store_total").increment(1);
-                answer
-            }
-            Field::CreateRq | Field::SetRq if is_step(&context) => {
-                if !request.has_data() {
-                    request.response(Status::MissingAttribute).with_comment("a performed procedure step without a data set")
-                } else {
-                    let data = association.data(context.id);
-                    let Some(answer) = mpps::answer(&shared.ingest, &shared.journal, &context, &peer, &request, data) else {
-                        return Err(AssociationError::Closed);
-                    };
-                    answer
-                }
-            }
-            Field::FindRq if request.has_data() && class_of(&context.abstract_syntax) == Class::Find => {
-                let (config, index) = (&shared.config, &*shared.index);
-                let view = if config.is_exchange(&peer) { View::Exchange } else { View::House };
-                find::serve(index, (view, config.max_matches, &config.aet), association, &context, &request)?;
-                continue;
-            }
-            Field::CancelRq | Field::Response(_) => continue,
-            Field::CreateRq | Field::SetRq | Field::GetRq | Field::FindRq | Field::MoveRq | Field::OtherRq(_) => {
-                if request.has_data() {
-                    association.data(context.id).finish()?;
-                }
-                request.response(Status::UnrecognizedOperation).with_comment("this operation is not served here")
-            }
-        };
-        association.send(context.id, &answer)?;
+/// Callers that are remembered as turned away.
+const REMEMBERED: usize = 1024;
+
+/// A modality that tries again every few seconds is logged once; the counter has every time.
+fn turned_away(port: &Port, aet: String, address: IpAddr, why: Rejection) {
+    metrics::counter!("hutong_associations_rejected_total", "reason" => why.to_string()).increment(1);
+    let mut known = port.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= REMEMBERED {
+        known.clear();
+    }
+    if known.insert((aet.clone(), address, why)) {
+        tracing::warn!(peer = %address, aet, %why, "an association was rejected; the same again is not logged");
     }
 }
 
-fn is_step(context: &Context) -> bool {
-    class_of(&context.abstract_syntax) == Class::PerformedStep
+/// One association and what its caller may do.
+struct Served<'a> {
+    shared: &'a Shared,
+    caller: &'a Principal,
+    extended: &'a [(String, Vec<u8>)],
+}
+
+impl Served<'_> {
+    fn messages(&self, association: &mut Association) -> Result<(), AssociationError> {
+        loop {
+            let (context, request) = match association.receive()? {
+                Incoming::Message(context, request) => (context, request),
+                Incoming::Released | Incoming::Stopping => return Ok(()),
+            };
+            self.message(association, &context, &request)?;
+        }
+    }
+
+    fn message(&self, association: &mut Association, context: &Context, request: &Command) -> Result<(), AssociationError> {
+        let Served { shared, caller, .. } = self;
+        let class = class_of(&context.abstract_syntax);
+        match (request.field(), class) {
+            (Field::CancelRq | Field::Response(_), _) => Ok(()),
+            (Field::EchoRq, _) => association.send(context.id, &echo::answer(request)),
+            (Field::StoreRq, _) if context.roles.scu => self.store(association, context, request),
+            (Field::CreateRq | Field::SetRq, Class::PerformedStep) => self.step(association, context, request),
+            (Field::FindRq, Class::Find) if request.has_data() => {
+                let view = if caller.exchange { View::Exchange } else { View::House };
+                let fuzzy = self.extended.iter().any(|(c, bits)| *c == context.abstract_syntax && bits.get(2) == Some(&1));
+                let how = (view, shared.config.max_matches, shared.config.aet.as_str(), fuzzy);
+                find::serve(&*shared.index, how, association, context, request)
+            }
+            (Field::MoveRq | Field::GetRq, Class::Retrieve) if request.has_data() => {
+                retrieve::serve(shared, caller, association, context, request)
+            }
+            (Field::ActionRq, Class::Commitment) if context.roles.scu => {
+                commitment::request(shared, caller, association, context, request)
+            }
+            (Field::EventReportRq, Class::Commitment) => commitment::event(shared, association, context, request),
+            _ => {
+                if request.has_data() {
+                    association.data(context.id).finish()?;
+                }
+                let answer = request.response(Status::UnrecognizedOperation);
+                association.send(context.id, &answer.with_comment("this operation is not served in this presentation context"))
+            }
+        }
+    }
+
+    fn store(&self, association: &mut Association, context: &Context, request: &Command) -> Result<(), AssociationError> {
+        let shared = self.shared;
+        let answer = if request.has_data() {
+            let (peer, data) = (self.caller.aet.as_str(), association.data(context.id));
+            let answer = store::answer(&shared.ingest, &shared.journal, context, peer, request, data);
+            metrics::counter!("hutong_store_total").increment(1);
+            answer.ok_or(AssociationError::Closed)?
+        } else {
+            request.response(Status::CannotUnderstand).with_comment("C-STORE-RQ without a data set")
+        };
+        association.send(context.id, &answer)
+    }
+
+    fn step(&self, association: &mut Association, context: &Context, request: &Command) -> Result<(), AssociationError> {
+        let shared = self.shared;
+        let answer = if request.has_data() {
+            let (peer, data) = (self.caller.aet.as_str(), association.data(context.id));
+            mpps::answer(&shared.ingest, &shared.journal, context, peer, request, data).ok_or(AssociationError::Closed)?
+        } else {
+            request.response(Status::MissingAttribute).with_comment("a performed procedure step without a data set")
+        };
+        association.send(context.id, &answer)
+    }
 }

@@ -2,41 +2,136 @@
 
 use crate::config::Dimse;
 use crate::dicom::{syntax, uids};
-use crate::dimse::{Decision, Policy, Rejection};
+use crate::dimse::{Decision, Identity, Policy, Rejection, Roles, fingerprint};
+use crate::peers::{Origin, Peers, Principal, Right};
 use dicom_core::dictionary::{UidDictionary, UidType};
 use dicom_dictionary_std::StandardSopClassDictionary;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// The configured policy.
-pub struct Configured<'a>(pub &'a Dimse);
+/// The policy for one caller.
+pub struct Configured<'a> {
+    /// Settings of the port.
+    pub config: &'a Dimse,
+    /// Who is known.
+    pub peers: &'a Peers,
+    /// Where the call comes from.
+    pub origin: &'a Origin,
+    /// Associations under way, by caller.
+    pub active: &'a Active,
+}
+
+/// A caller that was let in, and its place among those that are.
+pub struct Admitted {
+    /// Who it is.
+    pub principal: Principal,
+    /// Given back when the association ends.
+    _place: Place,
+}
 
 impl Policy for Configured<'_> {
-    fn caller(&self, calling: &str, called: &str) -> Result<(), Rejection> {
-        if self.0.check_called_aet && called != self.0.aet {
+    type Caller = Admitted;
+
+    fn caller(&self, calling: &str, called: &str, identity: Option<&Identity>) -> Result<Admitted, Rejection> {
+        if self.config.check_called_aet && called != self.config.aet {
             return Err(Rejection::CalledNotRecognised);
         }
-        if !self.0.callers.is_empty() && !self.0.callers.iter().any(|c| c == calling) {
-            return Err(Rejection::CallingNotRecognised);
+        let principal = self.peers.admit(calling, self.origin).map_err(|why| {
+            tracing::debug!(calling, %why, "a caller is not let in");
+            Rejection::CallingNotRecognised
+        })?;
+        let given = |digest: &String| identity.is_some_and(|i| fingerprint(&i.secondary).eq_ignore_ascii_case(digest));
+        if !principal.passcode_sha256.as_ref().is_none_or(given) {
+            return Err(Rejection::Identity);
         }
-        Ok(())
+        let place = self.active.take(&principal, self.config.max_associations).ok_or(Rejection::Limit)?;
+        Ok(Admitted { principal, _place: place })
     }
 
-    fn abstract_syntax(&self, calling: &str, uid: &str) -> Decision {
+    fn abstract_syntax(&self, caller: &Admitted, uid: &str, roles: Roles) -> Decision {
+        let may = |right| if caller.principal.may(right) { Decision::Accept(Roles::USUAL) } else { Decision::Refused };
         match class_of(uid) {
-            Class::Verification | Class::Storage | Class::PerformedStep => Decision::Accept,
-            Class::Find if self.0.may_ask(calling) => Decision::Accept,
-            Class::Find => Decision::Refused,
-            Class::Unknown if self.0.accept_unknown_classes => Decision::Accept,
+            Class::Verification => may(Right::Echo),
+            Class::PerformedStep => may(Right::Store),
+            Class::Find => may(Right::Find),
+            Class::Retrieve => may(Right::Retrieve),
+            // A peer that we asked to commit reports on an association of its own, in the other role (PS3.4 J.3.3).
+            Class::Commitment if roles.scp => {
+                Decision::Accept(Roles { scu: roles.scu && caller.principal.may(Right::Commit), scp: true })
+            }
+            Class::Commitment => may(Right::Commit),
+            Class::Storage => storage(&caller.principal, roles),
+            Class::Unknown if self.config.accept_unknown_classes => storage(&caller.principal, roles),
             Class::Unknown | Class::Other => Decision::NotSupported,
         }
     }
 
-    fn transfer_syntax(&self, abstract_syntax: &str, uid: &str) -> bool {
-        let little = matches!(uid, uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN);
-        match class_of(abstract_syntax) {
+    fn transfer_syntax<'a>(&self, abstract_syntax: &str, roles: Roles, offered: &'a [String]) -> Option<&'a String> {
+        let little = |uid: &str| matches!(uid, uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        let taken = |uid: &&String| match class_of(abstract_syntax) {
             // Answers are not written big endian.
-            Class::Find => little,
-            Class::Verification | Class::PerformedStep => little || uid == syntax::EXPLICIT_VR_BIG_ENDIAN,
-            Class::Storage | Class::Other | Class::Unknown => syntax::known(uid).is_some() || self.0.accept_unknown_syntaxes,
+            Class::Find | Class::Retrieve | Class::Commitment => little(uid),
+            Class::Verification | Class::PerformedStep => little(uid) || *uid == syntax::EXPLICIT_VR_BIG_ENDIAN,
+            Class::Storage | Class::Other | Class::Unknown => {
+                syntax::known(uid).is_some() || self.config.accept_unknown_syntaxes
+            }
+        };
+        // Who receives by C-GET and leaves the choice to us gets what every object can be turned into.
+        let sure = offered.iter().find(|uid| roles.scp && !roles.scu && little(uid));
+        sure.or_else(|| offered.iter().find(taken))
+    }
+
+    fn extended(&self, abstract_syntax: &str, information: &[u8]) -> Option<Vec<u8>> {
+        // PS3.4 C.5.1.1: relational queries, combined dates and times, fuzzy names, time zone; C.5.2.1, C.5.3.1: relational
+        // retrieval. Multi-frame conversion is not done.
+        let served: &[u8] = match class_of(abstract_syntax) {
+            Class::Find => &[1, 1, 1, 1, 0],
+            Class::Retrieve => &[1, 0],
+            _ => return None,
+        };
+        Some(information.iter().zip(served).map(|(asked, served)| u8::from(*asked == 1) & served).collect())
+    }
+}
+
+/// Receiving takes the right to retrieve, sending the right to store.
+fn storage(principal: &Principal, roles: Roles) -> Decision {
+    let scu = roles.scu && principal.may(Right::Store);
+    let scp = roles.scp && principal.may(Right::Retrieve);
+    if scu || scp { Decision::Accept(Roles { scu, scp }) } else { Decision::Refused }
+}
+
+/// Associations under way, by AE title of the caller.
+#[derive(Default)]
+pub struct Active(Arc<Mutex<HashMap<String, usize>>>);
+
+/// A place among them; given back when it is dropped.
+pub struct Place {
+    aet: String,
+    all: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Active {
+    /// A place for a caller, unless it or all together have as many as they may.
+    fn take(&self, principal: &Principal, most: usize) -> Option<Place> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = all.get(&principal.aet).copied().unwrap_or(0);
+        let full = principal.max_associations > 0 && own >= principal.max_associations;
+        if full || all.values().sum::<usize>() >= most {
+            return None;
+        }
+        *all.entry(principal.aet.clone()).or_default() += 1;
+        Some(Place { aet: principal.aet.clone(), all: self.0.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.aet) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.aet);
+            }
         }
     }
 }
@@ -52,6 +147,10 @@ pub enum Class {
     PerformedStep,
     /// C-FIND, patient or study root.
     Find,
+    /// C-MOVE and C-GET, patient or study root.
+    Retrieve,
+    /// Storage Commitment Push Model.
+    Commitment,
     /// In the dictionary, and something else.
     Other,
     /// In no dictionary.
@@ -70,6 +169,18 @@ pub fn class_of(uid: &str) -> Class {
         &[uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND, uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND];
     if FIND.contains(&uid) {
         return Class::Find;
+    }
+    const RETRIEVE: &[&str] = &[
+        uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE,
+        uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE,
+        uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET,
+        uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET,
+    ];
+    if RETRIEVE.contains(&uid) {
+        return Class::Retrieve;
+    }
+    if uid == uids::STORAGE_COMMITMENT_PUSH_MODEL {
+        return Class::Commitment;
     }
     match StandardSopClassDictionary.by_uid(uid) {
         None => Class::Unknown,
@@ -93,24 +204,45 @@ mod tests {
         {
             assert_eq!(class_of(uid), Class::Storage, "{uid}");
         }
-        for uid in [
-            uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE,
-            uids::STORAGE_COMMITMENT_PUSH_MODEL,
-            uids::MEDIA_STORAGE_DIRECTORY_STORAGE,
-        ] {
+        for uid in [uids::MODALITY_WORKLIST_INFORMATION_MODEL_FIND, uids::MEDIA_STORAGE_DIRECTORY_STORAGE] {
             assert_eq!(class_of(uid), Class::Other, "{uid}");
         }
+        assert_eq!(class_of(uids::STORAGE_COMMITMENT_PUSH_MODEL), Class::Commitment);
         assert_eq!(class_of("1.2.826.0.1.3680043.2.1143"), Class::Unknown);
+    }
+
+    fn principal(aet: &str, rights: &[Right]) -> Principal {
+        let rights = rights.iter().copied().collect();
+        Principal { aet: aet.into(), rights, exchange: false, max_associations: 2, passcode_sha256: None }
+    }
+
+    #[test]
+    fn who_may_only_store_receives_nothing() {
+        let both = Roles { scu: true, scp: true };
+        assert_eq!(storage(&principal("CT", &[Right::Store]), both), Decision::Accept(Roles::USUAL));
+        assert_eq!(storage(&principal("WS", &[Right::Retrieve]), both), Decision::Accept(Roles { scu: false, scp: true }));
+        assert_eq!(storage(&principal("WS", &[Right::Retrieve]), Roles::USUAL), Decision::Refused);
+        assert_eq!(storage(&principal("X", &[Right::Echo]), both), Decision::Refused);
+    }
+
+    #[test]
+    fn places_are_bounded_by_caller_and_in_all_and_come_back() {
+        let active = Active::default();
+        let (a, b) = (principal("A", &[]), principal("B", &[]));
+        let held = [active.take(&a, 3), active.take(&a, 3), active.take(&b, 3)];
+        assert!(held.iter().all(Option::is_some) && active.take(&a, 9).is_none() && active.take(&b, 3).is_none());
+        drop(held);
+        assert!(active.take(&b, 1).is_some());
     }
 
     #[test]
     fn every_storage_class_of_the_dictionary_is_accepted() {
-        let config = Dimse::default();
         let mut count = 0;
+        let all = principal("X", &Right::ALL);
         for entry in uids_of_dictionary() {
             if class_of(entry) == Class::Storage {
                 count += 1;
-                assert_eq!(Configured(&config).abstract_syntax("X", entry), Decision::Accept);
+                assert_eq!(storage(&all, Roles::USUAL), Decision::Accept(Roles::USUAL));
             }
         }
         assert!(count > 100, "{count}");

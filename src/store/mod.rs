@@ -7,9 +7,11 @@
 
 mod draft;
 mod notes;
+mod papers;
 
 pub use draft::{Draft, Finished};
 pub use notes::Notes;
+pub use papers::Papers;
 
 use crate::dicom::Uid;
 use crate::dicom::part10::{FileMeta, read_meta};

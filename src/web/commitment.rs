@@ -9,7 +9,7 @@ use super::router::App;
 use crate::dicom::Uid;
 use crate::index::{Index, IndexError};
 use crate::retrieve::commitment::{Wanted, check};
-use crate::store::Store;
+use crate::store::{Papers, Store};
 use axum::body::{Body, to_bytes};
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
@@ -17,9 +17,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Longest request, bytes.
 const MOST: usize = 32 << 20;
@@ -33,8 +33,13 @@ const OFFERS: &[Offer] = &[Offer::one("application/dicom+json"), Offer::one("app
 
 /// Requests under way, and where they are kept.
 pub struct Commitments {
-    folder: PathBuf,
+    papers: Papers,
     working: Mutex<HashSet<Uid>>,
+}
+
+/// The names of a request and of its result.
+fn named(transaction: &Uid, kind: &str) -> String {
+    format!("{transaction}.{kind}")
 }
 
 impl Commitments {
@@ -43,37 +48,17 @@ impl Commitments {
     /// # Errors
     /// The folder cannot be made or read.
     pub fn open(root: &FilePath) -> io::Result<Commitments> {
-        let folder = root.join("commitments");
-        std::fs::create_dir_all(&folder)?;
-        let now = SystemTime::now();
-        for entry in std::fs::read_dir(&folder)? {
-            let entry = entry?;
-            let age = entry.metadata()?.modified().ok().and_then(|then| now.duration_since(then).ok());
-            if age.is_some_and(|age| age > KEPT) {
-                std::fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(Commitments { folder, working: Mutex::default() })
-    }
-
-    fn path(&self, transaction: &Uid, kind: &str) -> PathBuf {
-        self.folder.join(format!("{transaction}.{kind}.json"))
+        let papers = Papers::open(root, "commitments")?;
+        papers.forget(KEPT)?;
+        Ok(Commitments { papers, working: Mutex::default() })
     }
 
     fn save(&self, transaction: &Uid, kind: &str, json: &Json) -> io::Result<()> {
-        let (path, draft) = (self.path(transaction, kind), self.path(transaction, "draft"));
-        std::fs::write(&draft, json.to_string())?;
-        std::fs::File::open(&draft)?.sync_all()?;
-        std::fs::rename(draft, path)?;
-        crate::store::sync_folder(&self.folder)
+        self.papers.save(&named(transaction, kind), json)
     }
 
     fn read(&self, transaction: &Uid, kind: &str) -> io::Result<Option<Json>> {
-        match std::fs::read(self.path(transaction, kind)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
+        self.papers.read(&named(transaction, kind))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Uid>> {
@@ -111,7 +96,7 @@ pub async fn request(asked: Asked, Path(transaction): Path<String>, body: Body) 
     let (here, uid) = (app.clone(), transaction.clone());
     let kept = tokio::task::spawn_blocking(move || {
         let mut working = here.commitments.lock();
-        let known = working.contains(&uid) || here.commitments.path(&uid, "request").exists();
+        let known = working.contains(&uid) || here.commitments.papers.has(&named(&uid, "request"));
         if known {
             return Err(Problem::new(StatusCode::CONFLICT, "this Transaction UID is in use"));
         }

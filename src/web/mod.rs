@@ -11,6 +11,7 @@ mod commitment;
 mod layers;
 mod multipart;
 mod openapi;
+mod peers;
 mod problem;
 mod qido;
 mod ranges;

@@ -5,19 +5,21 @@ use super::layers::{self, Text};
 use super::problem::Problem;
 use super::turns::Turns;
 use super::wado::{bulk, frames, metadata, objects, rendered};
-use super::{api, base, capabilities, openapi, qido, reports, rulings, stow, uri};
+use super::{api, base, capabilities, openapi, peers, qido, reports, rulings, stow, uri};
 use crate::codec::Pool;
 use crate::config::Http;
 use crate::index::{Index, View};
 use crate::ingest::Ingest;
 use crate::journal::Journal;
+use crate::outbox::Outbox;
+use crate::peers::Peers;
 use crate::procedure::Procedures;
 use crate::retrieve::Opened;
 use crate::store::Store;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, options, post};
+use axum::routing::{delete, get, options, post};
 use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -38,6 +40,10 @@ pub struct App {
     pub turns: Turns,
     /// Storage commitments.
     pub commitments: Commitments,
+    /// Who is known by DIMSE.
+    pub peers: Arc<Peers>,
+    /// What is to go out by DIMSE.
+    pub outbox: Arc<Outbox>,
     /// The record.
     pub journal: Arc<Journal>,
     /// The knowledge: rulings are checked against it.
@@ -99,6 +105,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/studies/{study}/complete", post(api::complete))
         .route("/api/v1/studies/{study}/report", get(reports::show).post(reports::store))
         .route("/api/v1/studies/{study}/rulings", post(rulings::rule))
+        .route("/api/v1/studies/{study}/send", post(peers::send))
+        .route("/api/v1/peers", get(peers::all))
+        .route("/api/v1/peers/{aet}", get(peers::one).put(peers::put).delete(peers::delete))
+        .route("/api/v1/outbox", get(peers::outbox))
+        .route("/api/v1/outbox/{id}", delete(peers::drop_task))
+        .route("/api/v1/outbox/{id}/retry", post(peers::retry))
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "no such resource; DICOMweb is under /dicom-web and /exchange/dicom-web")
         })

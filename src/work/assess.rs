@@ -1,7 +1,6 @@
 //! From a settled study to its verdict.
 
-use super::withdraw;
-use super::{JobError, Shop};
+use super::{JobError, Shop, send, withdraw};
 use crate::codec::{DecodeError, samples};
 use crate::dicom::image::Layout;
 use crate::dicom::{Attributes, Uid, coded, syntax, tags};
@@ -51,6 +50,9 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         attempts: 0,
     });
     let recognised = (verdict.outcome != Outcome::Accept).then(Recognised::default);
+    if verdict.outcome != Outcome::Accept {
+        send::forward_judged(shop, &study, &verdict)?;
+    }
     let record = Record::Judged {
         study: job.study.to_string(),
         revision: job.revision,

@@ -4,10 +4,11 @@ mod assess;
 pub mod describe;
 mod render;
 mod runner;
+mod send;
 mod withdraw;
 
 pub use assess::{Scope, assess, exam_date, today};
-pub use runner::{Runner, Shop};
+pub use runner::{Runner, Sending, Shop};
 
 /// Why a job could not be done now; it is tried again later.
 #[derive(Debug, thiserror::Error)]

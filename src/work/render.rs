@@ -1,12 +1,12 @@
 //! Writes the marked copies that a verdict asks for.
 
-use super::{JobError, Shop, withdraw};
+use super::{JobError, Shop, send, withdraw};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{tags, uids};
 use crate::exam::finding::{Finding, Level};
-use crate::exam::lifecycle::{Event, State, step};
+use crate::exam::lifecycle::{Event, step};
 use crate::exam::verdict::Verdict;
-use crate::index::{InstanceRow, Job, Recognised, Transition};
+use crate::index::{InstanceRow, Job, Recognised, StudyRow, Transition};
 use crate::ingest::{Announced, Failed, IngestError, now_ms};
 use crate::journal::Event as Record;
 use crate::mark::refer::{self, Copies, Copy};
@@ -31,10 +31,11 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
     let made = match copies(shop, job, &verdict, &region.mark) {
         Ok(made) => made,
         Err(RenderError::Ours(e)) => return Err(e),
-        Err(RenderError::Never(why)) => return give_up(shop, job, study.state, verdict, why),
-        Err(RenderError::Images(why)) => return give_up(shop, job, study.state, verdict, &why),
+        Err(RenderError::Never(why)) => return give_up(shop, job, &study, verdict, why),
+        Err(RenderError::Images(why)) => return give_up(shop, job, &study, verdict, &why),
     };
     let (recognised, left_out) = (made.recognised, made.left_out);
+    send::forward_judged(shop, &study, &verdict)?;
     let applied = shop.index.transition(&Transition {
         study: job.study.clone(),
         revision: job.revision,
@@ -191,13 +192,15 @@ fn receive(
 }
 
 /// The images themselves cannot be marked: nothing is recognised, and a person decides.
-fn give_up(shop: &Shop, job: &Job, state: State, verdict: Verdict, why: &str) -> Result<(), JobError> {
+fn give_up(shop: &Shop, job: &Job, study: &StudyRow, verdict: Verdict, why: &str) -> Result<(), JobError> {
     tracing::warn!(study = %job.study, why, "a mark cannot be burnt; the study waits for a person");
+    let verdict = verdict.unmarkable(why);
+    send::forward_judged(shop, study, &verdict)?;
     shop.index.transition(&Transition {
         study: job.study.clone(),
         revision: job.revision,
-        state: step(state, Event::Unmarkable)?,
-        verdict: Some(verdict.unmarkable(why)),
+        state: step(study.state, Event::Unmarkable)?,
+        verdict: Some(verdict),
         recognised: Some(Recognised::default()),
         done: Some(job.kind),
         next: None,

@@ -1,11 +1,13 @@
 //! Takes due jobs from the index and does them on a few threads; a failure is put back for later.
 
-use super::{assess, render, withdraw};
+use super::{assess, render, send, withdraw};
 use crate::codec::Pool;
 use crate::exchange::live::LiveRegister;
 use crate::index::{Index, Job, JobKind};
 use crate::ingest::{Ingest, now_ms};
 use crate::journal::Journal;
+use crate::outbox::{Outbox, Rule};
+use crate::peers::{Calls, Peers};
 use crate::procedure::Procedures;
 use crate::store::Store;
 use std::collections::HashSet;
@@ -31,6 +33,20 @@ pub struct Shop {
     pub journal: Arc<Journal>,
     /// Transfer syntax of marked copies.
     pub output: &'static str,
+    /// What goes out by DIMSE; none where there is no node.
+    pub sending: Option<Sending>,
+}
+
+/// What sending works with.
+pub struct Sending {
+    /// Who is known.
+    pub peers: Arc<Peers>,
+    /// How they are called.
+    pub calls: Calls,
+    /// What is to go out.
+    pub outbox: Arc<Outbox>,
+    /// Rules of forwarding.
+    pub rules: Vec<Rule>,
 }
 
 /// How often due jobs are looked for.
@@ -59,6 +75,8 @@ impl Runner {
             std::thread::Builder::new().name(format!("work-{n}")).spawn(move || work(&shop, &stopping, &at_work))
         };
         let mut threads = (0..threads.max(1)).map(spawn).collect::<Result<Vec<_>, _>>()?;
+        let (sender, sends) = (shop.clone(), stopping.clone());
+        threads.push(std::thread::Builder::new().name("work-send".into()).spawn(move || send::follow(&sender, &sends))?);
         let (shop, follows) = (shop.clone(), stopping.clone());
         threads
             .push(std::thread::Builder::new().name("work-register".into()).spawn(move || withdraw::follow(&shop, &follows))?);

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 fn proposal(class: &str, syntaxes: &[&str]) -> Proposal {
-    Proposal { abstract_syntax: class.into(), transfer_syntaxes: syntaxes.iter().map(|s| (*s).to_string()).collect() }
+    Proposal::new(class, syntaxes)
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn contexts_are_decided_one_by_one_and_a_wrong_called_title_is_rejected() {
         proposal(uids::CT_IMAGE_STORAGE, &[uids::JPEGLS_LOSSLESS, uids::IMPLICIT_VR_LITTLE_ENDIAN]),
         proposal(uids::CT_IMAGE_STORAGE, &["1.2.3.4.5"]),
         proposal("1.3.12.2.1107.5.9.1", &[uids::EXPLICIT_VR_LITTLE_ENDIAN]),
-        proposal(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE, &[uids::EXPLICIT_VR_LITTLE_ENDIAN]),
+        proposal(uids::MODALITY_WORKLIST_INFORMATION_MODEL_FIND, &[uids::EXPLICIT_VR_LITTLE_ENDIAN]),
     ];
     let mut association = connect(&to).unwrap();
     let taken: Vec<(u8, &str)> = association.contexts.iter().map(|c| (c.id, c.transfer_syntax.as_str())).collect();
@@ -39,7 +39,8 @@ fn contexts_are_decided_one_by_one_and_a_wrong_called_title_is_rejected() {
 #[test]
 fn callers_that_are_not_listed_are_rejected() {
     let place = tempfile::tempdir().unwrap();
-    let node = Node::start(place.path(), &[("HUTONG_DIMSE__CALLERS", "[\"CT1\"]")]);
+    std::fs::write(place.path().join("hutong.toml"), "[[peer]]\naet = \"CT1\"\n").unwrap();
+    let node = Node::start(place.path(), &[("HUTONG_DIMSE__UNKNOWN_CALLERS", "[]")]);
     let mut to = node.requested();
     to.proposals = vec![proposal(uids::VERIFICATION, &[uids::IMPLICIT_VR_LITTLE_ENDIAN])];
     assert!(matches!(connect(&to), Err(AssociationError::Rejected(why)) if why.contains("calling AE title")));

@@ -74,8 +74,8 @@ fn images_from_two_hospitals_in_one_study_wait_for_a_person() {
     node.send(&images[..20]);
     let mut other = node.requested();
     other.calling = "ELSEWHERE".into();
-    let mut rest: Vec<_> = images[20..].iter().map(crate::support::outgoing).collect();
-    hutong::dimse::storescu::send(&other, &mut rest, &mut |_, a| assert_eq!(*a, Answer::Stored)).unwrap();
+    let (answers, ended) = crate::support::send_all(&other, images[20..].iter().map(crate::support::outgoing).collect());
+    assert!(ended.is_ok() && answers.iter().all(|a| *a == Answer::Stored), "{answers:?}");
     let got = node.judged(&study);
     assert_eq!((&got["verdict"]["outcome"], &got["marked"]), (&"review".into(), &0.into()), "{got}");
 }

@@ -1,14 +1,14 @@
 //! Objects that are damaged or made to do damage: refused or kept with a finding; the node lives.
 
-use crate::support::{Node, raw};
+use crate::support::{Node, raw, send_all};
 use hutong::dicom::dataset::write_header;
 use hutong::dicom::{VR, tags, uids};
-use hutong::dimse::storescu::{Answer, Outgoing, send};
+use hutong::dimse::storescu::{Answer, Outgoing};
 use hutong::phantom;
 
-fn answer(node: &Node, object: Outgoing) -> Answer {
-    let mut answers = Vec::new();
-    send(&node.requested(), &mut [object], &mut |_, a| answers.push(a.clone())).unwrap();
+fn answer(node: &Node, object: Outgoing<'_>) -> Answer {
+    let (mut answers, ended) = send_all(&node.requested(), vec![object]);
+    ended.unwrap();
     answers.remove(0)
 }
 
@@ -131,7 +131,7 @@ fn memory_stays_flat_while_a_large_object_comes_in() {
     };
     let before = peak();
     let object = Outgoing {
-        open: Box::new(move || {
+        open: Box::new(move |_| {
             let body = std::io::Read::take(std::io::repeat(7), length);
             Ok(Box::new(std::io::Read::chain(std::io::Cursor::new(head.clone()), body)) as Box<dyn std::io::Read>)
         }),

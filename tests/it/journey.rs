@@ -169,9 +169,8 @@ fn the_same_bytes_again_are_success_and_other_bytes_are_refused() {
     assert_eq!(node.send(&images), [Answer::Stored, Answer::Stored]);
     let mut other = images[0].data_set_bytes();
     *other.last_mut().unwrap() ^= 1;
-    let mut objects = vec![crate::support::raw(&images[0], other)];
-    let mut answers = Vec::new();
-    hutong::dimse::storescu::send(&node.requested(), &mut objects, &mut |_, a| answers.push(a.clone())).unwrap();
+    let (answers, ended) = crate::support::send_all(&node.requested(), vec![crate::support::raw(&images[0], other)]);
+    ended.unwrap();
     let Answer::Refused(0xC111, Some(comment)) = &answers[0] else { panic!("{answers:?}") };
     assert!(comment.contains("stored already"), "{comment}");
     let study = images[0].data_set.text(tags::STUDY_INSTANCE_UID).unwrap();

@@ -2,7 +2,7 @@
 
 use hutong::dicom::{tags, uids};
 use hutong::dimse::storescu::{Answer, Outgoing, send};
-use hutong::dimse::{AssociationError, Requested, Timeouts};
+use hutong::dimse::{AssociationError, Requested};
 use hutong::phantom::{self, Image, Phantom, Study};
 use serde_json::Value as Json;
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
@@ -77,15 +77,7 @@ impl Node {
     }
 
     pub fn requested(&self) -> Requested {
-        let wait = Duration::from_secs(60);
-        Requested {
-            address: self.dicom.clone(),
-            called: "HUTONG".into(),
-            calling: "TESTSCU".into(),
-            proposals: vec![],
-            max_pdu: 1 << 17,
-            timeouts: Timeouts { association: wait, network: wait, idle: wait },
-        }
+        Requested::plain(&self.dicom, "HUTONG", "TESTSCU", Duration::from_secs(60))
     }
 
     /// Sends images; the answers that came before the connection ended.
@@ -94,10 +86,7 @@ impl Node {
     }
 
     pub fn try_send<'a>(&self, images: impl IntoIterator<Item = &'a Image>) -> (Vec<Answer>, Result<(), AssociationError>) {
-        let mut objects: Vec<Outgoing> = images.into_iter().map(outgoing).collect();
-        let mut answers = Vec::new();
-        let result = send(&self.requested(), &mut objects, &mut |_, answer| answers.push(answer.clone()));
-        (answers, result)
+        send_all(&self.requested(), images.into_iter().map(outgoing).collect())
     }
 
     pub fn get(&self, path: &str, accept: &str) -> reqwest::blocking::Response {
@@ -179,18 +168,29 @@ pub fn phantom_study(which: Phantom) -> Study {
     phantom::all().into_iter().find(|s| s.phantom == which).unwrap()
 }
 
-pub fn outgoing(image: &Image) -> Outgoing {
+/// Sends objects; the answers that came before the connection ended, and how it ended.
+pub fn send_all(to: &Requested, mut objects: Vec<Outgoing<'_>>) -> (Vec<Answer>, Result<(), AssociationError>) {
+    let mut answers = Vec::new();
+    let result = send(to, &mut objects, None, &mut |_, answer| {
+        answers.push(answer.clone());
+        true
+    });
+    (answers, result)
+}
+
+pub fn outgoing(image: &Image) -> Outgoing<'static> {
     let bytes = image.data_set_bytes();
     raw(image, bytes)
 }
 
 /// An object with other bytes than the image's own.
-pub fn raw(image: &Image, bytes: Vec<u8>) -> Outgoing {
+pub fn raw(image: &Image, bytes: Vec<u8>) -> Outgoing<'static> {
     Outgoing {
         sop_class: image.data_set.text(tags::SOP_CLASS_UID).unwrap(),
         sop_instance: image.sop_instance(),
         transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN.into(),
-        open: Box::new(move || Ok(Box::new(Cursor::new(bytes.clone())) as Box<dyn Read>)),
+        others: &[],
+        open: Box::new(move |_| Ok(Box::new(Cursor::new(bytes.clone())) as Box<dyn Read>)),
     }
 }
 

@@ -126,6 +126,9 @@ impl DataSet {
             write_tag(out, element.tag);
             out.extend_from_slice(&length32(bytes.len()).to_le_bytes());
             out.extend_from_slice(bytes);
+            if bytes.len() % 2 == 1 {
+                out.push(0);
+            }
         }
     }
 

@@ -1,0 +1,35 @@
+//! A stored instance on its way to a peer by C-STORE: as it is, or transcoded without loss to what the peer takes.
+
+use super::object::Object;
+use super::{copy, transcoded};
+use crate::codec::Pool;
+use crate::dicom::{syntax, uids};
+use crate::dimse::storescu::Outgoing;
+use crate::index::InstanceRow;
+use crate::store::Store;
+use std::io::{Read, Seek, SeekFrom};
+
+/// What every object with still pictures, or none, can be written in.
+const PLAIN: &[&str] = &[uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
+
+/// Prepares an instance; nothing is opened yet.
+pub fn outgoing<'a>(store: &'a Store, pool: &'a Pool, row: &'a InstanceRow) -> Outgoing<'a> {
+    let open = move |wanted: &str| -> Result<Box<dyn Read + 'a>, String> {
+        if wanted == row.transfer_syntax {
+            let opened =
+                Object::stored_file(store, row).and_then(|(mut file, at)| file.seek(SeekFrom::Start(at)).map(|_| file));
+            let file = opened.map_err(|e| e.to_string())?;
+            return Ok(Box::new(file.take(row.length)));
+        }
+        let output = PLAIN.iter().find(|uid| **uid == wanted).ok_or("it cannot be written in that transfer syntax")?;
+        let copied = transcoded(store, row, output, pool).map_err(|e: copy::NoCopy| e.to_string())?;
+        Ok(Box::new(copied))
+    };
+    Outgoing {
+        sop_class: row.sop_class.clone(),
+        sop_instance: row.sop_instance.to_string(),
+        transfer_syntax: row.transfer_syntax.clone(),
+        others: if syntax::is_video(&row.transfer_syntax) { &[] } else { PLAIN },
+        open: Box::new(open),
+    }
+}

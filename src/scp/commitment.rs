@@ -1,0 +1,142 @@
+//! Storage Commitment (PS3.4 annex J), both ways: peers ask whether we keep what they sent, and tell us whether they keep what we sent.
+//!
+//! Never says that something is kept that was not read from the disk to its last byte, and never forgets to answer.
+
+use super::listener::Shared;
+use crate::dicom::{Attributes, Uid, tags};
+use crate::dimse::commitment::{self, FAILURES_EXIST, INSTANCE, REQUEST};
+use crate::dimse::{Association, AssociationError, Command, Context, Status, identifier};
+use crate::ingest::now_ms;
+use crate::outbox::Report;
+use crate::peers::Principal;
+use crate::retrieve::commitment::results;
+
+/// Instances in one request.
+const MOST: usize = 100_000;
+
+/// Answers an N-ACTION-RQ whose data set has not been read yet. A peer whose address is known is told the result on an association of
+/// its own, others on this one.
+///
+/// # Errors
+/// The association ended.
+pub fn request(
+    shared: &Shared,
+    caller: &Principal,
+    association: &mut Association,
+    context: &Context,
+    request: &Command,
+) -> Result<(), AssociationError> {
+    let refuse = |association: &mut Association, status: Status, why: &str| {
+        tracing::warn!(aet = caller.aet, why, "storage commitment refused");
+        association.send(context.id, &request.response(status).with_comment(why))
+    };
+    if !request.has_data() {
+        return refuse(association, Status::MissingAttribute, "N-ACTION-RQ without a data set");
+    }
+    let information = match identifier(association, context)? {
+        Ok(information) => information,
+        Err(why) => return refuse(association, Status::ProcessingFailure, &why),
+    };
+    if request.action_type() != Some(REQUEST) {
+        return refuse(association, Status::NoSuchAction, "only action 1, request storage commitment, is served");
+    }
+    if request.any_sop_instance().as_deref() != Some(INSTANCE) {
+        return refuse(association, Status::NoSuchInstance, "the instance must be 1.2.840.10008.1.20.1.1");
+    }
+    let report = match wanted(&information, &caller.aet) {
+        Ok(report) => report,
+        Err((status, why)) => return refuse(association, status, &why),
+    };
+    if let Err(e) = shared.outbox.add_report(report.clone()) {
+        tracing::error!(error = %e, "a commitment request cannot be kept");
+        return refuse(association, Status::ProcessingFailure, "the request cannot be kept; send it again");
+    }
+    association.send(context.id, &request.response(Status::Success))?;
+    let called_back = shared.peers.get(&caller.aet).is_some_and(|peer| peer.address.is_some());
+    if called_back { Ok(()) } else { tell_here(shared, association, context, &report) }
+}
+
+fn wanted(information: &Attributes, aet: &str) -> Result<Report, (Status, String)> {
+    let transaction = information.text(tags::TRANSACTION_UID).and_then(|t| Uid::parse(t.trim()).ok());
+    let missing = |what: &str| (Status::MissingAttribute, what.to_string());
+    let transaction = transaction.ok_or_else(|| missing("Transaction UID (0008,1195) is missing or malformed"))?;
+    let items = information.items(tags::REFERENCED_SOP_SEQUENCE);
+    if items.len() > MOST {
+        return Err((Status::OutOfResources, format!("more than {MOST} instances in one request")));
+    }
+    let text = |item: &Attributes, tag| item.text(tag).map(|t| t.trim().to_string()).filter(|t| !t.is_empty());
+    let one =
+        |item: &Attributes| Some((text(item, tags::REFERENCED_SOP_CLASS_UID)?, text(item, tags::REFERENCED_SOP_INSTANCE_UID)?));
+    let wanted: Option<Vec<(String, String)>> = items.iter().map(one).collect();
+    let wanted = wanted.filter(|w| !w.is_empty());
+    let wanted = wanted.ok_or_else(|| missing("Referenced SOP Sequence (0008,1199) needs class and instance of each item"))?;
+    Ok(Report::new(transaction.to_string(), aet, wanted, now_ms()))
+}
+
+fn tell_here(
+    shared: &Shared,
+    association: &mut Association,
+    context: &Context,
+    report: &Report,
+) -> Result<(), AssociationError> {
+    let result = match results(&shared.store, &*shared.index, &report.wanted) {
+        Ok(result) => result,
+        Err(e) => {
+            tracing::error!(error = %e, "the index failed in a storage commitment");
+            return Ok(());
+        }
+    };
+    match commitment::tell(association, context, &report.transaction, &result, &shared.calls.aet) {
+        Ok(()) => kept(shared.outbox.reported(&report.transaction)),
+        Err(e) => {
+            let why = "it left before the result was known, and its [[peer]] has no address to tell it at";
+            kept(shared.outbox.not_reported(&report.transaction, why, now_ms()));
+            return Err(e);
+        }
+    }
+    Ok(())
+}
+
+fn kept(result: std::io::Result<()>) {
+    if let Err(e) = result {
+        tracing::error!(error = %e, "the outbox cannot be written");
+    }
+}
+
+/// Answers an N-EVENT-REPORT-RQ: a peer tells what it keeps of what we sent it.
+///
+/// # Errors
+/// The association ended.
+pub fn event(
+    shared: &Shared,
+    association: &mut Association,
+    context: &Context,
+    request: &Command,
+) -> Result<(), AssociationError> {
+    let information = if request.has_data() { identifier(association, context)? } else { Err("no data set".into()) };
+    let status = match information {
+        Err(why) => {
+            tracing::warn!(aet = association.peer_aet, why, "a storage commitment result does not read");
+            Status::ProcessingFailure
+        }
+        Ok(information) => {
+            let transaction = information.text(tags::TRANSACTION_UID).map(str::trim).unwrap_or_default().to_string();
+            let failed = commitment::failures(&information);
+            if request.event_type() == Some(FAILURES_EXIST) || !failed.is_empty() {
+                tracing::warn!(aet = association.peer_aet, instances = failed.len(), "the peer has not committed all");
+            }
+            match shared.outbox.committed(&association.peer_aet, &transaction, &failed, now_ms()) {
+                Ok(true) => Status::Success,
+                Ok(false) => {
+                    tracing::warn!(aet = association.peer_aet, transaction, "nobody waits for this storage commitment result");
+                    Status::Success
+                }
+                Err(e) => {
+                    tracing::error!(error = %e, "the outbox cannot be written");
+                    Status::ProcessingFailure
+                }
+            }
+        }
+    };
+    association.send(context.id, &request.response(status))
+}

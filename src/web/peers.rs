@@ -1,0 +1,136 @@
+//! The peers of the DICOM port, and what is to go to them: seen and changed while the node runs. The owner's, never another hospital's.
+
+use super::problem::{Problem, task_failed};
+use super::router::App;
+use crate::ingest::now_ms;
+use crate::journal::Event;
+use crate::outbox::{Copies, Forward};
+use crate::peers::Peer;
+use axum::Json;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Longest body, bytes.
+const MOST: usize = 1 << 16;
+
+/// `GET /api/v1/peers`
+pub async fn all(State(app): State<Arc<App>>) -> Json<Vec<Peer>> {
+    Json(app.peers.all())
+}
+
+/// `GET /api/v1/peers/{aet}`
+pub async fn one(State(app): State<Arc<App>>, Path(aet): Path<String>) -> Result<Json<Peer>, Problem> {
+    app.peers.get(&aet).map(Json).ok_or_else(|| Problem::unknown("this peer"))
+}
+
+/// `PUT /api/v1/peers/{aet}`: as a `[[peer]]` of the configuration. It holds from the next association on.
+pub async fn put(
+    State(app): State<Arc<App>>,
+    Path(aet): Path<String>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<(StatusCode, Json<Peer>), Problem> {
+    let mut json: Value = parsed(&body(request).await?)?;
+    if let Some(object) = json.as_object_mut() {
+        object.entry("aet").or_insert_with(|| json!(aet));
+    }
+    let peer: Peer = serde_json::from_value(json).map_err(|e| Problem::bad(format!("this is no peer: {e}")))?;
+    if peer.aet != aet {
+        return Err(Problem::bad(format!("the address names {aet:?}, the peer itself {:?}", peer.aet)));
+    }
+    peer.check().map_err(Problem::bad)?;
+    let status = if app.peers.get(&aet).is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    change(app, aet, Some(peer.clone()), from).await?;
+    Ok((status, Json(peer)))
+}
+
+/// `DELETE /api/v1/peers/{aet}`
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    Path(aet): Path<String>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+) -> Result<StatusCode, Problem> {
+    app.peers.get(&aet).ok_or_else(|| Problem::unknown("this peer"))?;
+    change(app, aet, None, from).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn change(app: Arc<App>, aet: String, peer: Option<Peer>, from: SocketAddr) -> Result<(), Problem> {
+    let work = tokio::task::spawn_blocking(move || {
+        // What cannot be recorded is not done.
+        let recorded = serde_json::to_value(&peer).map_err(std::io::Error::other)?;
+        let event =
+            Event::PeerChanged { aet: aet.clone(), by: from.ip().to_string(), peer: peer.is_some().then_some(recorded) };
+        app.journal.append(event, now_ms(), true)?;
+        app.peers.change(&aet, peer)
+    });
+    work.await.map_err(task_failed)?.map_err(failed)
+}
+
+fn failed(error: std::io::Error) -> Problem {
+    tracing::error!(error = %error, "a change cannot be kept");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the change cannot be kept: the disk refuses")
+}
+
+async fn body(request: Request) -> Result<Bytes, Problem> {
+    let large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 KiB, or broke off");
+    to_bytes(request.into_body(), MOST).await.map_err(large)
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|e| Problem::bad(format!("the JSON does not fit: {e}")))
+}
+
+/// `GET /api/v1/outbox`: what is still to go out, and what went wrong.
+pub async fn outbox(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(json!({"forward": app.outbox.forwards(), "commitment_results": app.outbox.reports()}))
+}
+
+/// `POST /api/v1/outbox/{id}/retry`: tried again now, also what was given up.
+pub async fn retry(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Forward>, Problem> {
+    let work = tokio::task::spawn_blocking(move || app.outbox.update(&id, |task| task.retry(now_ms())));
+    let task = work.await.map_err(task_failed)?.map_err(failed)?;
+    task.map(Json).ok_or_else(|| Problem::unknown("this task"))
+}
+
+/// `DELETE /api/v1/outbox/{id}`: not sent any more.
+pub async fn drop_task(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let work = tokio::task::spawn_blocking(move || app.outbox.remove(&id));
+    let was_there = work.await.map_err(task_failed)?.map_err(failed)?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::unknown("this task")) }
+}
+
+/// The body of [`send`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Send {
+    to: String,
+    #[serde(default)]
+    send: Copies,
+}
+
+/// `POST /api/v1/studies/{study}/send`: to a peer, once.
+pub async fn send(
+    State(app): State<Arc<App>>,
+    Path(study): Path<String>,
+    request: Request,
+) -> Result<(StatusCode, Json<Forward>), Problem> {
+    let wanted: Send = parsed(&body(request).await?)?;
+    let uid = super::asked::uid(&study, "Study Instance UID")?;
+    let peer = app.peers.get(&wanted.to).ok_or_else(|| Problem::bad(format!("no peer is called {:?}", wanted.to)))?;
+    if peer.address.is_none() {
+        return Err(Problem::bad(format!("peer {}: it has no address", peer.aet)));
+    }
+    let work = tokio::task::spawn_blocking(move || {
+        let row = app.index.study(&uid)?.ok_or_else(|| Problem::unknown("this study"))?;
+        let task = Forward::new("by-hand", &peer.aet, uid.as_str(), row.revision, wanted.send, now_ms());
+        app.outbox.add(task.clone()).map_err(failed)?;
+        Ok::<_, Problem>(task)
+    });
+    Ok((StatusCode::ACCEPTED, Json(work.await.map_err(task_failed)??)))
+}
