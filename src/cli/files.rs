@@ -79,10 +79,3 @@ pub fn outgoing(path: &Path) -> Result<Outgoing<'static>, String> {
         }),
     })
 }
-
-/// The keyword of an attribute, else its tag.
-pub fn keyword(tag: hutong::dicom::Tag) -> String {
-    use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
-    let entry = dicom_dictionary_std::StandardDataDictionary.by_tag(tag);
-    entry.map_or_else(|| tag.to_string(), |e| e.alias().to_string())
-}

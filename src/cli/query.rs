@@ -121,7 +121,7 @@ impl Wanted {
         }
         for key in &self.keys {
             let (path, value) = key.split_once('=').unwrap_or((key, ""));
-            let tag = |name: &str| json::tag(name).with_context(|| format!("{name}: no attribute is called so"));
+            let tag = |name: &str| json::named(name).with_context(|| format!("{name}: no attribute is called so"));
             match path.split_once('.') {
                 None => put(&mut query, tag(path)?, value)?,
                 Some((outer, inner)) => {
@@ -250,7 +250,7 @@ fn print(query: &DataSet, level: Level, found: &[Attributes]) {
         }
     };
     let rows: Vec<Vec<String>> = found.iter().map(|a| columns.iter().map(|tag| cell(a, *tag)).collect()).collect();
-    let head: Vec<String> = columns.iter().map(|tag| files::keyword(*tag)).collect();
+    let head: Vec<String> = columns.iter().map(|tag| json::keyword(*tag)).collect();
     table::print(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     println!("{} 条 matches", found.len());
 }

@@ -15,15 +15,19 @@ import pixels
 from conftest import Node
 from test_clauses import file_of
 from test_dimse import run
+from test_retrieve import peers
 from web import Web
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory, phantoms):
-    names = {"HUTONG_DIMSE__EXCHANGE_CALLERS": json.dumps(["OUTSIDE"]), "HUTONG_DIMSE__QUERY_CALLERS": json.dumps(["ASKER", "FINDSCU"])}
+    place = tmp_path_factory.mktemp("find")
+    rights = {"rights": ["echo", "find"]}
+    (place / "hutong.toml").write_text(peers({"aet": "ASKER", **rights}, {"aet": "FINDSCU", **rights}, {"aet": "OUTSIDE", "exchange": True}))
+    names = {"HUTONG_DIMSE__UNKNOWN_CALLERS": json.dumps(["echo", "store"])}
     os.environ.update(names)
     try:
-        made = Node(tmp_path_factory.mktemp("find"))
+        made = Node(place)
     finally:
         for name in names:
             del os.environ[name]

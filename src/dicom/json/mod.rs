@@ -12,6 +12,8 @@ use super::dataset::Value;
 use super::{Attributes, DataSet, Element, Tag, VR};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_dictionary_std::StandardDataDictionary;
 use serde_json::{Map, Value as Json, json};
 
 /// The name of an attribute in JSON: eight hexadecimal digits.
@@ -24,6 +26,16 @@ pub fn tag(name: &str) -> Option<Tag> {
     let number = (name.len() == 8).then(|| u32::from_str_radix(name, 16).ok()).flatten()?;
     let [a, b, c, d] = number.to_be_bytes();
     Some(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+}
+
+/// The attribute that a query names, by [`key`] or by the keyword of PS3.6.
+pub fn named(name: &str) -> Option<Tag> {
+    tag(name).or_else(|| StandardDataDictionary.by_name(name).map(|entry| entry.tag()))
+}
+
+/// Its keyword, else its [`key`].
+pub fn keyword(of: Tag) -> String {
+    StandardDataDictionary.by_tag(of).map_or_else(|| key(of), |entry| entry.alias().to_string())
 }
 
 /// Decoded attributes as a JSON object, tags ascending.

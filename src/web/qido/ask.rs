@@ -5,8 +5,6 @@ use crate::dicom::{Attributes, Tag, VR, dataset::dictionary_vr, json, tags};
 use crate::index::matching::offset_of;
 use crate::index::{Key, Query as Search, View};
 use crate::web::problem::Problem;
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
-use dicom_dictionary_std::StandardDataDictionary;
 
 /// Matches returned when the client names no limit.
 const DEFAULT_LIMIT: usize = 1000;
@@ -125,12 +123,8 @@ fn legal(tag: Tag, value: &str, search: &Search) -> Result<(), &'static str> {
 
 /// The path to an attribute, from its eight digits or its keyword, with a dot between those of a sequence and its items.
 fn path_of(name: &str) -> Option<Vec<Tag>> {
-    let path: Option<Vec<Tag>> = name.split('.').map(tag_of).collect();
+    let path: Option<Vec<Tag>> = name.split('.').map(json::named).collect();
     path.filter(|p| p.len() <= 8)
-}
-
-fn tag_of(name: &str) -> Option<Tag> {
-    json::tag(name).or_else(|| StandardDataDictionary.by_name(name).map(|entry| entry.tag()))
 }
 
 #[cfg(test)]
