@@ -1,6 +1,6 @@
 //! Configuration: defaults, then `hutong.toml`, then environment `HUTONG_SECTION__KEY`. Unknown keys are errors.
 
-use crate::outbox::Rule;
+use crate::outbox::{PullRule, Rule};
 use crate::peers::{Peer, Right, check_title};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -34,6 +34,8 @@ pub struct Config {
     pub peer: Vec<Peer>,
     /// Rules of forwarding: `[[forward]]`.
     pub forward: Vec<Rule>,
+    /// Rules of fetching: `[[pull]]`.
+    pub pull: Vec<PullRule>,
 }
 
 /// `[storage]`.
@@ -373,6 +375,12 @@ impl Config {
             rule.check().map_err(ConfigError::Value)?;
             if self.forward.iter().take(n).any(|r| r.name == rule.name) {
                 return Err(ConfigError::Value(format!("forward {}: there are two of that name", rule.name)));
+            }
+        }
+        for (n, rule) in self.pull.iter().enumerate() {
+            rule.check().map_err(ConfigError::Value)?;
+            if self.pull.iter().take(n).any(|r| r.name == rule.name) {
+                return Err(ConfigError::Value(format!("pull {}: there are two of that name", rule.name)));
             }
         }
         if !self.dimse.clear && self.dimse.tls_port.is_none() {

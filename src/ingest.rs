@@ -455,6 +455,12 @@ pub fn china_now() -> (String, String) {
     (date, format!("{:02}{:02}{:02}", now.hour(), now.minute(), now.second()))
 }
 
+/// The date so many days before today, `YYYYMMDD`, as [`china_now`].
+pub fn china_day(before: u32) -> String {
+    let day = time::OffsetDateTime::now_utc() + time::Duration::hours(8) - time::Duration::days(i64::from(before.min(36_500)));
+    format!("{:04}{:02}{:02}", day.year(), u8::from(day.month()), day.day())
+}
+
 /// Where the crash tests kill the process: `HUTONG_TEST_CRASH=<point>:<n>` aborts at the n-th passage.
 pub fn crash_point(point: &str) {
     use std::sync::OnceLock;

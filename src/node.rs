@@ -291,7 +291,7 @@ impl Node {
         let connections = config.http.max_connections;
         let output = config.mark.transfer_syntax.uid();
         let secure = listener.tls_address();
-        let sending = Some(Sending { peers, calls, outbox, rules: config.forward.clone() });
+        let sending = Some(Sending { peers, calls, outbox, rules: config.forward.clone(), pulls: config.pull.clone() });
         let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output, sending });
         let runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;
         record(&shop.journal, Event::Started { version: env!("CARGO_PKG_VERSION").into() });

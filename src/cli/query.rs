@@ -8,7 +8,7 @@ use hutong::dicom::attributes::{Decoded, bytes_of};
 use hutong::dicom::dataset::dictionary_vr;
 use hutong::dicom::part10::Meta;
 use hutong::dicom::{Attributes, DataSet, Tag, Uid, VR, Value, json, tags, uids};
-use hutong::dimse::queryscu::{Ended, Receiver, Root, Service, class, perform};
+use hutong::dimse::queryscu::{Ended, Receiver, Root, STORED, Service, class, perform};
 use hutong::dimse::{
     Association, Command, Context, DataReader, Incoming, Progress, Proposal, Roles, Status, commitment, connect, identifier,
 };
@@ -340,40 +340,6 @@ pub struct Get {
     json: bool,
 }
 
-/// Storage classes that are asked for: 126 contexts are left beside the query's own.
-const CLASSES: &[&str] = &[
-    uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE,
-    uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
-    uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
-    uids::DIGITAL_MAMMOGRAPHY_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
-    uids::BREAST_TOMOSYNTHESIS_IMAGE_STORAGE,
-    uids::CT_IMAGE_STORAGE,
-    uids::ENHANCED_CT_IMAGE_STORAGE,
-    uids::MR_IMAGE_STORAGE,
-    uids::ENHANCED_MR_IMAGE_STORAGE,
-    uids::ULTRASOUND_IMAGE_STORAGE,
-    uids::ULTRASOUND_MULTI_FRAME_IMAGE_STORAGE,
-    uids::X_RAY_ANGIOGRAPHIC_IMAGE_STORAGE,
-    uids::X_RAY_RADIOFLUOROSCOPIC_IMAGE_STORAGE,
-    uids::NUCLEAR_MEDICINE_IMAGE_STORAGE,
-    uids::POSITRON_EMISSION_TOMOGRAPHY_IMAGE_STORAGE,
-    uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
-    uids::MULTI_FRAME_GRAYSCALE_WORD_SECONDARY_CAPTURE_IMAGE_STORAGE,
-    uids::MULTI_FRAME_GRAYSCALE_BYTE_SECONDARY_CAPTURE_IMAGE_STORAGE,
-    uids::MULTI_FRAME_TRUE_COLOR_SECONDARY_CAPTURE_IMAGE_STORAGE,
-    uids::VL_PHOTOGRAPHIC_IMAGE_STORAGE,
-    uids::VL_ENDOSCOPIC_IMAGE_STORAGE,
-    uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE,
-    uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE,
-    uids::BASIC_TEXT_SR_STORAGE,
-    uids::ENHANCED_SR_STORAGE,
-    uids::COMPREHENSIVE_SR_STORAGE,
-    uids::X_RAY_RADIATION_DOSE_SR_STORAGE,
-    uids::SEGMENTATION_STORAGE,
-    uids::ENCAPSULATED_PDF_STORAGE,
-    uids::RAW_DATA_STORAGE,
-];
-
 /// Compressed syntaxes that are taken as they are; native is taken besides, so that nothing is lost when the peer has another one.
 const COMPRESSED: &[&str] = &[uids::JPEG_LOSSLESS_SV1, uids::JPEGLS_LOSSLESS, uids::JPEG2000_LOSSLESS];
 
@@ -383,8 +349,8 @@ impl Get {
         let sop_class = class(self.wanted.root(), Service::Get);
         let roles = Roles { scu: false, scp: true };
         let own = self.classes.iter().map(String::as_str);
-        let native = own.chain(CLASSES.iter().copied()).map(|class| Proposal { roles, ..Proposal::new(class, &PLAIN) });
-        let as_stored = CLASSES
+        let native = own.chain(STORED.iter().copied()).map(|class| Proposal { roles, ..Proposal::new(class, &PLAIN) });
+        let as_stored = STORED
             .iter()
             .flat_map(|class| COMPRESSED.iter().map(move |syntax| Proposal { roles, ..Proposal::new(class, &[syntax]) }));
         let more = native.chain(as_stored).take(126).collect();

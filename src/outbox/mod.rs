@@ -1,12 +1,14 @@
-//! What is still to go out by DIMSE: objects to forward, results of storage commitment. Each is a document on disk before anybody is
+//! What is still to be done by DIMSE: objects to forward, studies to fetch, results of storage commitment. Each is a document on disk before anybody is
 //! told, and stays there until the peer has answered for all of it.
 //!
 //! Never says done before every instance is; never forgets what it gave up on: that waits for a person.
 
 mod forward;
+mod pull;
 mod report;
 
 pub use forward::{Copies, Forward, Rule, Stage, Trigger};
+pub use pull::{By, Pull, PullRule};
 pub use report::Report;
 
 use crate::store::Papers;
@@ -31,6 +33,7 @@ fn back_off(attempts: u32) -> i64 {
 pub struct Outbox {
     forwards: Papers,
     reports: Papers,
+    pulls: Papers,
     now: Mutex<Waiting>,
 }
 
@@ -38,6 +41,7 @@ pub struct Outbox {
 struct Waiting {
     forwards: BTreeMap<String, Forward>,
     reports: BTreeMap<String, Report>,
+    pulls: BTreeMap<String, Pull>,
 }
 
 impl Outbox {
@@ -47,11 +51,13 @@ impl Outbox {
     /// The folders cannot be made or read.
     pub fn open(root: &Path) -> io::Result<Outbox> {
         let (forwards, reports) = (Papers::open(root, "outbox/forward")?, Papers::open(root, "outbox/report")?);
+        let pulls = Papers::open(root, "outbox/pull")?;
         let now = Waiting {
             forwards: forwards.all::<Forward>()?.into_iter().map(|f| (f.id.clone(), f.resumed())).collect(),
             reports: reports.all::<Report>()?.into_iter().map(|r| (r.transaction.clone(), r)).collect(),
+            pulls: pulls.all::<Pull>()?.into_iter().map(|p| (p.id.clone(), p)).collect(),
         };
-        Ok(Outbox { forwards, reports, now: Mutex::new(now) })
+        Ok(Outbox { forwards, reports, pulls, now: Mutex::new(now) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -177,5 +183,77 @@ impl Outbox {
         self.reports.save(transaction, &report)?;
         now.reports.insert(transaction.to_string(), report);
         Ok(())
+    }
+
+    /// Puts a study to fetch in, unless it is there already.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    pub fn add_pull(&self, pull: Pull) -> io::Result<()> {
+        let mut now = self.lock();
+        if !now.pulls.contains_key(&pull.id) {
+            self.pulls.save(&pull.id, &pull)?;
+            now.pulls.insert(pull.id.clone(), pull);
+        }
+        Ok(())
+    }
+
+    /// All studies to fetch.
+    pub fn pulls(&self) -> Vec<Pull> {
+        self.lock().pulls.values().cloned().collect()
+    }
+
+    /// One that is due; it counts as begun.
+    pub fn next_pull(&self, now_ms: i64) -> Option<Pull> {
+        let mut now = self.lock();
+        let busy: Vec<String> = now.pulls.values().filter(|p| p.running).map(|p| p.from.clone()).collect();
+        let due = |p: &&mut Pull| !p.running && !p.given_up && p.due_ms <= now_ms && !busy.contains(&p.from);
+        let next = now.pulls.values_mut().find(due)?;
+        next.running = true;
+        Some(next.clone())
+    }
+
+    /// It was fetched, or not.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn pulled(&self, id: &str, result: Result<(), &str>, now_ms: i64) -> io::Result<()> {
+        let mut now = self.lock();
+        let Some(mut pull) = now.pulls.get(id).cloned() else { return Ok(()) };
+        match result {
+            Ok(()) => {
+                self.pulls.remove(id)?;
+                now.pulls.remove(id);
+            }
+            Err(why) => {
+                pull.failed(why, now_ms);
+                self.pulls.save(id, &pull)?;
+                now.pulls.insert(id.to_string(), pull);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one away; whether it was there.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove_pull(&self, id: &str) -> io::Result<bool> {
+        let mut now = self.lock();
+        self.pulls.remove(id)?;
+        Ok(now.pulls.remove(id).is_some())
+    }
+
+    /// A person wants it tried again; none when it is not there.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    pub fn retry_pull(&self, id: &str, now_ms: i64) -> io::Result<Option<Pull>> {
+        let mut now = self.lock();
+        let Some(pull) = now.pulls.get(id).filter(|p| !p.running).cloned() else { return Ok(None) };
+        let pull = Pull { due_ms: now_ms, attempts: 0, given_up: false, ..pull };
+        self.pulls.save(id, &pull)?;
+        now.pulls.insert(id.to_string(), pull.clone());
+        Ok(Some(pull))
     }
 }

@@ -4,7 +4,7 @@ use super::problem::{Problem, task_failed};
 use super::router::App;
 use crate::ingest::now_ms;
 use crate::journal::Event;
-use crate::outbox::{Copies, Forward};
+use crate::outbox::{By, Copies, Forward, Pull};
 use crate::peers::Peer;
 use axum::Json;
 use axum::body::{Bytes, to_bytes};
@@ -88,21 +88,56 @@ fn parsed<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 /// `GET /api/v1/outbox`: what is still to go out, and what went wrong.
 pub async fn outbox(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({"forward": app.outbox.forwards(), "commitment_results": app.outbox.reports()}))
+    Json(json!({
+        "forward": app.outbox.forwards(),
+        "pull": app.outbox.pulls(),
+        "commitment_results": app.outbox.reports(),
+    }))
 }
 
 /// `POST /api/v1/outbox/{id}/retry`: tried again now, also what was given up.
-pub async fn retry(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Forward>, Problem> {
-    let work = tokio::task::spawn_blocking(move || app.outbox.update(&id, |task| task.retry(now_ms())));
+pub async fn retry(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let work = tokio::task::spawn_blocking(move || {
+        let forward = app.outbox.update(&id, |task| task.retry(now_ms()))?.map(|task| json!(task));
+        Ok(if forward.is_some() { forward } else { app.outbox.retry_pull(&id, now_ms())?.map(|task| json!(task)) })
+    });
     let task = work.await.map_err(task_failed)?.map_err(failed)?;
     task.map(Json).ok_or_else(|| Problem::unknown("this task"))
 }
 
-/// `DELETE /api/v1/outbox/{id}`: not sent any more.
+/// `DELETE /api/v1/outbox/{id}`: not sent, or not fetched, any more.
 pub async fn drop_task(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    let work = tokio::task::spawn_blocking(move || app.outbox.remove(&id));
+    let work = tokio::task::spawn_blocking(move || Ok(app.outbox.remove(&id)? | app.outbox.remove_pull(&id)?));
     let was_there = work.await.map_err(task_failed)?.map_err(failed)?;
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::unknown("this task")) }
+}
+
+/// The body of [`pull`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fetch {
+    study: String,
+    #[serde(default)]
+    by: By,
+}
+
+/// `POST /api/v1/peers/{aet}/pull`: fetches a study from it.
+pub async fn pull(
+    State(app): State<Arc<App>>,
+    Path(aet): Path<String>,
+    request: Request,
+) -> Result<(StatusCode, Json<Pull>), Problem> {
+    let wanted: Fetch = parsed(&body(request).await?)?;
+    let study = super::asked::uid(&wanted.study, "study")?;
+    let peer = app.peers.get(&aet).ok_or_else(|| Problem::unknown("this peer"))?;
+    if peer.address.is_none() {
+        return Err(Problem::bad(format!("peer {}: it has no address", peer.aet)));
+    }
+    let task = Pull::new("by-hand", &aet, study.as_str(), wanted.by, now_ms());
+    let kept = task.clone();
+    let work = tokio::task::spawn_blocking(move || app.outbox.add_pull(kept));
+    work.await.map_err(task_failed)?.map_err(failed)?;
+    Ok((StatusCode::ACCEPTED, Json(task)))
 }
 
 /// The body of [`send`].

@@ -108,6 +108,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/studies/{study}/send", post(peers::send))
         .route("/api/v1/peers", get(peers::all))
         .route("/api/v1/peers/{aet}", get(peers::one).put(peers::put).delete(peers::delete))
+        .route("/api/v1/peers/{aet}/pull", post(peers::pull))
         .route("/api/v1/outbox", get(peers::outbox))
         .route("/api/v1/outbox/{id}", delete(peers::drop_task))
         .route("/api/v1/outbox/{id}/retry", post(peers::retry))

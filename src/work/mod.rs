@@ -2,6 +2,7 @@
 
 mod assess;
 pub mod describe;
+mod pull;
 mod render;
 mod runner;
 mod send;

@@ -6,7 +6,7 @@ use crate::exchange::live::LiveRegister;
 use crate::index::{Index, Job, JobKind};
 use crate::ingest::{Ingest, now_ms};
 use crate::journal::Journal;
-use crate::outbox::{Outbox, Rule};
+use crate::outbox::{Outbox, PullRule, Rule};
 use crate::peers::{Calls, Peers};
 use crate::procedure::Procedures;
 use crate::store::Store;
@@ -47,6 +47,8 @@ pub struct Sending {
     pub outbox: Arc<Outbox>,
     /// Rules of forwarding.
     pub rules: Vec<Rule>,
+    /// Rules of fetching.
+    pub pulls: Vec<PullRule>,
 }
 
 /// How often due jobs are looked for.

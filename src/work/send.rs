@@ -1,7 +1,8 @@
-//! Sends what the outbox holds: objects to forward, results of storage commitment. Threads come with the work and end with it.
+//! Does what the outbox holds: sends objects, tells results of storage commitment, has studies fetched. Threads come with the work and end with it.
 //!
 //! Never sends another hospital anything but marked copies.
 
+use super::pull::{self, Schedule};
 use super::{Sending, Shop};
 use crate::dicom::{Uid, uids};
 use crate::dimse::storescu::{self, Outgoing};
@@ -57,7 +58,9 @@ pub fn forward_judged(shop: &Shop, study: &StudyRow, verdict: &Verdict) -> std::
 pub(super) fn follow(shop: &Arc<Shop>, stopping: &Arc<AtomicBool>) {
     let Some(sending) = &shop.sending else { return };
     let mut threads: Vec<std::thread::JoinHandle<()>> = Vec::new();
+    let mut schedule = Schedule::default();
     while !stopping.load(Ordering::Relaxed) {
+        pull::look(&Post { shop, sending }, &mut schedule);
         threads.retain(|t| !t.is_finished());
         let room = |aet: &str, busy: usize| busy < sending.peers.get(aet).map_or(1, |peer| peer.send_associations);
         while threads.len() < MOST_THREADS
@@ -70,6 +73,20 @@ pub(super) fn follow(shop: &Arc<Shop>, stopping: &Arc<AtomicBool>) {
             match spawned {
                 Ok(thread) => threads.push(thread),
                 Err(e) => tracing::error!(error = %e, "no thread to forward with"),
+            }
+        }
+        if threads.len() < MOST_THREADS
+            && let Some(task) = sending.outbox.next_pull(now_ms())
+        {
+            let shop = shop.clone();
+            let run = move || {
+                if let Some(sending) = &shop.sending {
+                    pull::fetch(&Post { shop: &shop, sending }, &task);
+                }
+            };
+            match std::thread::Builder::new().name("pull".into()).spawn(run) {
+                Ok(thread) => threads.push(thread),
+                Err(e) => tracing::error!(error = %e, "no thread to fetch with"),
             }
         }
         if let Some(report) = sending.outbox.next_report(now_ms()) {
@@ -87,9 +104,9 @@ pub(super) fn follow(shop: &Arc<Shop>, stopping: &Arc<AtomicBool>) {
 const MOST_THREADS: usize = 16;
 
 /// The node's parts, where there is something to send with.
-struct Post<'a> {
-    shop: &'a Shop,
-    sending: &'a Sending,
+pub(super) struct Post<'a> {
+    pub(super) shop: &'a Shop,
+    pub(super) sending: &'a Sending,
 }
 
 /// Why an attempt ended before all was sent.

@@ -7,9 +7,18 @@ import sys
 import time
 
 
+# Where the harness receives what C-MOVE sends.
+SINK = """
+[[peer]]
+aet = "BENCHSINK"
+address = "127.0.0.1:11119"
+"""
+
+
 def hutong(program, work):
     """Process, DICOM port, AE title and HTTP address."""
     root = work / "hutong"
+    (work / "hutong.toml").write_text(SINK)
     shutil.rmtree(root, ignore_errors=True)
     env = {**os.environ, "HUTONG_STORAGE__ROOT": str(root), "HUTONG_DIMSE__PORT": "0", "HUTONG_HTTP__PORT": "0",
            "HUTONG_STUDY__QUIET_PERIOD": "24h", "HUTONG_LOG__FILTER": "warn"}

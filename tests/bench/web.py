@@ -88,7 +88,7 @@ class Kept:
     def __init__(self, Bench, args, studies, server, port, aet, base):
         options = SimpleNamespace(host="127.0.0.1", port=port, aet=aet, calling_aet="BENCH", http_base=base, dicomweb_root="/dicom-web",
                                   only=args.only, attempts=2, quiet_wait=10, max_foreign=0.35, server_pid=server.pid, no_verify=True,
-                                  instances=600)
+                                  instances=600, sink_aet="BENCHSINK", sink_port=11119)
         self.server, self.bench = server, Bench(options, studies)
 
 

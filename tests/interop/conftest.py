@@ -14,7 +14,7 @@ REGISTER = """
 [[hospital]]
 code = "T1"
 name = "测试医院"
-ae_titles = ["INTEROP", "STORESCU", "DCMSEND", "PYNETDICOM"]
+ae_titles = ["INTEROP", "STORESCU", "DCMSEND", "PYNETDICOM", "ORTHANC"]
 [[hospital.assessment]]
 round = "2026-1"
 passed = true
@@ -35,6 +35,11 @@ class Node:
         words = self.process.stdout.readline().split()
         self.port = int(words[1].rsplit(":", 1)[1])
         self.http = words[-1]
+
+    @classmethod
+    def again(cls, node):
+        """The same data root, started once more."""
+        return cls(node.place)
 
     def json(self, path, accept="application/dicom+json, application/json"):
         request = urllib.request.Request(self.http + path, headers={"Accept": accept})
