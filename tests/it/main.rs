@@ -1,6 +1,7 @@
 //! One integration binary: journeys over real sockets, crashes, architecture, the labelled development set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod abuse;
 mod architecture;
 mod association;
 mod classify;
