@@ -1,5 +1,6 @@
 //! Configuration: defaults, then `hutong.toml`, then environment `HUTONG_SECTION__KEY`. Unknown keys are errors.
 
+use crate::access;
 use crate::outbox::{PullRule, Rule};
 use crate::peers::{Peer, Right, check_title};
 use serde::Deserialize;
@@ -30,6 +31,8 @@ pub struct Config {
     pub procedures: Procedures,
     /// Hospitals and accreditation.
     pub exchange: Exchange,
+    /// Who may ask over HTTP, and how it proves who it is.
+    pub access: access::Settings,
     /// Known application entities: `[[peer]]`.
     pub peer: Vec<Peer>,
     /// Rules of forwarding: `[[forward]]`.
@@ -144,7 +147,7 @@ pub struct Http {
     pub port: u16,
     /// Public address in front of a proxy, e.g. `https://pacs.example.org`; else the request's Host is used.
     pub public_url: Option<String>,
-    /// Serve beyond loopback although there is no authentication yet.
+    /// Serve beyond loopback although nobody is asked who he is.
     pub allow_open: bool,
     /// Longest request body, MiB.
     pub max_body_mib: u64,
@@ -160,6 +163,8 @@ pub struct Http {
     pub tls_certificate: Option<PathBuf>,
     /// The certificate's private key, PEM.
     pub tls_key: Option<PathBuf>,
+    /// Authorities, PEM: a client whose certificate is of one of them is the hospital that has that certificate in the register.
+    pub tls_client_authorities: Option<PathBuf>,
 }
 
 impl Default for Http {
@@ -176,6 +181,7 @@ impl Default for Http {
             search_studies: 0,
             tls_certificate: None,
             tls_key: None,
+            tls_client_authorities: None,
         }
     }
 }
@@ -331,6 +337,11 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Whether clients over HTTP must prove who they are.
+    pub fn asks_who(&self) -> bool {
+        !self.access.is_empty() || self.http.tls_client_authorities.is_some()
+    }
+
     /// Reads the file (if given), then the environment (name, value).
     ///
     /// # Errors
@@ -392,9 +403,11 @@ impl Config {
         if self.dimse.max_associations == 0 {
             return Err(ConfigError::Value("dimse.max_associations: at least 1".into()));
         }
-        if !self.http.bind.is_loopback() && !self.http.allow_open {
-            let message = "http.bind is not a loopback address, and there is no authentication yet: anybody who reaches it could read \
-                           every study. Put an authenticating proxy in front and keep it on loopback, or set http.allow_open = true";
+        self.access.check().map_err(ConfigError::Value)?;
+        if !self.http.bind.is_loopback() && !self.http.allow_open && !self.asks_who() {
+            let message = "http.bind is not a loopback address, and nobody is asked who he is: anybody who reaches it could read every \
+                           study. Configure [[access.key]], [[access.issuer]] or http.tls_client_authorities (docs/exchange.md), or put \
+                           an authenticating proxy in front and set http.allow_open = true";
             return Err(ConfigError::Value(message.into()));
         }
         Ok(())

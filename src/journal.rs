@@ -16,18 +16,102 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Event {
-    Started { version: String },
+    Started {
+        version: String,
+    },
     Stopped,
-    Cut { put_aside: String, bytes: u64 },
-    Conflict { study: String, instance: String, sender: String },
-    Judged { study: String, revision: u64, outcome: String, items: Vec<u32>, procedures: String },
-    Performed { uid: String, step: Step },
-    Ruled { study: String, ruling: serde_json::Value },
-    Marked { study: String, revision: u64, instances: u32 },
-    Withdrawn { study: String, copies: u32, why: String },
-    Retrieved { view: String, study: String, by: String, instances: u32 },
-    Forwarded { study: String, to: String, rule: String, instances: u32 },
-    PeerChanged { aet: String, by: String, peer: Option<serde_json::Value> },
+    Cut {
+        put_aside: String,
+        bytes: u64,
+    },
+    Conflict {
+        study: String,
+        instance: String,
+        sender: String,
+    },
+    Judged {
+        study: String,
+        revision: u64,
+        outcome: String,
+        items: Vec<u32>,
+        procedures: String,
+    },
+    Performed {
+        uid: String,
+        step: Step,
+    },
+    Ruled {
+        study: String,
+        ruling: serde_json::Value,
+    },
+    Marked {
+        study: String,
+        revision: u64,
+        instances: u32,
+    },
+    Withdrawn {
+        study: String,
+        copies: u32,
+        why: String,
+    },
+    Retrieved {
+        view: String,
+        study: String,
+        by: String,
+        instances: u32,
+        #[serde(default, rename = "for", skip_serializing_if = "BTreeMap::is_empty")]
+        on_behalf: BTreeMap<String, String>,
+    },
+    Queried {
+        view: String,
+        by: String,
+        keys: Vec<String>,
+        matches: u32,
+        #[serde(default, rename = "for", skip_serializing_if = "BTreeMap::is_empty")]
+        on_behalf: BTreeMap<String, String>,
+    },
+    Denied {
+        by: String,
+        why: String,
+    },
+    Offered {
+        hospital: String,
+        producer: String,
+        study: String,
+        item: u32,
+        by: String,
+    },
+    Decided {
+        id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        corrects: Option<String>,
+        study: String,
+        hospital: String,
+        producer: String,
+        item: u32,
+        department: String,
+        clinician: String,
+        accepted: bool,
+        repeated: bool,
+        refused: bool,
+        reasons: Vec<String>,
+        digest: String,
+    },
+    RegisterChanged {
+        by: String,
+        digest: String,
+    },
+    Forwarded {
+        study: String,
+        to: String,
+        rule: String,
+        instances: u32,
+    },
+    PeerChanged {
+        aet: String,
+        by: String,
+        peer: Option<serde_json::Value>,
+    },
 }
 
 /// A performed procedure step (MPPS) as far as the node needs it.
@@ -59,6 +143,7 @@ struct Line {
 
 /// See the module.
 pub struct Journal {
+    path: PathBuf,
     state: Mutex<State>,
 }
 
@@ -132,13 +217,18 @@ impl Journal {
             cut = Some((aside.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(), rest.len() as u64));
         }
         file.seek(SeekFrom::Start(end))?;
-        let journal = Journal { state: Mutex::new(State { file, next, last, end, known }) };
+        let journal = Journal { path: path.to_path_buf(), state: Mutex::new(State { file, next, last, end, known }) };
         if let Some((put_aside, bytes)) = cut {
             // What was cut off is said in the journal itself, so that nobody can cut it unnoticed.
             tracing::error!(file = put_aside, bytes, "the end of the journal was not valid and is put aside");
             journal.append(Event::Cut { put_aside, bytes }, 0, true)?;
         }
         Ok(journal)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Appends an event; `durable` waits until it is on disk.
@@ -209,17 +299,39 @@ fn beside(path: &Path, end: u64) -> PathBuf {
     path.with_extension(format!("cut-{end}"))
 }
 
+/// Reads the events of a period, from and to (without) in milliseconds since 1970.
+///
+/// # Errors
+/// The file does not read.
+pub fn scan(path: &Path, (from, to): (i64, i64), mut each: impl FnMut(i64, &Event)) -> io::Result<()> {
+    for text in BufReader::new(File::open(path)?).lines() {
+        // The line that is being written now may not be whole yet.
+        let Ok(line) = serde_json::from_str::<Line>(&text?) else { continue };
+        if (from..to).contains(&line.at_ms) {
+            each(line.at_ms, &line.event);
+        }
+    }
+    Ok(())
+}
+
 /// Checks the chain of a journal; the number of lines.
 ///
 /// # Errors
-/// Names the first line that does not follow from the one before it.
+/// Names the first line that was altered, or before which lines are missing.
 pub fn verify(path: &Path) -> io::Result<u64> {
     let (mut n, mut last) = (0, String::new());
     for text in BufReader::new(File::open(path)?).lines() {
         let text = text?;
         let line: Line = serde_json::from_str(&text).map_err(|e| io::Error::other(format!("line {}: {e}", n + 1)))?;
-        if line.n != n || line.before != last {
-            return Err(io::Error::other(format!("line {}: it does not follow from the line before it", n + 1)));
+        if line.n != n {
+            let found = line.n;
+            return Err(io::Error::other(format!("line {}: record {n} must stand here, and record {found} does", n + 1)));
+        }
+        if line.before != last {
+            return Err(io::Error::other(format!(
+                "line {n}: it was altered; line {} has the digest of what stood there",
+                n + 1
+            )));
         }
         last = hash(text.as_bytes());
         n += 1;

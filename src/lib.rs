@@ -1,5 +1,6 @@
 //! Hutong (互通): a DICOM imaging exchange node. See docs/architecture.md for the map and the rules between these modules.
 
+pub mod access;
 pub mod codec;
 pub mod config;
 pub mod dicom;

@@ -1,8 +1,10 @@
 //! Wires the parts once: start, drain, stop. Knows every part, is known by none.
 
+use crate::access::Guard;
 use crate::codec::{Limits, Pool};
 use crate::config::{Config, ConfigError, Dimse, Http};
 use crate::dimse::{ClientTls, Own, ServerTls, Timeouts};
+use crate::exchange::entitled::Entitled;
 use crate::exchange::live::LiveRegister;
 use crate::index::{Index, IndexError, SledIndex};
 use crate::ingest::{self, Ingest, Settings, now_ms};
@@ -17,7 +19,7 @@ use crate::retrieve::Opened;
 use crate::scp::{Listener, Shared};
 use crate::store::{Store, walk};
 use crate::web::server::{self, serve};
-use crate::web::{App, Commitments, Turns, router};
+use crate::web::{App, Commitments, Decisions, Turns, router};
 use crate::work::{Runner, Sending, Shop};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io;
@@ -160,7 +162,9 @@ fn register(path: Option<&Path>) -> Result<LiveRegister, StartError> {
 
 fn https(http: &Http) -> Result<Option<tokio_rustls::TlsAcceptor>, StartError> {
     match (&http.tls_certificate, &http.tls_key) {
-        (Some(certificate), Some(key)) => server::tls(certificate, key).map(Some).map_err(StartError::Tls),
+        (Some(certificate), Some(key)) => {
+            server::tls(certificate, key, http.tls_client_authorities.as_deref()).map(Some).map_err(StartError::Tls)
+        }
         (None, None) => Ok(None),
         _ => Err(StartError::Tls("one of them is not set; HTTPS needs both".into())),
     }
@@ -253,6 +257,12 @@ impl Node {
         let peers = Arc::new(Peers::open(root, &config.peer, dimse.unknown_rights()).map_err(kept)?);
         let outbox = Arc::new(Outbox::open(root).map_err(kept)?);
         let calls = calls(dimse)?;
+        let entitled = Entitled {
+            register: register.clone(),
+            index: index.clone(),
+            procedures: procedures.clone(),
+            today: crate::work::today,
+        };
         let shared = Shared {
             config: dimse.clone(),
             ingest: ingest.clone(),
@@ -263,6 +273,8 @@ impl Node {
             peers: peers.clone(),
             calls: calls.clone(),
             outbox: outbox.clone(),
+            entitled: entitled.clone(),
+            may_browse: config.access.browse,
             stopping: Arc::default(),
         };
         let listener = Listener::bind(shared, dicom_tls(dimse)?).await;
@@ -279,8 +291,11 @@ impl Node {
             opened: Opened::default(),
             turns: Turns::new(2 * processors()),
             commitments: Commitments::open(root).map_err(kept)?,
+            decisions: Decisions::open(root).map_err(kept)?,
             peers: peers.clone(),
             outbox: outbox.clone(),
+            guard: Guard::new(config.access.clone(), !config.asks_who(), register.clone()),
+            entitled,
             journal: journal.clone(),
             procedures: procedures.clone(),
             metrics,

@@ -51,6 +51,66 @@ impl Verify {
     }
 }
 
+/// The journal.
+#[derive(clap::Subcommand)]
+pub enum JournalCommand {
+    /// 校验日志链 Check that no line was altered, taken out or put in
+    Verify {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+impl JournalCommand {
+    pub fn run(&self) -> anyhow::Result<ExitCode> {
+        let JournalCommand::Verify { common } = self;
+        let path = common.load()?.storage.root.join("journal.jsonl");
+        match journal::verify(&path) {
+            Ok(lines) => {
+                println!("日志链完整，{lines} 行  the journal's chain of {lines} lines holds");
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(why) => {
+                eprintln!("{}: {why}", path.display());
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+}
+
+/// A new API key.
+#[derive(clap::Args)]
+pub struct AccessKey {
+    /// 用途 Whose it is; stands in the journal
+    name: String,
+    /// 角色 What it allows: house, admin, or exchange with a hospital
+    #[arg(long, default_value = "house")]
+    role: String,
+    /// 机构编码 Code of the hospital, for role exchange
+    #[arg(long)]
+    hospital: Option<String>,
+}
+
+impl AccessKey {
+    pub fn run(&self) -> anyhow::Result<ExitCode> {
+        use std::io::Read;
+        let mut bytes = [0u8; 32];
+        File::open("/dev/urandom").context("no random numbers")?.read_exact(&mut bytes)?;
+        let key: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        println!("# 密钥只显示这一次 The key is shown this once: {key}");
+        println!(
+            "[[access.key]]\nname = {:?}\nsha256 = \"{}\"\nrole = {:?}",
+            self.name,
+            hutong::access::digest(&key),
+            self.role
+        );
+        if let Some(hospital) = &self.hospital {
+            println!("hospital = {hospital:?}");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 fn check(path: &Path) -> Result<(), String> {
     match ingest::is_whole(path) {
         Ok(true) => Ok(()),

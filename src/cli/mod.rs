@@ -102,6 +102,11 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     /// 校验存储 Re-hash everything stored, and the journal's chain
     Verify(maintain::Verify),
+    /// 日志 The journal
+    #[command(subcommand)]
+    Journal(maintain::JournalCommand),
+    /// 接口密钥 Make an API key and the lines for hutong.toml
+    AccessKey(maintain::AccessKey),
     /// 重建索引 Make the index again from the stored files
     Rebuild(maintain::Rebuild),
     /// 导入文件夹 Import a folder of DICOM files into the store
@@ -141,6 +146,8 @@ pub fn run() -> ExitCode {
         Command::MarkSheet(sheet) => sheet.run(),
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Verify(verify) => verify.run(),
+        Command::Journal(journal) => journal.run(),
+        Command::AccessKey(key) => key.run(),
         Command::Rebuild(rebuild) => rebuild.run(),
         Command::Import(import) => import.run(),
         Command::Procedures(procedures) => procedures.run(),

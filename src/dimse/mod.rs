@@ -20,4 +20,4 @@ pub use command::{Command, Field, Progress, Status};
 pub use connect::{Proposal, Requested, connect};
 pub use identifier::identifier;
 pub use link::{Link, Stream, Timeouts};
-pub use tls::{ClientTls, Own, ServerTls, fingerprint};
+pub use tls::{ClientTls, Own, ServerTls, fingerprint, roots};

@@ -43,7 +43,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     if all.is_empty() { Err(wrong(&"it holds no certificate")) } else { Ok(all) }
 }
 
-fn roots(path: &Path) -> Result<Arc<RootCertStore>, String> {
+/// Authorities from a file, PEM.
+///
+/// # Errors
+/// It does not read.
+pub fn roots(path: &Path) -> Result<Arc<RootCertStore>, String> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(path)? {
         store.add(certificate).map_err(|e| format!("{}: {e}", path.display()))?;

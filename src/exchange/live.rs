@@ -3,14 +3,19 @@
 //! Never replaces a good register by a file that does not read.
 
 use super::register::Register;
+use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 /// See the module.
 pub struct LiveRegister {
     path: Option<PathBuf>,
     /// The text it was read from, and what it says.
     now: RwLock<(String, Arc<Register>)>,
+    /// It was replaced here since it was read last.
+    changed: AtomicBool,
 }
 
 impl LiveRegister {
@@ -19,21 +24,58 @@ impl LiveRegister {
     /// # Errors
     /// The file does not read: path, and line and key that are wrong.
     pub fn open(path: Option<PathBuf>) -> Result<LiveRegister, (PathBuf, String)> {
-        let Some(file) = &path else { return Ok(LiveRegister { path, now: RwLock::default() }) };
+        let Some(file) = &path else {
+            return Ok(LiveRegister { path, now: RwLock::default(), changed: AtomicBool::new(false) });
+        };
         let wrong = |e: String| (file.clone(), e);
         let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
         let register = Register::parse(&text).map_err(wrong)?;
-        Ok(LiveRegister { path, now: RwLock::new((text, Arc::new(register))) })
+        Ok(LiveRegister { path, now: RwLock::new((text, Arc::new(register))), changed: AtomicBool::new(false) })
     }
 
     /// One that never changes.
     pub fn fixed(register: Register) -> LiveRegister {
-        LiveRegister { path: None, now: RwLock::new((String::new(), Arc::new(register))) }
+        LiveRegister { path: None, now: RwLock::new((String::new(), Arc::new(register))), changed: AtomicBool::new(false) }
     }
 
     /// What it says now.
     pub fn current(&self) -> Arc<Register> {
         self.now.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    /// Its text, where it is of a file.
+    pub fn text(&self) -> Option<String> {
+        self.path.as_ref().map(|_| self.now.read().unwrap_or_else(PoisonError::into_inner).0.clone())
+    }
+
+    /// Puts a register in the place of the present one if that `matches`; the old one stays beside it under its time. False when it does
+    /// not match. `record` comes before the change: what cannot be recorded is not done.
+    ///
+    /// # Errors
+    /// It does not read, has no file, or the disk refuses.
+    pub fn replace(
+        &self,
+        text: &str,
+        matches: impl FnOnce(&str) -> bool,
+        record: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let register = Register::parse(text).map_err(io::Error::other)?;
+        let file = self.path.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        if !matches(&now.0) {
+            return Ok(false);
+        }
+        record()?;
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        std::fs::write(file.with_extension(format!("before-{since}.toml")), &now.0)?;
+        let draft = file.with_extension("draft");
+        std::fs::write(&draft, text)?;
+        std::fs::File::open(&draft)?.sync_all()?;
+        std::fs::rename(&draft, file)?;
+        *now = (text.to_string(), Arc::new(register));
+        // The thread that follows the register holds the studies against it.
+        self.changed.store(true, Ordering::Release);
+        Ok(true)
     }
 
     /// Reads the file again; says whether it has changed.
@@ -44,7 +86,7 @@ impl LiveRegister {
         let Some(file) = &self.path else { return Ok(false) };
         let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
         if self.now.read().unwrap_or_else(PoisonError::into_inner).0 == text {
-            return Ok(false);
+            return Ok(self.changed.swap(false, Ordering::AcqRel));
         }
         let register = Arc::new(Register::parse(&text)?);
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = (text, register);

@@ -1,4 +1,8 @@
-//! Exchange between hospitals. So far: who produced a study, and whether that hospital may mark it (质评, accreditation).
+//! Exchange between hospitals: who takes part, whose exams are recognised, and what each is shown.
 
+pub mod decision;
+pub mod entitled;
 pub mod live;
+pub mod policy;
 pub mod register;
+pub mod statistics;

@@ -3,7 +3,7 @@
 
 use crate::exam::verdict::NotAccredited;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All hospitals.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -28,9 +28,54 @@ pub struct Hospital {
     /// AE titles of its modalities and archives.
     #[serde(default)]
     pub ae_titles: Vec<String>,
+    /// Who owns it.
+    #[serde(default)]
+    pub ownership: Ownership,
+    /// Level (医院等级): 1 to 3; 0 is not known.
+    #[serde(default)]
+    pub level: u8,
+    /// District.
+    #[serde(default)]
+    pub district: String,
+    /// Consortia (医联体、医共体) that it belongs to.
+    #[serde(default)]
+    pub groups: BTreeSet<String>,
+    /// Whether it takes part; a hospital that does not is kept for the record (FJ 六(三)).
+    #[serde(default = "yes")]
+    pub member: bool,
+    /// Codes of the hospitals that it recognises although one of the two is private (YB 二); `*`: all.
+    #[serde(default)]
+    pub recognises: BTreeSet<String>,
+    /// SHA-256 of its client certificates, hexadecimal.
+    #[serde(default)]
+    pub certificates: Vec<String>,
+    /// Whom to ask.
+    #[serde(default)]
+    pub contact: String,
+    /// Address of its DICOMweb exchange root, for federation.
+    #[serde(default)]
+    pub dicomweb: Option<String>,
+    /// Its departments.
+    #[serde(default)]
+    pub departments: Vec<String>,
     /// Its assessments.
     #[serde(default, rename = "assessment")]
     pub assessments: Vec<Assessment>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Who owns a hospital.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ownership {
+    /// 公立.
+    #[default]
+    Public,
+    /// 民营: takes part by pairs that opt in.
+    Private,
 }
 
 /// One round of quality assessment.
@@ -51,6 +96,15 @@ pub struct Assessment {
     /// Items it covers; empty: all of its categories.
     #[serde(default)]
     pub items: Vec<u32>,
+    /// Who held it.
+    #[serde(default)]
+    pub organiser: String,
+    /// The day it was held, YYYY-MM-DD.
+    #[serde(default)]
+    pub date: String,
+    /// Where its papers are.
+    #[serde(default)]
+    pub evidence: String,
 }
 
 impl Register {
@@ -59,10 +113,60 @@ impl Register {
     /// # Errors
     /// Line and key that are wrong.
     pub fn parse(text: &str) -> Result<Register, String> {
-        toml::from_str(text).map_err(|e| {
+        let register: Register = toml::from_str(text).map_err(|e| {
             let line = e.span().map(|s| text.get(..s.start).unwrap_or("").matches('\n').count() + 1);
             format!("line {}: {}", line.unwrap_or(0), e.message())
-        })
+        })?;
+        register.check()?;
+        Ok(register)
+    }
+
+    /// Nothing may mean two hospitals.
+    fn check(&self) -> Result<(), String> {
+        let mut seen: BTreeSet<(&str, String)> = BTreeSet::new();
+        for hospital in &self.hospitals {
+            let certificates = hospital.certificates.iter().map(|c| ("certificate", c.to_lowercase()));
+            let titles = hospital.ae_titles.iter().map(|a| ("AE title", a.clone()));
+            for known in certificates.chain(titles).chain([("code", hospital.code.clone())]) {
+                if !seen.insert(known.clone()) {
+                    return Err(format!("hospital {}: {} {} stands twice", hospital.code, known.0, known.1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A hospital by its code.
+    pub fn hospital(&self, code: &str) -> Option<&Hospital> {
+        self.hospitals.iter().find(|h| h.code == code)
+    }
+
+    /// Whether a hospital takes part.
+    pub fn takes_part(&self, code: &str) -> bool {
+        self.hospital(code).is_some_and(|h| h.member)
+    }
+
+    /// The hospital that has a client certificate (SHA-256, hexadecimal).
+    pub fn hospital_of_certificate(&self, fingerprint: &str) -> Option<&Hospital> {
+        self.hospitals.iter().find(|h| h.certificates.iter().any(|c| c.eq_ignore_ascii_case(fingerprint)))
+    }
+
+    /// The hospital that calls under an AE title.
+    pub fn hospital_of_aet(&self, aet: &str) -> Option<&Hospital> {
+        self.hospitals.iter().find(|h| h.ae_titles.iter().any(|a| a == aet))
+    }
+
+    /// Hospitals that take part with fewer than two rounds in the year before a day (`YYYYMMDD`): “每年至少组织 2 次质量评价”.
+    pub fn too_few_rounds(&self, today: &str) -> Vec<(&str, usize)> {
+        let year_ago = today.get(..4).and_then(|y| y.parse::<u32>().ok()).map(|y| y.saturating_sub(1)).unwrap_or(0);
+        let since = format!("{year_ago:04}{}", today.get(4..).unwrap_or(""));
+        let recent = |a: &&Assessment| {
+            let held = if a.date.is_empty() { &a.valid_from } else { &a.date }.replace('-', "");
+            since < held && held.as_str() <= today
+        };
+        let rounds = |h: &Hospital| h.assessments.iter().filter(recent).map(|a| &a.round).collect::<BTreeSet<_>>().len();
+        let members = self.hospitals.iter().filter(|h| h.member);
+        members.map(|h| (h.code.as_str(), rounds(h))).filter(|(_, rounds)| *rounds < 2).collect()
     }
 
     /// The hospital that produced an image: by the sender's AE title, else by Institution Name.
@@ -99,6 +203,21 @@ impl Register {
 }
 
 impl Hospital {
+    /// Whether it has passed an assessment that speaks for a day, of any scope, and not failed the latest of that scope.
+    pub fn is_admitted(&self, date: &str) -> bool {
+        let digits = |text: &str| text.replace('-', "");
+        let speaks = |a: &&Assessment| digits(&a.valid_from).as_str() <= date && date <= digits(&a.valid_to).as_str();
+        let mut latest: BTreeMap<(&[String], &[u32]), (String, bool)> = BTreeMap::new();
+        for a in self.assessments.iter().filter(speaks) {
+            let entry = latest.entry((&a.categories, &a.items)).or_default();
+            let from = digits(&a.valid_from);
+            if from >= entry.0 {
+                *entry = (from, a.passed);
+            }
+        }
+        latest.values().any(|(_, passed)| *passed)
+    }
+
     /// Whether an item of a category may be marked for an exam of this day (`YYYYMMDD`).
     ///
     /// # Errors
@@ -157,5 +276,9 @@ mod tests {
         let mixed = [("CT1", ""), ("X", "")].map(|(a, b)| (a.to_string(), b.to_string())).into();
         assert!(register.producer_of_all(&mixed).is_err());
         assert!(Register::parse("[[hospital]]\ncod = 1\n").unwrap_err().contains("line 2"));
+        assert_eq!(register.too_few_rounds("20260810"), []);
+        assert_eq!(register.too_few_rounds("20270301"), [("H1", 1)]);
+        let twice = "[[hospital]]\ncode = \"A\"\nname = \"a\"\nae_titles = [\"X\"]\n";
+        assert!(Register::parse(&(twice.to_string() + &twice.replace("\"A\"", "\"B\""))).unwrap_err().contains("AE title X"));
     }
 }

@@ -10,8 +10,9 @@ pub mod told;
 pub use self::sled::SledIndex;
 pub use rows::{Counts, InstanceRow, Job, JobKind, Recognised, SeriesRow, State, StudyRow};
 
-use crate::dicom::{Tag, Uid};
+use crate::dicom::{Tag, Uid, tags};
 use crate::exam::verdict::Verdict;
+use std::sync::Arc;
 
 /// What the index could not do.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +93,40 @@ pub struct Query {
     pub limit: usize,
     /// Studies that may be looked at; over it the search is refused.
     pub examined: usize,
+    /// Studies that may be seen, beside what the view says.
+    pub only: Filter,
+}
+
+/// A condition on studies that the index does not know of; none lets everything through.
+#[derive(Clone, Default)]
+pub struct Filter(Option<Arc<Condition>>);
+
+type Condition = dyn Fn(&StudyRow) -> Result<bool, IndexError> + Send + Sync;
+
+impl Filter {
+    /// A condition.
+    pub fn new(condition: impl Fn(&StudyRow) -> Result<bool, IndexError> + Send + Sync + 'static) -> Filter {
+        Filter(Some(Arc::new(condition)))
+    }
+
+    /// Whether a study may be seen.
+    ///
+    /// # Errors
+    /// The index fails.
+    pub fn allows(&self, study: &StudyRow) -> Result<bool, IndexError> {
+        self.0.as_ref().map_or(Ok(true), |condition| condition(study))
+    }
+
+    /// Whether there is a condition.
+    pub fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_some() { "Filter(..)" } else { "Filter" })
+    }
 }
 
 impl Query {
@@ -106,8 +141,33 @@ impl Query {
             offset: 0,
             limit: usize::MAX,
             examined: usize::MAX,
+            only: Filter::default(),
         }
     }
+}
+
+/// Whether a query says whose exams it is about: an identifier, name and birth date, or what belongs to one exam. Another hospital's
+/// must, so that nobody can browse.
+pub fn names_a_patient(query: &Query) -> bool {
+    let said = |tag: Tag| {
+        let of = query.keys.iter().filter(|k| k.path == [tag]).map(|k| k.pattern.trim());
+        of.into_iter().any(|pattern| !pattern.is_empty() && !pattern.contains(['*', '?']) && pattern != "\"\"")
+    };
+    let name = query.keys.iter().any(|k| {
+        // A family name's first character is enough beside a birth date.
+        k.path == [tags::PATIENT_NAME] && !k.pattern.trim().trim_matches(['*', '?', '^', '=']).is_empty()
+    });
+    query.study.is_some()
+        || [
+            tags::PATIENT_ID,
+            tags::STUDY_INSTANCE_UID,
+            tags::SERIES_INSTANCE_UID,
+            tags::SOP_INSTANCE_UID,
+            tags::ACCESSION_NUMBER,
+        ]
+        .into_iter()
+        .any(said)
+        || (name && said(tags::PATIENT_BIRTH_DATE))
 }
 
 /// Matches in a stable order, and how many there are behind them.

@@ -3,13 +3,14 @@
 //! Never answers with a key that was not asked for.
 
 use super::asking::{self, Level};
+use super::listener::Shared;
 use crate::dicom::attributes::{self, Decoded};
 use crate::dicom::charset::Charset;
 use crate::dicom::dataset::dictionary_vr;
 use crate::dicom::levels::level_of;
 use crate::dicom::{Attributes, DataSet, Element, Syntax, Tag, VR, Value, tags, uids};
 use crate::dimse::{Association, AssociationError, Command, Context, Status, identifier};
-use crate::index::{Index, IndexError, Key, Query, SeriesRow, StudyRow, View, told};
+use crate::index::{Filter, Index, IndexError, Key, Query, SeriesRow, StudyRow, View, names_a_patient, told};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -31,13 +32,25 @@ struct Identifier {
     unsupported: bool,
 }
 
+/// How a query is answered.
+pub struct Asked {
+    /// What may be seen.
+    pub view: View,
+    /// Fuzzy matching of names was agreed on.
+    pub fuzzy: bool,
+    /// Studies that may be seen.
+    pub only: Filter,
+    /// The query must say whose exams it is about.
+    pub must_name_patient: bool,
+}
+
 /// Answers a C-FIND-RQ whose data set has not been read yet.
 ///
 /// # Errors
 /// The association ended.
 pub fn serve(
-    index: &dyn Index,
-    (view, most, aet, fuzzy): (View, usize, &str, bool),
+    shared: &Shared,
+    asked: &Asked,
     association: &mut Association,
     context: &Context,
     request: &Command,
@@ -50,12 +63,13 @@ pub fn serve(
     let patient_root = context.abstract_syntax == uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
     let identifier = match read {
         Err(why) => return refuse(association, Status::UnableToProcess, &why),
-        Ok(asked) => match Identifier::of(&asked, patient_root, view, fuzzy) {
+        Ok(query) => match Identifier::of(&query, patient_root, asked) {
             Ok(identifier) => identifier,
             Err(why) => return refuse(association, Status::DataSetMismatch, &why),
         },
     };
     metrics::counter!("hutong_find_total").increment(1);
+    let (index, most, aet) = (&*shared.index, shared.config.max_matches, shared.config.aet.as_str());
     match answer(index, &identifier, (most, aet), association, context, request) {
         Ok(status) => association.send(context.id, &request.response(status)),
         Err(Ended::Association(e)) => Err(e),
@@ -106,16 +120,16 @@ fn answer(
 }
 
 impl Identifier {
-    fn of(all: &Attributes, patient_root: bool, view: View, fuzzy: bool) -> Result<Identifier, String> {
+    fn of(all: &Attributes, patient_root: bool, asked: &Asked) -> Result<Identifier, String> {
         let level = asking::level(all, patient_root)?;
         let mut identifier = Identifier {
             level,
             charset: all.texts(tags::SPECIFIC_CHARACTER_SET).join("\\"),
-            query: Query::all(view),
+            query: Query { only: asked.only.clone(), ..Query::all(asked.view) },
             wanted: Vec::new(),
             unsupported: false,
         };
-        identifier.query.matching.fuzzy = fuzzy;
+        identifier.query.matching.fuzzy = asked.fuzzy;
         for (tag, vr, value) in all.iter() {
             if matches!(tag, tags::SPECIFIC_CHARACTER_SET | tags::QUERY_RETRIEVE_LEVEL) || tag.1 == 0 {
                 continue;
@@ -126,6 +140,9 @@ impl Identifier {
             } else {
                 identifier.key(tag, vr, value);
             }
+        }
+        if asked.must_name_patient && !names_a_patient(&identifier.query) {
+            return Err("name the patient: Patient ID, or name and birth date, or a study".into());
         }
         Ok(identifier)
     }

@@ -7,7 +7,8 @@ use crate::config::Dimse;
 use crate::dimse::{
     Accepted, Association, AssociationError, Command, Context, Field, Incoming, Rejection, ServerTls, Status, Stream, accept,
 };
-use crate::index::{Index, View};
+use crate::exchange::entitled::Entitled;
+use crate::index::{Filter, Index, View};
 use crate::ingest::Ingest;
 use crate::journal::Journal;
 use crate::outbox::Outbox;
@@ -48,8 +49,22 @@ pub struct Shared {
     pub calls: Calls,
     /// What is to go out later.
     pub outbox: Arc<Outbox>,
+    /// What other hospitals are shown.
+    pub entitled: Entitled,
+    /// Another hospital's queries need not name a patient.
+    pub may_browse: bool,
     /// Set when the node stops.
     pub stopping: Arc<AtomicBool>,
+}
+
+impl Shared {
+    /// What the hospital that calls under an AE title is shown; nothing where no hospital does.
+    pub fn shown_to(&self, aet: &str) -> Filter {
+        match self.entitled.register.current().hospital_of_aet(aet) {
+            Some(hospital) => self.entitled.filter(&hospital.code),
+            None => Filter::new(|_| Ok(false)),
+        }
+    }
 }
 
 /// Connections over those that may be associations: they are told so.
@@ -231,8 +246,9 @@ impl Served<'_> {
             (Field::FindRq, Class::Find) if request.has_data() => {
                 let view = if caller.exchange { View::Exchange } else { View::House };
                 let fuzzy = self.extended.iter().any(|(c, bits)| *c == context.abstract_syntax && bits.get(2) == Some(&1));
-                let how = (view, shared.config.max_matches, shared.config.aet.as_str(), fuzzy);
-                find::serve(&*shared.index, how, association, context, request)
+                let only = if caller.exchange { shared.shown_to(&caller.aet) } else { Filter::default() };
+                let asked = find::Asked { view, fuzzy, only, must_name_patient: caller.exchange && !shared.may_browse };
+                find::serve(shared, &asked, association, context, request)
             }
             (Field::MoveRq | Field::GetRq, Class::Retrieve) if request.has_data() => {
                 retrieve::serve(shared, caller, association, context, request)

@@ -12,6 +12,7 @@ use crate::ingest::now_ms;
 use crate::journal::Event;
 use crate::peers::{Peer, Principal};
 use crate::retrieve::outgoing;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Instances of one retrieval: sub-operations are counted in 16 bits (PS3.7 9.3.4.2).
@@ -134,12 +135,34 @@ impl Retrieval<'_> {
         let exchange = self.caller.exchange || destination.as_ref().is_some_and(|peer| peer.exchange);
         let view = if exchange { View::Exchange } else { View::House };
         let level = asking::level(identifier, patient_root).map_err(|why| Refusal(Status::DataSetMismatch, why))?;
-        let rows = rows(&*self.shared.index, view, level, identifier)?;
+        let mut rows = rows(&*self.shared.index, view, level, identifier)?;
+        if view == View::Exchange {
+            self.keep_what_is_shown(&mut rows, destination.as_ref())?;
+        }
         if rows.len() > MOST {
             return Err(Refusal(Status::UnableToCount, format!("over {MOST} instances: retrieve series by series")));
         }
         self.record(view, &rows, destination.as_ref())?;
         Ok((rows, destination))
+    }
+
+    /// Only what the policy grants the hospital that asks, and the one that it is sent to.
+    fn keep_what_is_shown(&self, rows: &mut Vec<InstanceRow>, destination: Option<&Peer>) -> Result<(), Refusal> {
+        let asks = Some(self.caller.aet.as_str()).filter(|_| self.caller.exchange);
+        let gets = destination.filter(|peer| peer.exchange).map(|peer| peer.aet.as_str());
+        for aet in asks.into_iter().chain(gets) {
+            let only = self.shared.shown_to(aet);
+            let mut granted: BTreeMap<Uid, bool> = BTreeMap::new();
+            for row in rows.iter() {
+                if !granted.contains_key(&row.study) {
+                    let study = self.shared.index.study(&row.study)?;
+                    let allowed = study.map_or(Ok(false), |study| only.allows(&study))?;
+                    granted.insert(row.study.clone(), allowed);
+                }
+            }
+            rows.retain(|row| granted.get(&row.study) == Some(&true));
+        }
+        Ok(())
     }
 
     fn destination(&self) -> Result<Peer, Refusal> {
@@ -166,7 +189,8 @@ impl Retrieval<'_> {
         };
         for (study, instances) in studies {
             let view = format!("{view:?}").to_lowercase();
-            let event = Event::Retrieved { view, study: study.to_string(), by: by.clone(), instances };
+            let (study, by, on_behalf) = (study.to_string(), by.clone(), Default::default());
+            let event = Event::Retrieved { view, study, by, instances, on_behalf };
             if let Err(e) = self.shared.journal.append(event, now_ms(), false) {
                 tracing::error!(error = %e, "the journal cannot be written");
                 return Err(Refusal(Status::UnableToProcess, "the retrieval cannot be recorded".into()));

@@ -1,11 +1,13 @@
 //! What a retrieve request comes with, which stored instances it names, and whether the client has the answer already.
 
 use super::accept::Accepted;
+use super::edge::{self, Said};
 use super::problem::{Problem, task_failed};
 use super::router::{App, Root};
+use crate::access::Principal;
 use crate::dicom::Uid;
 use crate::exam::lifecycle::State;
-use crate::index::{IndexError, InstanceRow, View};
+use crate::index::{Filter, IndexError, InstanceRow, View};
 use crate::ingest::now_ms;
 use crate::journal::Event;
 use axum::extract::{ConnectInfo, FromRequestParts, Query};
@@ -27,7 +29,11 @@ pub struct Asked {
     pub headers: HeaderMap,
     /// Its parameters, in order.
     pub query: Vec<(String, String)>,
-    /// Who sent it.
+    /// Who asks.
+    pub principal: Principal,
+    /// On whose behalf.
+    pub said: Said,
+    /// The address that it came from.
     pub peer: String,
     /// Its path and parameters as they came.
     pub path: String,
@@ -40,7 +46,17 @@ impl FromRequestParts<Arc<App>> for Asked {
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|e| Problem::bad(e.body_text()))?.0;
         let root = parts.extensions.get::<Root>().copied().ok_or_else(|| Problem::unknown("this root"))?;
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(String::new, |c| c.0.ip().to_string());
-        Ok(Asked { app: app.clone(), root, headers: parts.headers.clone(), query, peer, path: parts.uri.to_string() })
+        let (principal, said) = edge::of(&parts.extensions)?;
+        Ok(Asked {
+            app: app.clone(),
+            root,
+            principal,
+            said,
+            headers: parts.headers.clone(),
+            query,
+            peer,
+            path: parts.uri.to_string(),
+        })
     }
 }
 
@@ -96,7 +112,7 @@ impl Asked {
         }
     }
 
-    /// The instances that a path names and this root shows; at least one.
+    /// The instances that a path names, this root shows and the policy grants; at least one. Journalled as retrieved.
     ///
     /// # Errors
     /// A UID is none; nothing is there (404), or not any more (410).
@@ -104,12 +120,19 @@ impl Asked {
         let study = uid(study, "Study Instance UID")?;
         let series = series.map(|s| uid(s, "Series Instance UID")).transpose()?;
         let instance = instance.map(|i| uid(i, "SOP Instance UID")).transpose()?;
-        let (app, view) = (self.app.clone(), self.root.view);
+        let (app, view, only) = (self.app.clone(), self.root.view, self.shown());
         let found = tokio::task::spawn_blocking(move || {
+            // What is there and not for this hospital looks like what is not there.
+            if only.is_some() && !app.index.study(&study)?.map_or(Ok(false), |row| only.allows(&row))? {
+                return Err(Problem::unknown("what the path names"));
+            }
             let rows = app.index.named(view, &study, series.as_ref(), instance.as_ref())?;
             if rows.is_empty() { Err(absent(&app, view, &study, series.as_ref(), instance.as_ref())?) } else { Ok(rows) }
         });
-        found.await.map_err(task_failed)?
+        let rows: Vec<InstanceRow> = found.await.map_err(task_failed)??;
+        // Here, so that no way to what is stored goes around the journal.
+        self.record(&rows)?;
+        Ok(rows)
     }
 
     /// The one instance that a path names.
@@ -121,18 +144,46 @@ impl Asked {
         rows.into_iter().next().ok_or_else(|| Problem::unknown("what the path names"))
     }
 
+    /// The studies that may be seen beside what the root shows.
+    pub fn shown(&self) -> Filter {
+        match &self.principal.hospital {
+            Some(hospital) => self.app.entitled.filter(hospital),
+            None => Filter::default(),
+        }
+    }
+
+    /// As it stands in the journal.
+    pub fn by(&self) -> String {
+        format!("{} {}", self.principal.name, self.peer)
+    }
+
     /// Journals a retrieval.
-    pub fn record(&self, rows: &[InstanceRow]) {
-        let Some(first) = rows.first() else { return };
-        let event = Event::Retrieved {
+    ///
+    /// # Errors
+    /// It cannot be recorded: then it is not granted.
+    fn record(&self, rows: &[InstanceRow]) -> Result<(), Problem> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        self.journal(Event::Retrieved {
             view: format!("{:?}", self.root.view).to_lowercase(),
             study: first.study.to_string(),
-            by: self.peer.clone(),
+            by: self.by(),
             instances: u32::try_from(rows.len()).unwrap_or(u32::MAX),
-        };
-        if let Err(e) = self.app.journal.append(event, now_ms(), false) {
+            on_behalf: self.said.0.clone(),
+        })
+    }
+
+    /// Journals what is granted.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn journal(&self, event: Event) -> Result<(), Problem> {
+        self.app.journal.append(event, now_ms(), false).map_err(|e| {
             tracing::error!(error = %e, "the journal cannot be written");
-        }
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the journal cannot be written, so nothing is shown; see the node's log",
+            )
+        })
     }
 
     /// The entity tag of an answer: a function of the stored bytes, of what was asked and of how it is answered.

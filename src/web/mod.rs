@@ -8,6 +8,8 @@ mod asked;
 mod base;
 mod capabilities;
 mod commitment;
+mod edge;
+mod exchange;
 mod layers;
 mod multipart;
 mod openapi;
@@ -26,5 +28,5 @@ mod uri;
 mod wado;
 
 pub use commitment::Commitments;
-pub use router::{App, router};
+pub use router::{App, Decisions, router};
 pub use turns::Turns;

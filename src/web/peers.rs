@@ -2,17 +2,18 @@
 
 use super::problem::{Problem, task_failed};
 use super::router::App;
+use crate::access::Principal;
 use crate::ingest::now_ms;
 use crate::journal::Event;
 use crate::outbox::{By, Copies, Forward, Pull};
 use crate::peers::Peer;
+use axum::Extension;
 use axum::Json;
 use axum::body::{Bytes, to_bytes};
-use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Longest body, bytes.
@@ -32,7 +33,7 @@ pub async fn one(State(app): State<Arc<App>>, Path(aet): Path<String>) -> Result
 pub async fn put(
     State(app): State<Arc<App>>,
     Path(aet): Path<String>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Extension(by): Extension<Principal>,
     request: Request,
 ) -> Result<(StatusCode, Json<Peer>), Problem> {
     let mut json: Value = parsed(&body(request).await?)?;
@@ -45,7 +46,7 @@ pub async fn put(
     }
     peer.check().map_err(Problem::bad)?;
     let status = if app.peers.get(&aet).is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    change(app, aet, Some(peer.clone()), from).await?;
+    change(app, aet, Some(peer.clone()), by).await?;
     Ok((status, Json(peer)))
 }
 
@@ -53,19 +54,18 @@ pub async fn put(
 pub async fn delete(
     State(app): State<Arc<App>>,
     Path(aet): Path<String>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Extension(by): Extension<Principal>,
 ) -> Result<StatusCode, Problem> {
     app.peers.get(&aet).ok_or_else(|| Problem::unknown("this peer"))?;
-    change(app, aet, None, from).await?;
+    change(app, aet, None, by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn change(app: Arc<App>, aet: String, peer: Option<Peer>, from: SocketAddr) -> Result<(), Problem> {
+async fn change(app: Arc<App>, aet: String, peer: Option<Peer>, by: Principal) -> Result<(), Problem> {
     let work = tokio::task::spawn_blocking(move || {
         // What cannot be recorded is not done.
         let recorded = serde_json::to_value(&peer).map_err(std::io::Error::other)?;
-        let event =
-            Event::PeerChanged { aet: aet.clone(), by: from.ip().to_string(), peer: peer.is_some().then_some(recorded) };
+        let event = Event::PeerChanged { aet: aet.clone(), by: by.name, peer: peer.is_some().then_some(recorded) };
         app.journal.append(event, now_ms(), true)?;
         app.peers.change(&aet, peer)
     });

@@ -1,13 +1,16 @@
 //! The routes.
 
 use super::commitment::{self, Commitments};
+use super::edge;
 use super::layers::{self, Text};
 use super::problem::Problem;
 use super::turns::Turns;
 use super::wado::{bulk, frames, metadata, objects, rendered};
-use super::{api, base, capabilities, openapi, peers, qido, reports, rulings, stow, uri};
+use super::{api, base, capabilities, exchange, openapi, peers, qido, reports, rulings, stow, uri};
+use crate::access::Guard;
 use crate::codec::Pool;
 use crate::config::Http;
+use crate::exchange::entitled::Entitled;
 use crate::index::{Index, View};
 use crate::ingest::Ingest;
 use crate::journal::Journal;
@@ -15,14 +18,14 @@ use crate::outbox::Outbox;
 use crate::peers::Peers;
 use crate::procedure::Procedures;
 use crate::retrieve::Opened;
-use crate::store::Store;
+use crate::store::{Papers, Store};
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, options, post};
 use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What handlers work with.
 pub struct App {
@@ -40,10 +43,16 @@ pub struct App {
     pub turns: Turns,
     /// Storage commitments.
     pub commitments: Commitments,
+    /// What clinicians decided.
+    pub decisions: Decisions,
     /// Who is known by DIMSE.
     pub peers: Arc<Peers>,
     /// What is to go out by DIMSE.
     pub outbox: Arc<Outbox>,
+    /// Who asks.
+    pub guard: Guard,
+    /// What other hospitals are shown.
+    pub entitled: Entitled,
     /// The record.
     pub journal: Arc<Journal>,
     /// The knowledge: rulings are checked against it.
@@ -56,6 +65,28 @@ pub struct App {
     pub port: u16,
     /// Below this, nothing new is taken, bytes.
     pub reserve_bytes: u64,
+}
+
+/// The records of decisions.
+pub struct Decisions {
+    /// The documents.
+    pub papers: Papers,
+    one: Mutex<()>,
+}
+
+impl Decisions {
+    /// Below a data root.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(root: &std::path::Path) -> std::io::Result<Decisions> {
+        Ok(Decisions { papers: Papers::open(root, "decisions")?, one: Mutex::default() })
+    }
+
+    /// Held while a decision is looked for and written: the same one twice at a time is one.
+    pub fn lock(&self) -> MutexGuard<'_, ()> {
+        self.one.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One of the two DICOMweb roots.
@@ -76,7 +107,8 @@ impl Root {
 
 /// Where the owner sees everything.
 pub const HOUSE: Root = Root { path: "/dicom-web", view: View::House };
-const EXCHANGE: Root = Root { path: "/exchange/dicom-web", view: View::Exchange };
+/// What other hospitals are shown.
+pub const EXCHANGE: Root = Root { path: "/exchange/dicom-web", view: View::Exchange };
 
 /// Everything that is served.
 pub fn router(app: Arc<App>) -> Router {
@@ -98,6 +130,14 @@ pub fn router(app: Arc<App>) -> Router {
     }
     all.route("/wado", get(uri::get).layer(Extension(HOUSE)))
         .route("/exchange/wado", get(uri::get).layer(Extension(EXCHANGE)))
+        .route("/exchange/reminders", post(exchange::reminders::remind))
+        .route("/exchange/cds-services", get(exchange::cds::discovery))
+        .route("/exchange/cds-services/{id}", post(exchange::cds::call))
+        .route("/exchange/decisions", post(exchange::decisions::record))
+        .route("/exchange/decisions/{id}", get(exchange::decisions::show))
+        .route("/public/{form}", get(exchange::public::items))
+        .route("/api/v1/register", get(exchange::register::show).put(exchange::register::replace))
+        .route("/api/v1/statistics", get(exchange::statistics::show))
         .route("/openapi.json", get(openapi::document))
         .route("/healthz", get(api::health))
         .route("/metrics", get(api::metrics))
@@ -118,6 +158,7 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(tower_http::limit::RequestBodyLimitLayer::new(limit))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::admit))
         .layer(axum::middleware::from_fn_with_state(app.clone(), layers::around))
         .layer(
             tower_http::compression::CompressionLayer::new().quality(tower_http::CompressionLevel::Fastest).compress_when(Text),

@@ -1,5 +1,7 @@
 //! Connections: HTTP/1.1 and HTTP/2, in the clear or over TLS, with bounds on their number, on headers and on waiting.
 
+use super::edge::Certificate;
+use crate::dimse::{fingerprint, roots};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -23,6 +25,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tower::ServiceExt;
 
 /// Longest wait for the headers of a request, and for the next one.
@@ -32,20 +35,27 @@ const HEADERS: usize = 64 << 10;
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS: u32 = 32;
 
-/// Reads a certificate chain and its key, both PEM.
+/// Reads a certificate chain and its key, both PEM, and the authorities of clients' certificates.
 ///
 /// # Errors
 /// Which of them does not read, and why.
-pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
+pub fn tls(certificate: &Path, key: &Path, clients: Option<&Path>) -> Result<TlsAcceptor, String> {
     let fault = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).map_err(|e| fault(certificate, &e))?.collect();
     let chain = chain.map_err(|e| fault(certificate, &e))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| fault(key, &e))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
-        .with_no_client_auth()
-        .with_single_cert(chain, private);
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|e| e.to_string())?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        // Who shows none may still bring a token or a key.
+        Some(path) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots(path)?, provider);
+            builder.with_client_cert_verifier(verifier.allow_unauthenticated().build().map_err(|e| fault(path, &e))?)
+        }
+    };
+    let config = builder.with_single_cert(chain, private);
     let mut config = config.map_err(|e| fault(certificate, &e))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
@@ -92,9 +102,13 @@ pub async fn serve(
             }
             let _permit = permit;
             let served = match tls {
-                None => connection(stream, peer, router, watcher).await,
+                None => connection(stream, (peer, Certificate(None)), router, watcher).await,
                 Some(tls) => match handshake(tls, stream).await {
-                    Ok(stream) => connection(stream, peer, router, watcher).await,
+                    Ok(stream) => {
+                        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                        let certificate = Certificate(shown.map(|c| fingerprint(c)));
+                        connection(stream, (peer, certificate), router, watcher).await
+                    }
                     Err(e) => Err(e.into()),
                 },
             };
@@ -113,7 +127,7 @@ async fn handshake(tls: TlsAcceptor, stream: TcpStream) -> io::Result<tokio_rust
 
 async fn connection<S>(
     stream: S,
-    peer: SocketAddr,
+    (peer, certificate): (SocketAddr, Certificate),
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -130,6 +144,7 @@ where
         .keep_alive_interval(PATIENCE);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(certificate.clone());
         router.clone().oneshot(request.map(Body::new))
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();

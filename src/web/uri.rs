@@ -110,7 +110,6 @@ async fn rendered(asked: &Asked, row: InstanceRow, offer: Offer) -> Result<Respo
     if let Some(unchanged) = asked.unchanged(&tag) {
         return Ok(unchanged);
     }
-    asked.record(std::slice::from_ref(&row));
     let app = asked.app.clone();
     let made = tokio::task::spawn_blocking(move || {
         // A frame is part of the path in WADO-RS and missing is 404 there; here it is a parameter, and a bad value.

@@ -20,13 +20,25 @@ round = "2026-1"
 passed = true
 valid_from = "2000-01-01"
 valid_to = "2099-12-31"
+
+[[hospital]]
+code = "T2"
+name = "另一医院"
+ae_titles = ["OUTSIDE"]
+[[hospital.assessment]]
+round = "2026-1"
+passed = true
+valid_from = "2000-01-01"
+valid_to = "2099-12-31"
 """
 
 
 class Node:
+    register = REGISTER
+
     def __init__(self, place):
         self.place = place
-        (place / "hospitals.toml").write_text(REGISTER, encoding="utf-8")
+        (place / "hospitals.toml").write_text(self.register, encoding="utf-8")
         env = {**os.environ, "HUTONG_STORAGE__ROOT": str(place / "storage"), "HUTONG_DIMSE__PORT": "0",
                "HUTONG_HTTP__PORT": "0", "HUTONG_STUDY__QUIET_PERIOD": "1s", "HUTONG_STORAGE__RESERVE_MIB": "64",
                "HUTONG_EXCHANGE__REGISTER": str(place / "hospitals.toml")}

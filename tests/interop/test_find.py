@@ -159,7 +159,10 @@ def test_what_is_no_query_is_refused_with_a_reason(node):
 
 def test_who_may_ask_and_what_he_sees(node):
     assert find(node, calling="STRANGER", QueryRetrieveLevel="STUDY") is None
-    seen = find(node, calling="OUTSIDE", QueryRetrieveLevel="STUDY", PatientID="", NumberOfStudyRelatedInstances="")
+    _, last = find(node, calling="OUTSIDE", status_only=True, QueryRetrieveLevel="STUDY", PatientID="", NumberOfStudyRelatedInstances="")
+    assert last.Status == 0xA900 and "patient" in last.ErrorComment, "another hospital does not browse"
+    seen = [m for p in ("HT0001", "HT0002", "MANY001") for m in
+            find(node, calling="OUTSIDE", QueryRetrieveLevel="STUDY", PatientID=p, NumberOfStudyRelatedInstances="")]
     assert {m.PatientID: m.NumberOfStudyRelatedInstances for m in seen} == {"HT0001": 2, "HT0002": 30}
     study = find(node, calling="ASKER", QueryRetrieveLevel="STUDY", PatientID="HT0002", StudyInstanceUID="")[0].StudyInstanceUID
     series = find(node, calling="OUTSIDE", QueryRetrieveLevel="SERIES", StudyInstanceUID=study, SeriesDescription="", SeriesInstanceUID="")

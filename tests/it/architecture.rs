@@ -17,11 +17,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("peers", &["dimse"]),
     ("outbox", &["store"]),
-    ("config", &["peers", "outbox"]),
     ("ingest", &["dicom", "store", "index"]),
     ("retrieve", &["dicom", "dimse", "codec", "mark", "procedure", "store", "index"]),
     ("report", &["dicom", "codec", "procedure", "exam", "mark", "phantom", "store", "index", "retrieve"]),
-    ("exchange", &["exam"]),
+    ("exchange", &["dicom", "exam", "index", "journal", "procedure"]),
+    ("access", &["exchange"]),
+    ("config", &["peers", "outbox", "access"]),
     (
         "work",
         &[
@@ -42,7 +43,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "exchange",
         ],
     ),
-    ("scp", &["config", "peers", "dicom", "dimse", "index", "ingest", "journal", "outbox", "retrieve", "store", "codec"]),
+    (
+        "scp",
+        &[
+            "config", "peers", "dicom", "dimse", "index", "ingest", "journal", "outbox", "retrieve", "store", "codec",
+            "exchange",
+        ],
+    ),
     (
         "web",
         &[
@@ -65,6 +72,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "node",
         &[
             "config",
+            "access",
             "codec",
             "dicom",
             "exchange",

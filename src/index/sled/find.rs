@@ -120,8 +120,11 @@ impl SledIndex {
             _ => None,
         };
         let is_day = |text: &str| text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit());
-        let free =
-            query.view == View::House && query.study.is_none() && query.series.is_none() && query.matching.zone.is_none();
+        let free = query.view == View::House
+            && !query.only.is_some()
+            && query.study.is_none()
+            && query.series.is_none()
+            && query.matching.zone.is_none();
         let Some((from, to)) = span.filter(|s| free && (*s == ("", "") || (is_day(s.0) && is_day(s.1)))) else {
             return Ok(None);
         };
@@ -171,6 +174,7 @@ impl SledIndex {
             if !study_visible(&study, query.view)
                 || !level_matches(query, &study.attributes, Level::Study)
                 || !modalities_match(query, &study)
+                || !query.only.allows(&study)?
             {
                 continue;
             }

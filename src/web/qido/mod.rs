@@ -10,7 +10,9 @@ use super::multipart::{BOUNDARY, TAIL, part_head};
 use super::problem::Problem;
 use super::router::App;
 use super::wado::metadata::OFFERS;
-use crate::dicom::{Uid, xml};
+use crate::dicom::{Uid, json, xml};
+use crate::index::{View, names_a_patient};
+use crate::journal::Event;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -82,14 +84,37 @@ async fn answer(
     let accepted = request.accepts()?;
     accepted.utf8(&request.headers, &request.query)?;
     let offer = accepted.choose(OFFERS)?.0;
-    let (url, app) = (request.url(), request.app);
-    let mut sought = Sought::read(request.query, request.root.view)?;
+    let (url, app) = (request.url(), request.app.clone());
+    let mut sought = Sought::read(request.query.clone(), request.root.view)?;
     (sought.search.study, sought.search.series) = (study, series);
+    sought.search.only = request.shown();
+    if request.principal.hospital.is_some() && !app.guard.may_browse() && !names_a_patient(&sought.search) {
+        let detail = "name the patient: PatientID, or PatientName and PatientBirthDate, or a study";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
     if app.config.search_studies > 0 {
         sought.search.examined = app.config.search_studies;
     }
-    let work = move || find(&app, &sought, &url).map(|found| respond(found, &sought, offer, &url));
+    let work = move || {
+        let found = find(&app, &sought, &url)?;
+        if request.root.view == View::Exchange {
+            request.journal(queried(&request, &sought, found.objects.len()))?;
+        }
+        Ok(respond(found, &sought, offer, &url))
+    };
     tokio::task::spawn_blocking(work).await.map_err(super::problem::task_failed)?
+}
+
+/// What is kept of a query: which attributes it was narrowed by, not with what.
+fn queried(request: &Asked, sought: &Sought, matches: usize) -> Event {
+    let keys = sought.search.keys.iter().filter(|k| !k.pattern.trim().is_empty());
+    Event::Queried {
+        view: "exchange".into(),
+        by: request.by(),
+        keys: keys.map(|k| json::keyword(k.tag())).collect(),
+        matches: u32::try_from(matches).unwrap_or(u32::MAX),
+        on_behalf: request.said.0.clone(),
+    }
 }
 
 fn respond(found: Found, sought: &Sought, offer: Offer, service: &str) -> Response {

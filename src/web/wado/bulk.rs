@@ -201,7 +201,6 @@ async fn parts(asked: &Asked, rows: Vec<InstanceRow>, offer: Offer, forms: Forms
         });
         tried.await.map_err(task_failed)??;
     }
-    asked.record(&rows);
     let url = asked.url();
     let kind = if offer.multipart { format!("{offer}; boundary={BOUNDARY}") } else { offer.media.to_string() };
     let body = body(move |out| {

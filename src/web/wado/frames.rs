@@ -177,7 +177,6 @@ pub async fn frames(
         Ok((app, object, layout, numbers, first))
     });
     let (app, object, layout, numbers, first) = opened.await.map_err(task_failed)??;
-    asked.record(std::slice::from_ref(&row));
     if !offer.multipart {
         return Ok(ranges::of_bytes(&asked.headers, &kind, &tag, first));
     }

@@ -117,7 +117,6 @@ pub async fn objects(
         let app = asked.app.clone();
         tokio::task::spawn_blocking(move || try_form(&app.store, &row, form, &app.pool)).await.map_err(task_failed)??;
     }
-    asked.record(&rows);
     if !offer.multipart
         && let (Some(row), Some(form)) = (rows.first(), forms.first())
     {

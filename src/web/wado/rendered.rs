@@ -264,7 +264,6 @@ async fn one(asked: &Asked, row: InstanceRow, frame: Option<u32>) -> Result<Resp
     if let Some(unchanged) = asked.unchanged(&tag) {
         return Ok(unchanged);
     }
-    asked.record(std::slice::from_ref(&row));
     let (app, kept, url) = (asked.app.clone(), wanted.clone(), asked.url());
     let made = tokio::task::spawn_blocking(move || {
         if frame.is_none() && offer.media == "image/gif" {
@@ -331,7 +330,6 @@ async fn several(asked: &Asked, rows: Vec<InstanceRow>) -> Result<Response, Prob
         let tried = tokio::task::spawn_blocking(move || wanted.of_instance(&app, &only, None, offer.media));
         tried.await.map_err(task_failed)??;
     }
-    asked.record(&rows);
     let base = url.clone();
     let body = body(move |out| {
         for row in &rows {
@@ -358,7 +356,6 @@ async fn list_of_frames(asked: &Asked, row: InstanceRow, numbers: Vec<u32>) -> R
     let wanted = Wanted::of(asked)?;
     let (offer, _) = accepted.choose(&parts())?;
     let (app, kept, url) = (asked.app.clone(), wanted.clone(), asked.url_of(&row));
-    asked.record(std::slice::from_ref(&row));
     let opened = tokio::task::spawn_blocking(move || {
         let object = app.opened.get(&app.store, &row)?;
         let layout = object.layout().map_err(|e| no_image(&e))?;
@@ -406,7 +403,6 @@ async fn video(asked: &Asked, row: InstanceRow) -> Result<Response, Problem> {
         }
     };
     asked.accepted()?.choose(&[Offer::one(media)])?;
-    asked.record(std::slice::from_ref(&row));
     let tag = asked.tag(std::slice::from_ref(&row), media);
     Ok(ranges::of_bytes(&asked.headers, media, &tag, stream))
 }

@@ -34,7 +34,6 @@ pub async fn render(asked: &Asked, row: InstanceRow, accepted: &Accepted) -> Res
     let opened = tokio::task::spawn_blocking(move || app.opened.get(&app.store, &held)).await.map_err(task_failed)??;
     if let Some((media, length)) = document::encapsulated(&opened.data_set) {
         let (offer, _) = accepted.choose(&[Offer::one(media)])?;
-        asked.record(std::slice::from_ref(&row));
         return span_of_document(&asked.headers, &tag_of(offer.media), opened, media, length);
     }
     let Some(lines) = document::report(&opened.data_set) else {
@@ -45,7 +44,6 @@ pub async fn render(asked: &Asked, row: InstanceRow, accepted: &Accepted) -> Res
     if let Some(unchanged) = asked.unchanged(&tag) {
         return Ok(unchanged);
     }
-    asked.record(std::slice::from_ref(&row));
     let text = match offer.media {
         "text/plain" => document::plain(&lines),
         "text/xml" => {

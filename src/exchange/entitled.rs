@@ -1,0 +1,58 @@
+//! What of this node's studies another hospital is shown: those with an accepted item that the policy says it is to recognise.
+
+use super::live::LiveRegister;
+use super::policy::{Answer, recognised};
+use crate::dicom::tags;
+use crate::index::{Filter, Index, IndexError, StudyRow};
+use crate::procedure::Procedures;
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Entitled {
+    /// Hospitals, as they are now.
+    pub register: Arc<LiveRegister>,
+    /// Verdicts.
+    pub index: Arc<dyn Index>,
+    /// Regions and items.
+    pub procedures: Arc<Procedures>,
+    /// Today, `YYYYMMDD`.
+    pub today: fn() -> String,
+}
+
+impl Entitled {
+    /// The policy's answer for each accepted item of a study; none where the hospital or the producer is not known.
+    ///
+    /// # Errors
+    /// The index fails.
+    pub fn answers(&self, hospital: &str, study: &StudyRow) -> Result<Vec<Answer>, IndexError> {
+        let Some(verdict) = self.index.verdict(&study.study)?.filter(|v| v.revision == study.revision) else {
+            return Ok(Vec::new());
+        };
+        let register = self.register.current();
+        let named = verdict.region.as_ref();
+        let region =
+            named.and_then(|(code, edition)| self.procedures.regions.iter().find(|r| r.code == *code && r.edition == *edition));
+        let from = verdict.hospital.as_deref().and_then(|code| register.hospital(code));
+        let (Some(from), Some(to), Some(region)) = (from, register.hospital(hospital), region) else {
+            return Ok(Vec::new());
+        };
+        let exam: String = study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect();
+        let today = (self.today)();
+        Ok(verdict.accepted().map(|item| recognised(from, to, region, item.number, (&exam, &today))).collect())
+    }
+
+    /// Whether a hospital is shown a study.
+    ///
+    /// # Errors
+    /// The index fails.
+    pub fn sees(&self, hospital: &str, study: &StudyRow) -> Result<bool, IndexError> {
+        Ok(self.answers(hospital, study)?.iter().any(|a| a.strength.is_some()))
+    }
+
+    /// The studies that a hospital is shown, for a query.
+    pub fn filter(&self, hospital: &str) -> Filter {
+        let (own, hospital) = (self.clone(), hospital.to_string());
+        Filter::new(move |study| own.sees(&hospital, study))
+    }
+}

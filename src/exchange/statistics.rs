@@ -1,0 +1,241 @@
+//! 互认情况统计: what was offered, looked at, used, not used and why (YB 五, FJ 四), from the journal.
+//!
+//! Never holds a patient: counts only, and small ones are left out of what is published.
+
+use crate::journal::Event;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Counts under this are not published.
+const SMALL: u64 = 5;
+
+/// What is counted of one hospital, item or reason.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Counts {
+    /// Exams that a reminder offered.
+    pub offered: u64,
+    /// Studies that were retrieved.
+    pub viewed: u64,
+    /// Used.
+    pub accepted: u64,
+    /// Not used.
+    pub rejected: u64,
+    /// Repeated after that.
+    pub repeated: u64,
+    /// The patient or the family refused a repetition.
+    pub refused: u64,
+}
+
+/// A period's figures.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Statistics {
+    /// All together.
+    pub total: Counts,
+    /// By the hospital that made the exam.
+    pub by_producer: BTreeMap<String, Counts>,
+    /// By the hospital that used it or not.
+    pub by_user: BTreeMap<String, Counts>,
+    /// By item number.
+    pub by_item: BTreeMap<String, Counts>,
+    /// By department, with its hospital before it.
+    pub by_department: BTreeMap<String, Counts>,
+    /// By clinician, with the hospital before it.
+    pub by_clinician: BTreeMap<String, Counts>,
+    /// Rejections by reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Used of all decided; none where nothing was.
+    pub acceptance_rate: Option<f64>,
+    /// Exams that were not made again.
+    pub saved: u64,
+}
+
+/// Who decided what, as the journal has it.
+#[derive(Clone)]
+struct Decided {
+    keys: [(usize, String); 5],
+    accepted: bool,
+    repeated: bool,
+    refused: bool,
+    reasons: Vec<String>,
+}
+
+/// Collects events; a correction takes the place of what it corrects.
+#[derive(Default)]
+pub struct Collector {
+    statistics: Statistics,
+    decided: BTreeMap<String, Decided>,
+    viewed: BTreeSet<(String, String)>,
+}
+
+impl Collector {
+    /// Takes an event of the period.
+    pub fn take(&mut self, event: &Event) {
+        match event {
+            Event::Offered { hospital, producer, item, .. } => {
+                let keys = [(0, producer.clone()), (1, hospital.clone()), (2, item.to_string())];
+                self.each(&keys, |c| c.offered += 1);
+            }
+            Event::Retrieved { view, study, by, .. } if view == "exchange" => {
+                // Frame by frame is one look.
+                if self.viewed.insert((study.clone(), by.clone())) {
+                    self.statistics.total.viewed += 1;
+                }
+            }
+            Event::Decided {
+                id,
+                corrects,
+                hospital,
+                producer,
+                item,
+                department,
+                clinician,
+                accepted,
+                repeated,
+                refused,
+                reasons,
+                ..
+            } => {
+                if let Some(old) = corrects {
+                    self.decided.remove(old);
+                }
+                let under = |name: &str| format!("{hospital}/{name}");
+                let keys = [
+                    (0, producer.clone()),
+                    (1, hospital.clone()),
+                    (2, item.to_string()),
+                    (3, under(department)),
+                    (4, under(clinician)),
+                ];
+                let decided =
+                    Decided { keys, accepted: *accepted, repeated: *repeated, refused: *refused, reasons: reasons.clone() };
+                self.decided.insert(id.clone(), decided);
+            }
+            _ => {}
+        }
+    }
+
+    fn each(&mut self, keys: &[(usize, String)], count: impl Fn(&mut Counts)) {
+        let s = &mut self.statistics;
+        count(&mut s.total);
+        let mut by = [&mut s.by_producer, &mut s.by_user, &mut s.by_item, &mut s.by_department, &mut s.by_clinician];
+        for (which, key) in keys {
+            if let Some(map) = by.get_mut(*which) {
+                count(map.entry(key.clone()).or_default());
+            }
+        }
+    }
+
+    /// The figures.
+    pub fn finish(mut self) -> Statistics {
+        for decided in std::mem::take(&mut self.decided).into_values() {
+            self.each(&decided.keys, |c| {
+                c.accepted += u64::from(decided.accepted);
+                c.rejected += u64::from(!decided.accepted);
+                c.repeated += u64::from(decided.repeated);
+                c.refused += u64::from(decided.refused);
+            });
+            for reason in &decided.reasons {
+                *self.statistics.reasons.entry(reason.clone()).or_default() += 1;
+            }
+        }
+        let Counts { accepted, rejected, repeated, .. } = self.statistics.total;
+        #[expect(clippy::cast_precision_loss, reason = "a rate of counts")]
+        let rate = (accepted + rejected > 0).then(|| accepted as f64 / (accepted + rejected) as f64);
+        self.statistics.acceptance_rate = rate;
+        self.statistics.saved = accepted + rejected.saturating_sub(repeated);
+        self.statistics
+    }
+}
+
+impl Statistics {
+    /// Rows for a table: what is counted, of whom, and the counts. `published` leaves persons out and says of small numbers only that
+    /// they are small.
+    pub fn rows(&self, published: bool) -> Vec<Vec<String>> {
+        let show = |n: u64| if published && n > 0 && n < SMALL { format!("<{SMALL}") } else { n.to_string() };
+        let row = |group: &str, name: &str, c: &Counts| {
+            let counts = [c.offered, c.viewed, c.accepted, c.rejected, c.repeated, c.refused].map(show);
+            [group.to_string(), name.to_string()].into_iter().chain(counts).collect::<Vec<_>>()
+        };
+        let mut rows = vec![row("total", "", &self.total)];
+        let mut groups = vec![("producer", &self.by_producer), ("user", &self.by_user), ("item", &self.by_item)];
+        if !published {
+            groups.extend([("department", &self.by_department), ("clinician", &self.by_clinician)]);
+        }
+        for (group, counts) in groups {
+            rows.extend(counts.iter().map(|(name, c)| row(group, name, c)));
+        }
+        let none = || vec![String::new(); 3];
+        rows.extend(self.reasons.iter().map(|(code, n)| {
+            let head = vec!["reason".to_string(), code.clone()];
+            head.into_iter().chain(none()).chain([show(*n), String::new(), String::new()]).collect()
+        }));
+        rows
+    }
+}
+
+/// The heads of [`Statistics::rows`].
+pub const HEADS: [&str; 8] = ["group", "name", "offered", "viewed", "accepted", "rejected", "repeated", "refused"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decided(id: &str, corrects: Option<&str>, clinician: &str, accepted: bool, reasons: &[&str]) -> Event {
+        Event::Decided {
+            id: id.into(),
+            corrects: corrects.map(Into::into),
+            study: "1.2".into(),
+            hospital: "B".into(),
+            producer: "A".into(),
+            item: 34,
+            department: "神经内科".into(),
+            clinician: clinician.into(),
+            accepted,
+            repeated: !accepted,
+            refused: false,
+            reasons: reasons.iter().map(|r| (*r).to_string()).collect(),
+            digest: String::new(),
+        }
+    }
+
+    #[test]
+    fn counted_by_hand() {
+        let mut collector = Collector::default();
+        for event in [
+            decided("1", None, "李", true, &[]),
+            decided("2", None, "李", false, &["YB-E01", "YB-E08"]),
+            decided("3", None, "张", false, &["YB-E01"]),
+            decided("4", Some("3"), "张", true, &[]),
+            Event::Retrieved {
+                view: "exchange".into(),
+                study: "1.2".into(),
+                by: "B".into(),
+                instances: 1,
+                on_behalf: BTreeMap::new(),
+            },
+            Event::Retrieved {
+                view: "exchange".into(),
+                study: "1.2".into(),
+                by: "B".into(),
+                instances: 1,
+                on_behalf: BTreeMap::new(),
+            },
+            Event::Retrieved {
+                view: "house".into(),
+                study: "1.2".into(),
+                by: "B".into(),
+                instances: 1,
+                on_behalf: BTreeMap::new(),
+            },
+        ] {
+            collector.take(&event);
+        }
+        let s = collector.finish();
+        assert_eq!((s.total.accepted, s.total.rejected, s.total.repeated, s.total.viewed), (2, 1, 1, 1));
+        assert_eq!((s.by_clinician["B/李"].rejected, s.by_clinician["B/张"].accepted), (1, 1));
+        assert_eq!(s.reasons, BTreeMap::from([("YB-E01".to_string(), 1), ("YB-E08".to_string(), 1)]));
+        assert_eq!((s.saved, s.acceptance_rate.map(|r| (r * 100.0).round())), (2, Some(67.0)));
+        let published = s.rows(true);
+        assert!(published.iter().all(|r| r[0] != "clinician") && published[0][4] == "<5" && published[0][2] == "0");
+    }
+}

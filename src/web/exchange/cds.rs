@@ -1,0 +1,148 @@
+//! The reminder as a CDS Hooks service (2.0): discovery, and cards for `order-select` and `order-sign`.
+
+use super::reminders::{Asked, Patient, candidates};
+use super::{blocking, hospital_of, posted};
+use crate::web::problem::Problem;
+use crate::web::router::{App, EXCHANGE};
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use serde::Deserialize;
+use serde_json::{Value as Json_, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// `GET /exchange/cds-services`
+pub async fn discovery() -> Json<Json_> {
+    let service = |hook: &str| {
+        json!({
+            "hook": hook,
+            "id": format!("recognised-exams-{hook}"),
+            "title": "检查结果互认提醒 Exams to recognise",
+            "description": "Exams of other hospitals that are to be recognised instead of repeating them",
+            "prefetch": {"patient": "Patient/{{context.patientId}}"},
+        })
+    };
+    Json(json!({"services": [service("order-select"), service("order-sign")]}))
+}
+
+/// What an EHR posts.
+#[derive(Deserialize)]
+struct Call {
+    hook: String,
+    #[serde(default)]
+    context: Json_,
+    #[serde(default)]
+    prefetch: Json_,
+}
+
+/// `POST /exchange/cds-services/{id}`
+///
+/// # Errors
+/// The hook is another one, or no patient was given.
+pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Result<Json<Json_>, Problem> {
+    let base = EXCHANGE.url(&app, request.headers());
+    let named = request.headers().get("x-hospital").and_then(|v| v.to_str().ok()).map(str::to_string);
+    let posted = posted::<Call>(request).await?;
+    if id != format!("recognised-exams-{}", posted.body.hook)
+        || !matches!(posted.body.hook.as_str(), "order-select" | "order-sign")
+    {
+        return Err(Problem::unknown("this service"));
+    }
+    let hospital = hospital_of(&posted.principal, named.as_deref())?;
+    let patient = patient(&posted.body.prefetch)?;
+    let codes = order_codes(&posted.body.context);
+    let by = posted.principal.name.clone();
+    let cards = blocking(&app, move |app| {
+        let known = |code: &String| app.procedures.regions.iter().flat_map(|r| &r.items).any(|i| i.codes.contains(code));
+        let ordered: Vec<Option<String>> = codes.iter().filter(|c| known(c)).cloned().map(Some).collect();
+        // Orders without a known code: everything that there is, so that nothing is missed.
+        let asked = if ordered.is_empty() { vec![None] } else { ordered };
+        let mut cards = Vec::new();
+        let mut seen = BTreeSet::new();
+        for order_code in asked {
+            let asked = Asked { patient: patient.clone(), item: None, order_code, hospital: None };
+            for found in candidates(app, &asked, &hospital, &by, &base)? {
+                if seen.insert((found.study.clone(), found.answer.item)) {
+                    cards.push(card(&found));
+                }
+            }
+        }
+        Ok(cards)
+    })
+    .await?;
+    Ok(Json(json!({"cards": cards})))
+}
+
+fn card(found: &super::reminders::Candidate) -> Json_ {
+    let summary: String = found.text.chars().take(140).collect();
+    let reasons: Vec<&str> = found.answer.reasons.iter().map(|r| r.zh.as_str()).collect();
+    json!({
+        "summary": summary,
+        "indicator": if found.answer.recent { "warning" } else { "info" },
+        "detail": format!("档案号 {}；{}。是否采用由接诊医师判断。", found.accession, reasons.join("，")),
+        "source": {"label": format!("互通 Hutong · {} {}", found.answer.region, found.answer.edition)},
+        "links": [{"label": "影像 Images (DICOMweb)", "url": found.wado, "type": "absolute"}],
+        "overrideReasons": [],
+    })
+}
+
+/// The patient of the prefetched FHIR resource: a birth date with the name beside the identifiers.
+fn patient(prefetch: &Json_) -> Result<Patient, Problem> {
+    let resource = prefetch.get("patient").filter(|p| p["resourceType"] == "Patient");
+    let resource = resource.ok_or_else(|| Problem::bad("prefetch.patient: a FHIR Patient is needed"))?;
+    let text = |value: &Json_| value.as_str().map(str::to_string);
+    let id = resource.pointer("/identifier/0/value").and_then(text);
+    let name = resource.pointer("/name/0").and_then(|name| {
+        let given = name.pointer("/given/0").and_then(Json_::as_str).unwrap_or("");
+        let family = name.get("family").and_then(Json_::as_str).unwrap_or("");
+        let both = if family.is_ascii() { format!("{family} {given}") } else { format!("{family}{given}") };
+        text(name.get("text").unwrap_or(&Json_::Null)).or(Some(both.trim().to_string()).filter(|t| !t.is_empty()))
+    });
+    Ok(Patient { id, name, birth_date: resource.get("birthDate").and_then(text) })
+}
+
+/// Codes of the orders that are being made, as `SYSTEM code`, LOINC as `LN`.
+fn order_codes(context: &Json_) -> Vec<String> {
+    let selected: BTreeSet<&str> = context["selections"].as_array().into_iter().flatten().filter_map(Json_::as_str).collect();
+    let entries = context.pointer("/draftOrders/entry").and_then(Json_::as_array).cloned().unwrap_or_default();
+    let mut codes = Vec::new();
+    for resource in entries.iter().filter_map(|e| e.get("resource")) {
+        let kind = resource["resourceType"].as_str().unwrap_or("");
+        let id = format!("{kind}/{}", resource["id"].as_str().unwrap_or(""));
+        if kind != "ServiceRequest" || (!selected.is_empty() && !selected.contains(id.as_str())) {
+            continue;
+        }
+        for coding in resource.pointer("/code/coding").and_then(Json_::as_array).into_iter().flatten() {
+            let system = match coding["system"].as_str().unwrap_or("") {
+                "http://loinc.org" => "LN",
+                "http://www.radlex.org" | "http://radlex.org" => "RADLEX",
+                other => other,
+            };
+            codes.push(format!("{system} {}", coding["code"].as_str().unwrap_or("")));
+        }
+    }
+    codes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_and_patients_are_read_from_fhir() {
+        let context = json!({"selections": ["ServiceRequest/1"], "draftOrders": {"entry": [
+            {"resource": {"resourceType": "ServiceRequest", "id": "1", "code": {"coding": [{"system": "http://loinc.org", "code": "24725-4"}]}}},
+            {"resource": {"resourceType": "ServiceRequest", "id": "2", "code": {"coding": [{"system": "http://loinc.org", "code": "1"}]}}},
+            {"resource": {"resourceType": "MedicationRequest", "id": "3"}},
+        ]}});
+        assert_eq!(order_codes(&context), ["LN 24725-4"]);
+        let prefetch = json!({"patient": {"resourceType": "Patient", "identifier": [{"value": "P1"}], "birthDate": "1970-02-03",
+                                          "name": [{"family": "王", "given": ["小东"]}]}});
+        let patient = patient(&prefetch).unwrap();
+        assert_eq!(
+            (patient.id.as_deref(), patient.name.as_deref(), patient.birth_date.as_deref()),
+            (Some("P1"), Some("王小东"), Some("1970-02-03"))
+        );
+        assert!(super::patient(&json!({})).is_err());
+    }
+}

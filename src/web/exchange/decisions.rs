@@ -1,0 +1,160 @@
+//! Decisions (引用, 互认与不互认): taken, checked, kept for ever, told as a sentence for the medical record.
+//!
+//! Never changed or deleted. The records hold what clinicians write about patients: they lie in files of their own, the journal has their
+//! digest.
+
+use super::{blocking, hospital_of, posted};
+use crate::dicom::{Uid, tags};
+use crate::exchange::decision::{Choice, Decision, Exam, Recorded};
+use crate::index::View;
+use crate::ingest::now_ms;
+use crate::journal::Event;
+use crate::procedure::Region;
+use crate::web::edge;
+use crate::web::problem::Problem;
+use crate::web::router::App;
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value as Json_, json};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// What is posted: the decision, and the hospital where the owner's systems post it.
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    hospital: Option<String>,
+    #[serde(flatten)]
+    decision: Json_,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// `POST /exchange/decisions`. With `Idempotency-Key` the same decision is recorded once, however often it is sent.
+///
+/// # Errors
+/// Something is missing (422, all of it at once), or the study is not one that the hospital is shown.
+pub async fn record(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+    let posted = posted::<Body>(request).await?;
+    let hospital = hospital_of(&posted.principal, posted.body.hospital.as_deref())?;
+    let decision: Decision =
+        serde_json::from_value(posted.body.decision).map_err(|e| Problem::bad(format!("the decision does not fit: {e}")))?;
+    let key = posted.headers.get("idempotency-key").and_then(|v| v.to_str().ok()).map(str::to_string);
+    let by = posted.principal.name.clone();
+    blocking(&app, move |app| take(app, decision, &hospital, &by, key)).await
+}
+
+fn take(app: &App, decision: Decision, hospital: &str, by: &str, key: Option<String>) -> Result<Response, Problem> {
+    let (exam, region) = exam(app, &decision, hospital)?;
+    let item = region.item(decision.item);
+    let large = item.is_some_and(|i| matches!(i.category.as_str(), "CT" | "MR"));
+    let faults = decision.faults(&region.exceptions, large);
+    if !faults.is_empty() {
+        let all: Vec<String> = faults.iter().map(|(field, why)| format!("{field}: {why}")).collect();
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, all.join("; ")));
+    }
+    if let Some(old) = &decision.corrects {
+        let known = read(app, old)?.filter(|r| r.hospital == hospital);
+        known.ok_or_else(|| Problem::bad("corrects: there is no such record of yours"))?;
+    }
+    let now = now_ms();
+    let text = serde_json::to_string(&decision).unwrap_or_default();
+    let name = key.unwrap_or_else(|| format!("{now} {text}"));
+    let id = hex(format!("{hospital}\0{name}").as_bytes()).chars().take(32).collect::<String>();
+    let one_at_a_time = app.decisions.lock();
+    if let Some(known) = read(app, &id)? {
+        return if known.decision == decision {
+            Ok(answer(StatusCode::OK, &known, &region))
+        } else {
+            Err(Problem::new(StatusCode::CONFLICT, "another decision was recorded under this Idempotency-Key"))
+        };
+    }
+    let recorded = Recorded { id, at_ms: now, hospital: hospital.into(), by: by.into(), exam, decision };
+    let d = &recorded.decision;
+    let event = Event::Decided {
+        id: recorded.id.clone(),
+        corrects: d.corrects.clone(),
+        study: d.study.clone(),
+        hospital: hospital.into(),
+        producer: recorded.exam.hospital.clone(),
+        item: d.item,
+        department: d.department.clone(),
+        clinician: d.clinician.clone(),
+        accepted: d.choice == Choice::Accept,
+        repeated: d.repeated,
+        refused: d.consent.as_ref().is_some_and(|c| !c.given),
+        reasons: d.reasons.clone(),
+        digest: hex(serde_json::to_string(&recorded).unwrap_or_default().as_bytes()),
+    };
+    let cannot = |e: std::io::Error| {
+        tracing::error!(error = %e, "a decision cannot be kept");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the decision cannot be kept; send it again")
+    };
+    // The record first: what the journal names is there.
+    app.decisions.papers.save(&recorded.id, &recorded).map_err(cannot)?;
+    app.journal.append(event, now, true).map_err(cannot)?;
+    drop(one_at_a_time);
+    Ok(answer(StatusCode::CREATED, &recorded, &region))
+}
+
+fn read(app: &App, id: &str) -> Result<Option<Recorded>, Problem> {
+    let fault = |e: std::io::Error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the record does not read: {e}"));
+    app.decisions.papers.read(id).map_err(fault)
+}
+
+fn answer(status: StatusCode, recorded: &Recorded, region: &Region) -> Response {
+    let text = recorded.text(&region.exceptions);
+    (status, Json(json!({"id": recorded.id, "record": recorded, "medical_record": text}))).into_response()
+}
+
+/// What is recorded of the exam.
+fn exam(app: &App, decision: &Decision, hospital: &str) -> Result<(Exam, Region), Problem> {
+    let unknown = || Problem::unknown("this study");
+    let uid = Uid::parse(&decision.study).map_err(|e| Problem::bad(format!("study: {e}")))?;
+    let study = app.index.study(&uid)?.ok_or_else(unknown)?;
+    let answer = app.entitled.answers(hospital, &study)?.into_iter().find(|a| a.item == decision.item);
+    let answer = answer.filter(|a| a.strength.is_some()).ok_or_else(unknown)?;
+    let region = app.procedures.regions.iter().find(|r| r.code == answer.region && r.edition == answer.edition);
+    let region = region.cloned().ok_or_else(unknown)?;
+    let producer = app.index.verdict(&uid)?.and_then(|v| v.hospital).ok_or_else(unknown)?;
+    let institution = app.entitled.register.current().hospital(&producer).map_or_else(String::new, |h| h.name.clone());
+    let text = |tag| study.attributes.text(tag).unwrap_or("").trim().to_string();
+    let mut copies = app.index.named(View::Exchange, &uid, None, None)?;
+    copies.sort_by(|a, b| a.sop_instance.cmp(&b.sop_instance));
+    let digests: Vec<&str> = copies.iter().map(|row| row.sha256.as_str()).collect();
+    let exam = Exam {
+        hospital: producer,
+        institution,
+        date: text(tags::STUDY_DATE).chars().filter(char::is_ascii_digit).collect(),
+        accession: text(tags::ACCESSION_NUMBER),
+        item: answer.name,
+        region: answer.region,
+        edition: answer.edition,
+        contents: hex(digests.join("\n").as_bytes()),
+    };
+    Ok((exam, region))
+}
+
+/// `GET /exchange/decisions/{id}`: with the sentence for the medical record. Another hospital's is not there.
+///
+/// # Errors
+/// There is none.
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
+    let (principal, _) = edge::of(request.extensions())?;
+    blocking(&app, move |app| {
+        let own = |r: &Recorded| principal.hospital.as_ref().is_none_or(|h| *h == r.hospital || *h == r.exam.hospital);
+        let recorded = read(app, &id)?.filter(own).ok_or_else(|| Problem::unknown("this record"))?;
+        let found =
+            app.procedures.regions.iter().find(|r| r.code == recorded.exam.region && r.edition == recorded.exam.edition);
+        let exceptions = found.map(|r| r.exceptions.as_slice()).unwrap_or_default();
+        let text = recorded.text(exceptions);
+        let body = json!({"id": recorded.id, "record": recorded, "medical_record": text});
+        Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(body)).into_response())
+    })
+    .await
+}

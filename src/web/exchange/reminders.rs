@@ -1,0 +1,185 @@
+//! Reminders (提醒; FJ 四 互认项目提醒接口, YB 四(一)): does this patient have exams that are to be recognised?
+
+use super::{blocking, hospital_of, posted};
+use crate::dicom::{Attributes, tags};
+use crate::exchange::policy::{Answer, Strength};
+use crate::index::{Key, Query, StudyRow, View};
+use crate::ingest::now_ms;
+use crate::journal::Event;
+use crate::web::problem::Problem;
+use crate::web::router::App;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Who it is about: an identifier, or name and birth date.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patient {
+    /// Patient ID.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Name: characters or pinyin.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Birth date, `YYYYMMDD` or with hyphens.
+    #[serde(default)]
+    pub birth_date: Option<String>,
+}
+
+/// What is posted.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// The patient.
+    pub patient: Patient,
+    /// The item that is to be ordered; none: any.
+    #[serde(default)]
+    pub item: Option<u32>,
+    /// An order code of the item, instead of its number: `LN 24648-8`.
+    #[serde(default)]
+    pub order_code: Option<String>,
+    /// The hospital that asks; the owner's systems must name it.
+    #[serde(default)]
+    pub hospital: Option<String>,
+}
+
+/// An exam that is offered.
+#[derive(Debug, Clone, Serialize)]
+pub struct Candidate {
+    /// Study Instance UID.
+    pub study: String,
+    /// Code and name of the hospital that made it.
+    pub hospital: String,
+    /// Its name.
+    pub institution: String,
+    /// Exam date, `YYYYMMDD`.
+    pub exam_date: String,
+    /// Accession Number.
+    pub accession: String,
+    /// Series Instance UIDs of the marked copies.
+    pub series: Vec<String>,
+    /// What the policy says of the item.
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// One sentence for the person who orders.
+    pub text: String,
+    /// Where it is, below the exchange root.
+    pub wado: String,
+    /// Where its search is.
+    pub qido: String,
+}
+
+/// `POST /exchange/reminders`
+///
+/// # Errors
+/// No patient is named, or the item is none.
+pub async fn remind(State(app): State<Arc<App>>, request: Request) -> Result<Json<serde_json::Value>, Problem> {
+    let headers = request.headers().clone();
+    let base = crate::web::router::EXCHANGE.url(&app, &headers);
+    let posted = posted::<Asked>(request).await?;
+    let hospital = hospital_of(&posted.principal, posted.body.hospital.as_deref())?;
+    let by = posted.principal.name.clone();
+    let candidates = blocking(&app, move |app| candidates(app, &posted.body, &hospital, &by, &base)).await?;
+    let text = match candidates.len() {
+        0 => "未查到可互认的检查 no exam to recognise was found".to_string(),
+        n => format!("该患者有 {n} 项可互认的检查，请接诊医师判断是否采用  {n} exams to recognise; the clinician decides"),
+    };
+    Ok(Json(serde_json::json!({"candidates": candidates, "text": text})))
+}
+
+/// The exams of a patient that a hospital is to recognise, those of the wanted item only if one is named; journalled as offered.
+///
+/// # Errors
+/// No patient is named, the item is none, or the index fails.
+pub fn candidates(app: &App, asked: &Asked, hospital: &str, by: &str, base: &str) -> Result<Vec<Candidate>, Problem> {
+    let query = query(&asked.patient)?;
+    let wanted = wanted(app, asked)?;
+    let register = app.entitled.register.current();
+    let mut found = Vec::new();
+    for study in app.index.studies(&Query { only: app.entitled.filter(hospital), limit: 200, ..query })?.rows {
+        for answer in app.entitled.answers(hospital, &study)?.into_iter().filter(|a| a.strength.is_some()) {
+            if wanted.is_some_and(|item| item != answer.item && !covers(app, &answer, item)) {
+                continue;
+            }
+            let producer = app.index.verdict(&study.study)?.and_then(|v| v.hospital).unwrap_or_default();
+            let institution = register.hospital(&producer).map_or_else(String::new, |h| h.name.clone());
+            found.push(candidate(&study, answer, &producer, institution, base));
+        }
+    }
+    for c in &found {
+        let event = Event::Offered {
+            hospital: hospital.into(),
+            producer: c.hospital.clone(),
+            study: c.study.clone(),
+            item: c.answer.item,
+            by: by.into(),
+        };
+        let cannot = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written, so nothing is offered");
+        app.journal.append(event, now_ms(), false).map_err(cannot)?;
+    }
+    Ok(found)
+}
+
+fn query(patient: &Patient) -> Result<Query, Problem> {
+    let given = |text: &Option<String>| text.as_ref().map(|t| t.trim().to_string()).filter(|t| !t.is_empty());
+    let plain = |text: &String| !text.contains(['*', '?', '\\']);
+    let mut query = Query::all(View::Exchange);
+    match (given(&patient.id), given(&patient.name), given(&patient.birth_date)) {
+        (Some(id), ..) if plain(&id) => query.keys.push(Key::of(tags::PATIENT_ID, id)),
+        (None, Some(name), Some(birth)) if plain(&name) => {
+            query.matching.fuzzy = true;
+            query.keys.push(Key::of(tags::PATIENT_NAME, name));
+            let birth: String = birth.chars().filter(char::is_ascii_digit).collect();
+            query.keys.push(Key::of(tags::PATIENT_BIRTH_DATE, birth));
+        }
+        _ => return Err(Problem::bad("patient: an id, or name and birth_date, without wildcards")),
+    }
+    Ok(query)
+}
+
+/// The item that is to be ordered.
+fn wanted(app: &App, asked: &Asked) -> Result<Option<u32>, Problem> {
+    let items = || app.procedures.regions.iter().filter(|r| r.enabled).flat_map(|r| &r.items);
+    match (asked.item, &asked.order_code) {
+        (Some(number), _) if items().any(|i| i.number == number) => Ok(Some(number)),
+        (Some(number), _) => Err(Problem::bad(format!("item: {number} is on no list"))),
+        (None, Some(code)) => match items().find(|i| i.codes.contains(code)) {
+            Some(item) => Ok(Some(item.number)),
+            None => Err(Problem::bad(format!("order_code: {code} is the code of no item"))),
+        },
+        (None, None) => Ok(None),
+    }
+}
+
+/// Whether the exam includes the wanted item (2 covers 1; with contrast covers plain).
+fn covers(app: &App, answer: &Answer, item: u32) -> bool {
+    let region = app.procedures.regions.iter().find(|r| r.code == answer.region && r.edition == answer.edition);
+    region.and_then(|r| r.item(answer.item)).is_some_and(|i| i.covers.contains(&item))
+}
+
+fn candidate(study: &StudyRow, answer: Answer, producer: &str, institution: String, base: &str) -> Candidate {
+    let text = |attributes: &Attributes, tag| attributes.text(tag).unwrap_or("").trim().to_string();
+    let exam_date: String = text(&study.attributes, tags::STUDY_DATE).chars().filter(char::is_ascii_digit).collect();
+    let how = match answer.strength {
+        Some(Strength::Must) => "应予互认",
+        Some(Strength::Principle) => "原则上应予互认",
+        _ => "可予互认",
+    };
+    let old = if answer.recent { String::new() } else { "（超过近期时限）".to_string() };
+    let uid = study.study.to_string();
+    Candidate {
+        text: format!("{institution} {exam_date} {}{old}：{how}", answer.name),
+        hospital: producer.into(),
+        institution,
+        accession: text(&study.attributes, tags::ACCESSION_NUMBER),
+        series: study.recognised.series.keys().map(ToString::to_string).collect(),
+        exam_date,
+        answer,
+        wado: format!("{base}/studies/{uid}"),
+        qido: format!("{base}/studies?StudyInstanceUID={uid}"),
+        study: uid,
+    }
+}

@@ -1,0 +1,80 @@
+//! `GET /api/v1/statistics`: the figures of a period, for the owner and for publishing.
+
+use super::blocking;
+use crate::exchange::statistics::{Collector, HEADS, Statistics};
+use crate::journal;
+use crate::web::problem::Problem;
+use crate::web::router::App;
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// Its parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// First day, YYYY-MM-DD (in China); none: from the beginning.
+    from: Option<String>,
+    /// Last day.
+    to: Option<String>,
+    /// `json` (the default) or `csv`.
+    format: Option<String>,
+    /// Without persons and small numbers.
+    #[serde(default)]
+    published: bool,
+}
+
+/// `GET /api/v1/statistics`
+///
+/// # Errors
+/// A day that is none.
+pub async fn show(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+    let from = asked.from.as_deref().map_or(Ok(i64::MIN), |day| start_of(day, "from"))?;
+    let to = asked.to.as_deref().map_or(Ok(i64::MAX), |day| start_of(day, "to").map(|ms| ms + DAY_MS))?;
+    let statistics = blocking(&app, move |app| {
+        let mut collector = Collector::default();
+        let unreadable = |e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the journal does not read: {e}"));
+        journal::scan(app.journal.path(), (from, to), |_, event| collector.take(event)).map_err(unreadable)?;
+        Ok(collector.finish())
+    })
+    .await?;
+    match asked.format.as_deref() {
+        Some("csv") => csv(&statistics, asked.published),
+        None | Some("json") if !asked.published => Ok(Json(statistics).into_response()),
+        None | Some("json") => {
+            let rows = statistics.rows(true);
+            let named = |row: &Vec<String>| HEADS.iter().zip(row).map(|(h, v)| ((*h).to_string(), v.clone().into())).collect();
+            let rows: Vec<serde_json::Map<String, serde_json::Value>> = rows.iter().map(named).collect();
+            Ok(Json(rows).into_response())
+        }
+        Some(other) => Err(Problem::bad(format!("format is json or csv, not {other:?}"))),
+    }
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// The beginning of a day in China, milliseconds since 1970.
+fn start_of(day: &str, name: &str) -> Result<i64, Problem> {
+    let wrong = || Problem::bad(format!("{name} is a day like 2026-01-31"));
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    let date = time::Date::parse(day, &format).map_err(|_| wrong())?;
+    let start = date.midnight().assume_offset(time::macros::offset!(+8));
+    Ok(start.unix_timestamp() * 1000)
+}
+
+fn csv(statistics: &Statistics, published: bool) -> Result<Response, Problem> {
+    let failed = |e: &dyn std::fmt::Display| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string());
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(HEADS).map_err(|e| failed(&e))?;
+    for row in statistics.rows(published) {
+        // A name that a spreadsheet would take for a formula stays a name.
+        let safe =
+            row.iter().map(|cell| if cell.starts_with(['=', '+', '-', '@']) { format!("'{cell}") } else { cell.clone() });
+        writer.write_record(safe).map_err(|e| failed(&e))?;
+    }
+    let bytes = writer.into_inner().map_err(|e| failed(&e))?;
+    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], bytes).into_response())
+}
