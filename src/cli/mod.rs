@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod check;
+mod commit;
 mod demo;
 mod evaluate;
 mod explain;
@@ -85,7 +86,7 @@ enum Command {
     /// 调阅到本机 Fetch from an AE by C-GET, into files
     Get(query::Get),
     /// 存储确认 Ask an AE whether it keeps files by storage commitment
-    Commit(query::Commit),
+    Commit(commit::Commit),
     /// 说明结论 Print why a study got its verdict
     Explain(explain::Explain),
     /// 人工裁定 Rule on a study: settle a review, overrule a rejection; the node must be running

@@ -3,7 +3,7 @@
 
 use crate::exam::verdict::NotAccredited;
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// All hospitals.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -207,15 +207,11 @@ impl Hospital {
     pub fn is_admitted(&self, date: &str) -> bool {
         let digits = |text: &str| text.replace('-', "");
         let speaks = |a: &&Assessment| digits(&a.valid_from).as_str() <= date && date <= digits(&a.valid_to).as_str();
-        let mut latest: BTreeMap<(&[String], &[u32]), (String, bool)> = BTreeMap::new();
-        for a in self.assessments.iter().filter(speaks) {
-            let entry = latest.entry((&a.categories, &a.items)).or_default();
-            let from = digits(&a.valid_from);
-            if from >= entry.0 {
-                *entry = (from, a.passed);
-            }
-        }
-        latest.values().any(|(_, passed)| *passed)
+        let all: Vec<&Assessment> = self.assessments.iter().filter(speaks).collect();
+        let later = |a: &Assessment, b: &Assessment| {
+            (&b.categories, &b.items) == (&a.categories, &a.items) && digits(&b.valid_from) > digits(&a.valid_from)
+        };
+        all.iter().any(|a| a.passed && !all.iter().any(|b| later(a, b)))
     }
 
     /// Whether an item of a category may be marked for an exam of this day (`YYYYMMDD`).

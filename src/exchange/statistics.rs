@@ -75,11 +75,11 @@ impl Collector {
                 let keys = [(0, producer.clone()), (1, hospital.clone()), (2, item.to_string())];
                 self.each(&keys, |c| c.offered += 1);
             }
-            Event::Retrieved { view, study, by, .. } if view == "exchange" => {
-                // Frame by frame is one look.
-                if self.viewed.insert((study.clone(), by.clone())) {
-                    self.statistics.total.viewed += 1;
-                }
+            // Frame by frame is one look.
+            Event::Retrieved { view, study, by, .. }
+                if view == "exchange" && self.viewed.insert((study.clone(), by.clone())) =>
+            {
+                self.statistics.total.viewed += 1;
             }
             Event::Decided {
                 id,

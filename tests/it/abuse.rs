@@ -115,12 +115,15 @@ fn associations(node: &Node) -> String {
     metrics.lines().find(|l| l.starts_with("hutong_associations ")).unwrap_or("").to_string()
 }
 
+/// PDUs of a command and its data set.
+type Grouping = dyn Fn(&[u8], &[u8]) -> Vec<Vec<u8>>;
+
 #[test]
 fn fragments_come_in_any_grouping_and_the_object_is_the_same() {
     let place = tempfile::tempdir().unwrap();
     let node = Node::start(place.path(), &[]);
     let images = phantom::ct_head(4, None, "头颅CT平扫", "HEAD");
-    let groupings: [&dyn Fn(&[u8], &[u8]) -> Vec<Vec<u8>>; 4] = [
+    let groupings: [&Grouping; 4] = [
         // Command and data in one PDU.
         &|command, data| {
             let (head, tail) = data.split_at(1000);

@@ -54,6 +54,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "web",
         &[
             "config",
+            "access",
+            "dimse",
+            "exchange",
             "peers",
             "outbox",
             "dicom",
