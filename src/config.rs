@@ -87,6 +87,8 @@ pub struct Dimse {
     pub network_timeout: u64,
     /// Wait for the next message, seconds.
     pub idle_timeout: u64,
+    /// Beyond loopback, let callers find and retrieve that prove nothing but their AE title.
+    pub allow_open: bool,
     /// Listen on `port` in the clear.
     pub clear: bool,
     /// Port for TLS; 0 takes a free one. It needs a certificate and its key.
@@ -126,6 +128,7 @@ impl Default for Dimse {
             association_timeout: 30,
             network_timeout: 60,
             idle_timeout: 600,
+            allow_open: false,
             clear: true,
             tls_port: None,
             tls_certificate: None,
@@ -337,6 +340,11 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Whether callers by DIMSE that see images must prove more than their name.
+    pub fn dimse_is_strict(&self) -> bool {
+        !self.dimse.bind.is_loopback() && !self.dimse.allow_open
+    }
+
     /// Whether clients over HTTP must prove who they are.
     pub fn asks_who(&self) -> bool {
         !self.access.is_empty() || self.http.tls_client_authorities.is_some()
@@ -380,6 +388,16 @@ impl Config {
             peer.check().map_err(ConfigError::Value)?;
             if self.peer.iter().take(n).any(|p| p.aet == peer.aet) {
                 return Err(ConfigError::Value(format!("peer {}: there are two of that name", peer.aet)));
+            }
+        }
+        if self.dimse_is_strict() {
+            for peer in &self.peer {
+                peer.check_proof().map_err(ConfigError::Value)?;
+            }
+            let sees = |r: &Right| matches!(r, Right::Find | Right::Retrieve);
+            if self.dimse.unknown_rights().iter().any(sees) {
+                let message = "dimse.unknown_callers lets anybody find or retrieve beyond loopback; make them peers, or set dimse.allow_open";
+                return Err(ConfigError::Value(message.into()));
             }
         }
         for (n, rule) in self.forward.iter().enumerate() {

@@ -249,13 +249,11 @@ impl Journal {
             return Err(e);
         }
         state.end += bytes.len() as u64;
-        if durable {
-            state.file.sync_data()?;
-        }
         state.next += 1;
         state.last = digest;
         state.known.learn(line.event, at_ms);
-        Ok(())
+        // The line stands, whatever becomes of it on the disk: the next one follows it.
+        if durable { state.file.sync_data() } else { Ok(()) }
     }
 
     /// What persons ruled about a study, oldest first: when (milliseconds since 1970), and the ruling.

@@ -254,7 +254,7 @@ impl Node {
         let tls = https(&config.http)?;
         let root = &config.storage.root;
         let kept = |e| StartError::Storage(root.clone(), e);
-        let peers = Arc::new(Peers::open(root, &config.peer, dimse.unknown_rights()).map_err(kept)?);
+        let peers = Arc::new(Peers::open(root, &config.peer, dimse.unknown_rights(), config.dimse_is_strict()).map_err(kept)?);
         let outbox = Arc::new(Outbox::open(root).map_err(kept)?);
         let calls = calls(dimse)?;
         let entitled = Entitled {
@@ -295,7 +295,7 @@ impl Node {
             peers: peers.clone(),
             outbox: outbox.clone(),
             guard: Guard::new(config.access.clone(), !config.asks_who(), register.clone()),
-            entitled,
+            entitled: entitled.clone(),
             journal: journal.clone(),
             procedures: procedures.clone(),
             metrics,
@@ -306,7 +306,8 @@ impl Node {
         let connections = config.http.max_connections;
         let output = config.mark.transfer_syntax.uid();
         let secure = listener.tls_address();
-        let sending = Some(Sending { peers, calls, outbox, rules: config.forward.clone(), pulls: config.pull.clone() });
+        let sending =
+            Some(Sending { peers, calls, outbox, entitled, rules: config.forward.clone(), pulls: config.pull.clone() });
         let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output, sending });
         let runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;
         record(&shop.journal, Event::Started { version: env!("CARGO_PKG_VERSION").into() });

@@ -40,14 +40,17 @@ impl Guard {
     /// # Errors
     /// Why nobody: for the journal, not for the client.
     pub fn principal(&self, credentials: &Credentials<'_>, from: IpAddr) -> Result<Principal, Denied> {
-        self.is_locked_out(from)?;
-        let found = self.recognise(credentials);
-        match &found {
+        let principal = match self.recognise(credentials) {
+            Ok(principal) => principal,
             // A browser asks first without: that is no attempt.
-            Err(Denied::Nothing) | Ok(_) => {}
-            Err(_) => self.failed(from),
-        }
-        let principal = found?;
+            Err(Denied::Nothing) => return Err(Denied::Nothing),
+            // Others behind the same proxy are not to suffer for it: who is recognised gets in.
+            Err(why) => {
+                self.is_locked_out(from)?;
+                self.failed(from);
+                return Err(why);
+            }
+        };
         if principal.role == Role::Exchange {
             self.count(&principal)?;
         }
@@ -181,8 +184,9 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(guard.principal(&with("guess"), one), Err(Denied::Key));
         }
-        assert_eq!(guard.principal(&with("s2"), one), Err(Denied::LockedOut));
-        assert!(guard.principal(&with("s2"), other).is_ok() && guard.principal(&with("s2"), other).is_ok());
+        assert_eq!(guard.principal(&with("guess"), one), Err(Denied::LockedOut));
+        assert_eq!(guard.principal(&with("guess"), other), Err(Denied::Key));
+        assert!(guard.principal(&with("s2"), one).is_ok() && guard.principal(&with("s2"), other).is_ok());
         assert_eq!(guard.principal(&with("s2"), other), Err(Denied::TooMany));
     }
 }

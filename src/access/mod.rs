@@ -9,7 +9,7 @@ pub use guard::Guard;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// What a principal may do.
@@ -119,7 +119,10 @@ pub struct Issuer {
     /// Claim with the code of the hospital.
     #[serde(default = "hospital_claim")]
     pub hospital_claim: String,
-    /// Scope that means each role; the highest one counts.
+    /// Hospitals that it may speak for; empty: all.
+    #[serde(default)]
+    pub hospitals: BTreeSet<String>,
+    /// Scope that means each role; the highest one counts. Unless it is said otherwise no issuer makes anybody of the house.
     #[serde(default = "scopes")]
     pub scopes: BTreeMap<String, Role>,
     /// Difference between clocks that is borne, seconds.
@@ -132,9 +135,7 @@ fn hospital_claim() -> String {
 }
 
 fn scopes() -> BTreeMap<String, Role> {
-    [("hutong.exchange", Role::Exchange), ("hutong.house", Role::House), ("hutong.admin", Role::Admin)]
-        .map(|(scope, role)| (scope.to_string(), role))
-        .into()
+    [("hutong.exchange".to_string(), Role::Exchange)].into()
 }
 
 fn leeway() -> u64 {

@@ -122,11 +122,14 @@ fn speaks_for(issuer: &Issuer, claims: &Map<String, Json>) -> Result<Principal, 
     };
     let role = listed.iter().filter_map(|scope| issuer.scopes.get(*scope)).max().copied().ok_or(Denied::Role)?;
     let hospital = text(&issuer.hospital_claim).map(str::to_string);
-    if role == Role::Exchange && hospital.is_none() {
+    let its = |code: &String| issuer.hospitals.is_empty() || issuer.hospitals.contains(code);
+    if role == Role::Exchange && !hospital.as_ref().is_some_and(its) {
         return Err(Denied::Role);
     }
     let subject = text("sub").or_else(|| text("client_id")).or_else(|| text("azp")).unwrap_or("");
-    let name: String = format!("token {subject}").chars().filter(|c| !c.is_control()).take(128).collect();
+    let of = hospital.as_deref().unwrap_or("");
+    let name: String =
+        format!("token {subject} {of} {}", issuer.issuer).chars().filter(|c| !c.is_control()).take(256).collect();
     let said = SAID.iter().filter_map(|(claim, name)| Some(((*name).to_string(), text(claim)?.to_string())));
     let hospital = hospital.filter(|_| role == Role::Exchange);
     Ok(Principal { name, role, hospital, says: said.collect() })

@@ -1,7 +1,7 @@
 //! `hutong find`, `hutong move` and `hutong get`.
 
-use super::wire::{PLAIN, Peer, bar};
 use super::table;
+use super::wire::{PLAIN, Peer, bar};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use hutong::dicom::attributes::{Decoded, bytes_of};
@@ -9,9 +9,7 @@ use hutong::dicom::dataset::dictionary_vr;
 use hutong::dicom::part10::Meta;
 use hutong::dicom::{Attributes, DataSet, Tag, Uid, VR, Value, json, tags, uids};
 use hutong::dimse::queryscu::{Ended, Receiver, Root, STORED, Service, class, perform};
-use hutong::dimse::{
-    Association, Command, Context, DataReader, Progress, Proposal, Roles, Status, connect,
-};
+use hutong::dimse::{Association, Command, Context, DataReader, Progress, Proposal, Roles, Status, connect};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::fs::File;

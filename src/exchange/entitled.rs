@@ -42,12 +42,13 @@ impl Entitled {
         Ok(verdict.accepted().map(|item| recognised(from, to, region, item.number, (&exam, &today))).collect())
     }
 
-    /// Whether a hospital is shown a study.
+    /// Whether a hospital is shown a study: all of its recognised items must be granted, because its series are shown together.
     ///
     /// # Errors
     /// The index fails.
     pub fn sees(&self, hospital: &str, study: &StudyRow) -> Result<bool, IndexError> {
-        Ok(self.answers(hospital, study)?.iter().any(|a| a.strength.is_some()))
+        let answers = self.answers(hospital, study)?;
+        Ok(!answers.is_empty() && answers.iter().all(|a| a.strength.is_some()))
     }
 
     /// The studies that a hospital is shown, for a query.

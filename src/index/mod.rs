@@ -155,7 +155,11 @@ pub fn names_a_patient(query: &Query) -> bool {
     };
     let name = query.keys.iter().any(|k| {
         // A family name's first character is enough beside a birth date.
-        k.path == [tags::PATIENT_NAME] && !k.pattern.trim().trim_matches(['*', '?', '^', '=']).is_empty()
+        k.path == [tags::PATIENT_NAME] && k.pattern.trim().starts_with(|c: char| c.is_alphanumeric())
+    });
+    let born = query.keys.iter().any(|k| {
+        let day = k.pattern.trim();
+        k.path == [tags::PATIENT_BIRTH_DATE] && day.len() == 8 && day.bytes().all(|b| b.is_ascii_digit())
     });
     query.study.is_some()
         || [
@@ -167,7 +171,7 @@ pub fn names_a_patient(query: &Query) -> bool {
         ]
         .into_iter()
         .any(said)
-        || (name && said(tags::PATIENT_BIRTH_DATE))
+        || (name && born)
 }
 
 /// Matches in a stable order, and how many there are behind them.

@@ -303,7 +303,8 @@ impl Index for SledIndex {
                 let found = match of_instances {
                     false => series.next().is_some(),
                     true => {
-                        let one = |s| self.instances_of(&s).map(|rows| rows.iter().any(fits));
+                        let shown = |row: &InstanceRow| query.view == View::House || study.recognised.shows(row);
+                        let one = |s| self.instances_of(&s).map(|rows| rows.iter().any(|row| shown(row) && fits(row)));
                         series.map(one).find(|r| !matches!(r, Ok(false))).unwrap_or(Ok(false))?
                     }
                 };

@@ -5,6 +5,11 @@ use super::{InstanceRow, SeriesRow, StudyRow, View};
 use crate::dicom::{Attributes, VR, tags};
 use std::collections::BTreeSet;
 
+/// Modalities that items are of: what else is in a study is no business of the exchange.
+pub fn is_marked_modality(modality: &str) -> bool {
+    matches!(modality, "CT" | "MR" | "DX" | "CR" | "DR")
+}
+
 /// A study: its attributes, the modalities in it, the series and instances that a view shows.
 pub fn study(row: &StudyRow, view: View) -> Attributes {
     let mut told = row.attributes.clone();
@@ -16,7 +21,8 @@ pub fn study(row: &StudyRow, view: View) -> Attributes {
         View::Exchange => (u32::try_from(row.recognised.series.len()).unwrap_or(0), row.recognised.instances),
     };
     let reports = (view == View::House && row.reports.1 > 0).then(|| "SR".to_string());
-    let modalities: BTreeSet<String> = row.modalities.iter().cloned().chain(reports).collect();
+    let shown = |m: &&String| view == View::House || is_marked_modality(m);
+    let modalities: BTreeSet<String> = row.modalities.iter().filter(shown).cloned().chain(reports).collect();
     told.set(tags::STUDY_INSTANCE_UID, VR::UI, vec![row.study.to_string()]);
     told.set(tags::MODALITIES_IN_STUDY, VR::CS, modalities.into_iter().collect());
     told.set(tags::NUMBER_OF_STUDY_RELATED_SERIES, VR::IS, vec![series.to_string()]);

@@ -117,6 +117,9 @@ pub struct Forward {
     /// How far it is.
     #[serde(flatten)]
     pub stage: Stage,
+    /// Tells it from one of the same name that takes its place.
+    #[serde(skip)]
+    pub generation: u64,
     /// What it was before it began to be sent.
     #[serde(skip)]
     pub before: Stage,
@@ -139,7 +142,8 @@ impl Forward {
     /// A new task, due at once.
     pub fn new(rule: &str, to: &str, study: &str, revision: u64, send: Copies, now_ms: i64) -> Forward {
         Forward {
-            id: format!("{rule}-{to}-{study}"),
+            id: format!("{rule}-{to}-{study}-{}", format!("{send:?}").to_lowercase()),
+            generation: 0,
             rule: rule.into(),
             to: to.into(),
             study: study.into(),

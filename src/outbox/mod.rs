@@ -39,6 +39,8 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct Waiting {
+    /// Of the task that was put in last.
+    generation: u64,
     forwards: BTreeMap<String, Forward>,
     reports: BTreeMap<String, Report>,
     pulls: BTreeMap<String, Pull>,
@@ -53,8 +55,9 @@ impl Outbox {
         let (forwards, reports) = (Papers::open(root, "outbox/forward")?, Papers::open(root, "outbox/report")?);
         let pulls = Papers::open(root, "outbox/pull")?;
         let now = Waiting {
+            generation: 0,
             forwards: forwards.all::<Forward>()?.into_iter().map(|f| (f.id.clone(), f.resumed())).collect(),
-            reports: reports.all::<Report>()?.into_iter().map(|r| (r.transaction.clone(), r)).collect(),
+            reports: reports.all::<Report>()?.into_iter().map(|r| (r.id(), r)).collect(),
             pulls: pulls.all::<Pull>()?.into_iter().map(|p| (p.id.clone(), p)).collect(),
         };
         Ok(Outbox { forwards, reports, pulls, now: Mutex::new(now) })
@@ -68,8 +71,10 @@ impl Outbox {
     ///
     /// # Errors
     /// It cannot be kept.
-    pub fn add(&self, forward: Forward) -> io::Result<()> {
+    pub fn add(&self, mut forward: Forward) -> io::Result<()> {
         let mut now = self.lock();
+        now.generation += 1;
+        forward.generation = now.generation;
         self.forwards.save(&forward.id, &forward)?;
         now.forwards.insert(forward.id.clone(), forward);
         Ok(())
@@ -143,8 +148,8 @@ impl Outbox {
     /// It cannot be kept.
     pub fn add_report(&self, report: Report) -> io::Result<()> {
         let mut now = self.lock();
-        self.reports.save(&report.transaction, &report)?;
-        now.reports.insert(report.transaction.clone(), report);
+        self.reports.save(&report.id(), &report)?;
+        now.reports.insert(report.id(), report);
         Ok(())
     }
 
@@ -162,10 +167,10 @@ impl Outbox {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn reported(&self, transaction: &str) -> io::Result<()> {
+    pub fn reported(&self, id: &str) -> io::Result<()> {
         let mut now = self.lock();
-        self.reports.remove(transaction)?;
-        now.reports.remove(transaction);
+        self.reports.remove(id)?;
+        now.reports.remove(id);
         Ok(())
     }
 
@@ -173,15 +178,15 @@ impl Outbox {
     ///
     /// # Errors
     /// It cannot be kept.
-    pub fn not_reported(&self, transaction: &str, why: &str, now_ms: i64) -> io::Result<()> {
+    pub fn not_reported(&self, id: &str, why: &str, now_ms: i64) -> io::Result<()> {
         let mut now = self.lock();
-        let Some(mut report) = now.reports.get(transaction).cloned() else { return Ok(()) };
+        let Some(mut report) = now.reports.get(id).cloned() else { return Ok(()) };
         report.attempts += 1;
         report.due_ms = now_ms.saturating_add(back_off(report.attempts));
         report.given_up = report.attempts >= MOST_ATTEMPTS;
         report.last_error = Some(why.to_string());
-        self.reports.save(transaction, &report)?;
-        now.reports.insert(transaction.to_string(), report);
+        self.reports.save(id, &report)?;
+        now.reports.insert(id.to_string(), report);
         Ok(())
     }
 
@@ -191,7 +196,7 @@ impl Outbox {
     /// It cannot be kept.
     pub fn add_pull(&self, pull: Pull) -> io::Result<()> {
         let mut now = self.lock();
-        if !now.pulls.contains_key(&pull.id) {
+        if now.pulls.get(&pull.id).is_none_or(|known| known.given_up) {
             self.pulls.save(&pull.id, &pull)?;
             now.pulls.insert(pull.id.clone(), pull);
         }

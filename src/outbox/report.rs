@@ -22,6 +22,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Its name: two peers may use one UID.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.aet, self.transaction)
+    }
+
     /// A new one, due at once.
     pub fn new(transaction: String, aet: &str, wanted: Vec<(String, String)>, due_ms: i64) -> Report {
         Report { transaction, aet: aet.into(), wanted, due_ms, attempts: 0, given_up: false, last_error: None }

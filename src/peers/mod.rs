@@ -82,6 +82,32 @@ fn one() -> usize {
 }
 
 impl Peer {
+    /// Whether a caller of this name must prove more than the name.
+    fn is_proven(&self) -> bool {
+        !self.from.is_empty() || self.certificate.is_some() || self.passcode_sha256.is_some()
+    }
+
+    /// What it may do: another hospital never stores here, and is not told what is kept.
+    fn granted(&self) -> BTreeSet<Right> {
+        let shown = [Right::Echo, Right::Find, Right::Retrieve];
+        self.rights.iter().copied().filter(|right| !self.exchange || shown.contains(right)).collect()
+    }
+
+    /// An AE title is a claim: beyond loopback who sees images must prove it by address, certificate or passcode.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check_proof(&self) -> Result<(), String> {
+        let sees = self.rights.contains(&Right::Find) || self.rights.contains(&Right::Retrieve);
+        if sees && !self.is_proven() {
+            return Err(format!(
+                "peer {}: who may find or retrieve beyond loopback needs from, certificate or passcode_sha256 (or dimse.allow_open = true)",
+                self.aet
+            ));
+        }
+        Ok(())
+    }
+
     /// What is wrong with it.
     ///
     /// # Errors
@@ -209,6 +235,8 @@ pub enum Denied {
 /// See the module.
 pub struct Peers {
     file: Option<PathBuf>,
+    /// Peers must prove who they are.
+    pub strict: bool,
     unknown: BTreeSet<Right>,
     now: RwLock<Arc<Known>>,
 }
@@ -231,7 +259,7 @@ impl Peers {
     ///
     /// # Errors
     /// The file of changes does not read.
-    pub fn open(root: &Path, configured: &[Peer], unknown: BTreeSet<Right>) -> io::Result<Peers> {
+    pub fn open(root: &Path, configured: &[Peer], unknown: BTreeSet<Right>, strict: bool) -> io::Result<Peers> {
         let file = root.join("peers.json");
         let changed = match std::fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other)?,
@@ -239,7 +267,7 @@ impl Peers {
             Err(e) => return Err(e),
         };
         let configured = configured.iter().map(|p| (p.aet.clone(), p.clone())).collect();
-        Ok(Peers { file: Some(file), unknown, now: RwLock::new(Arc::new(Known { configured, changed })) })
+        Ok(Peers { file: Some(file), strict, unknown, now: RwLock::new(Arc::new(Known { configured, changed })) })
     }
 
     fn now(&self) -> Arc<Known> {
@@ -305,7 +333,7 @@ impl Peers {
         }
         Ok(Principal {
             aet: peer.aet.clone(),
-            rights: peer.rights.clone(),
+            rights: peer.granted(),
             exchange: peer.exchange,
             max_associations: peer.max_associations,
             passcode_sha256: peer.passcode_sha256.clone(),
@@ -333,7 +361,7 @@ mod tests {
             peer("aet = \"CT1\"\nfrom = [\"10.1.0.0/16\", \"::1\"]\nrights = [\"echo\", \"store\"]"),
             peer(&format!("aet = \"OUT\"\ntls = true\nexchange = true\ncertificate = \"{digest}\"")),
         ];
-        let peers = Peers::open(folder.path(), &configured, [Right::Echo].into()).unwrap();
+        let peers = Peers::open(folder.path(), &configured, [Right::Echo].into(), true).unwrap();
         let ct = peers.admit("CT1", &from("10.1.255.3")).unwrap();
         assert!(ct.may(Right::Store) && !ct.may(Right::Find));
         assert!(peers.admit("CT1", &from("::ffff:10.1.2.3")).is_ok() && peers.admit("CT1", &from("::1")).is_ok());
@@ -342,7 +370,10 @@ mod tests {
         let tls = |certificate: Option<String>| Origin { tls: true, certificate, ..from("10.2.0.1") };
         assert_eq!(peers.admit("OUT", &tls(Some("cd".repeat(32)))), Err(Denied::Certificate));
         assert_eq!(peers.admit("OUT", &tls(None)), Err(Denied::Certificate));
-        assert!(peers.admit("OUT", &tls(Some("AB".repeat(32)))).unwrap().exchange);
+        let out = peers.admit("OUT", &tls(Some("AB".repeat(32)))).unwrap();
+        assert!(out.exchange && out.may(Right::Find) && !out.may(Right::Store) && !out.may(Right::Commit));
+        assert!(configured[1].check_proof().is_ok() && peer("aet = \"X\"").check_proof().is_err());
+        assert!(peer("aet = \"X\"\nrights = [\"store\"]").check_proof().is_ok());
         assert_eq!(peers.admit("X", &from("1.2.3.4")).unwrap().rights, [Right::Echo].into());
     }
 
@@ -350,11 +381,11 @@ mod tests {
     fn changes_hold_at_once_and_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let configured = [peer("aet = \"CT1\"")];
-        let peers = Peers::open(folder.path(), &configured, BTreeSet::new()).unwrap();
+        let peers = Peers::open(folder.path(), &configured, BTreeSet::new(), false).unwrap();
         peers.change("CT1", None).unwrap();
         peers.change("MR1", Some(peer("aet = \"MR1\"\naddress = \"mr:104\""))).unwrap();
         assert_eq!(peers.admit("CT1", &from("1.2.3.4")), Err(Denied::Unknown));
-        let again = Peers::open(folder.path(), &configured, BTreeSet::new()).unwrap();
+        let again = Peers::open(folder.path(), &configured, BTreeSet::new(), false).unwrap();
         assert_eq!(again.all(), peers.all());
         assert_eq!(again.all().iter().map(|p| p.aet.as_str()).collect::<Vec<_>>(), ["MR1"]);
     }

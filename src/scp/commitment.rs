@@ -87,10 +87,10 @@ fn tell_here(
         }
     };
     match commitment::tell(association, context, &report.transaction, &result, &shared.calls.aet) {
-        Ok(()) => kept(shared.outbox.reported(&report.transaction)),
+        Ok(()) => kept(shared.outbox.reported(&report.id())),
         Err(e) => {
             let why = "it left before the result was known, and its [[peer]] has no address to tell it at";
-            kept(shared.outbox.not_reported(&report.transaction, why, now_ms()));
+            kept(shared.outbox.not_reported(&report.id(), why, now_ms()));
             return Err(e);
         }
     }

@@ -7,10 +7,13 @@ use super::listener::Shared;
 use crate::dicom::attributes::{self, Decoded};
 use crate::dicom::charset::Charset;
 use crate::dicom::dataset::dictionary_vr;
+use crate::dicom::json;
 use crate::dicom::levels::level_of;
 use crate::dicom::{Attributes, DataSet, Element, Syntax, Tag, VR, Value, tags, uids};
 use crate::dimse::{Association, AssociationError, Command, Context, Status, identifier};
 use crate::index::{Filter, Index, IndexError, Key, Query, SeriesRow, StudyRow, View, names_a_patient, told};
+use crate::ingest::now_ms;
+use crate::journal::Event;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -69,6 +72,15 @@ pub fn serve(
         },
     };
     metrics::counter!("hutong_find_total").increment(1);
+    if asked.view == View::Exchange {
+        let keys = identifier.query.keys.iter().filter(|k| !k.pattern.trim().is_empty()).map(|k| json::keyword(k.tag()));
+        let (by, view) = (association.peer_aet.clone(), "exchange".to_string());
+        let event = Event::Queried { view, by, keys: keys.collect(), matches: 0, on_behalf: BTreeMap::new() };
+        if let Err(e) = shared.journal.append(event, now_ms(), false) {
+            tracing::error!(error = %e, "the journal cannot be written");
+            return refuse(association, Status::UnableToProcess, "the query cannot be recorded");
+        }
+    }
     let (index, most, aet) = (&*shared.index, shared.config.max_matches, shared.config.aet.as_str());
     match answer(index, &identifier, (most, aet), association, context, request) {
         Ok(status) => association.send(context.id, &request.response(status)),

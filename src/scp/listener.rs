@@ -9,8 +9,8 @@ use crate::dimse::{
 };
 use crate::exchange::entitled::Entitled;
 use crate::index::{Filter, Index, View};
-use crate::ingest::Ingest;
-use crate::journal::Journal;
+use crate::ingest::{Ingest, now_ms};
+use crate::journal::{Event, Journal};
 use crate::outbox::Outbox;
 use crate::peers::{Calls, Origin, Peers, Principal};
 use crate::store::Store;
@@ -213,6 +213,10 @@ fn turned_away(port: &Port, aet: String, address: IpAddr, why: Rejection) {
         known.clear();
     }
     if known.insert((aet.clone(), address, why)) {
+        let event = Event::Denied { by: format!("AE {aet} {address}"), why: why.to_string() };
+        if let Err(e) = port.shared.journal.append(event, now_ms(), false) {
+            tracing::error!(error = %e, "the journal cannot be written");
+        }
         tracing::warn!(peer = %address, aet, %why, "an association was rejected; the same again is not logged");
     }
 }

@@ -45,6 +45,9 @@ pub async fn put(
         return Err(Problem::bad(format!("the address names {aet:?}, the peer itself {:?}", peer.aet)));
     }
     peer.check().map_err(Problem::bad)?;
+    if app.peers.strict {
+        peer.check_proof().map_err(Problem::bad)?;
+    }
     let status = if app.peers.get(&aet).is_some() { StatusCode::OK } else { StatusCode::CREATED };
     change(app, aet, Some(peer.clone()), by).await?;
     Ok((status, Json(peer)))

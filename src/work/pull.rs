@@ -2,7 +2,7 @@
 //!
 //! Never counts a study as fetched before the peer has said that every instance was sent.
 
-use super::send::Post;
+use super::send::{Post, TICK};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, DataSet, Uid, VR, tags, uids};
 use crate::dimse::queryscu::{Ended, Receiver, Root, STORED, Service, class, perform};
@@ -11,23 +11,43 @@ use crate::ingest::{Announced, IngestError, now_ms};
 use crate::outbox::{By, Pull, PullRule};
 use crate::peers::Peer;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// When each rule looks next, milliseconds since 1970.
-pub(super) type Schedule = BTreeMap<String, i64>;
+/// What is remembered between two looks.
+#[derive(Default)]
+struct Schedule {
+    /// When each rule looks next, milliseconds since 1970.
+    next: BTreeMap<String, i64>,
+    /// How many instances a peer said to have of a study when it was asked for last: it is asked for again when that changes.
+    asked: BTreeMap<(String, String), i64>,
+}
+
+/// Looks by the rules until the node stops.
+pub(super) fn look_all(post: &Post<'_>, stopping: &AtomicBool) {
+    let mut schedule = Schedule::default();
+    while !stopping.load(Ordering::Relaxed) {
+        look(post, &mut schedule);
+        std::thread::sleep(TICK);
+    }
+}
 
 const PLAIN: [&str; 2] = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
 
 /// Looks by the rules whose time has come, and puts in what there is to fetch.
-pub(super) fn look(post: &Post<'_>, schedule: &mut Schedule) {
+fn look(post: &Post<'_>, schedule: &mut Schedule) {
     for rule in &post.sending.pulls {
         let now = now_ms();
-        if schedule.get(&rule.name).is_some_and(|due| *due > now) {
+        if schedule.next.get(&rule.name).is_some_and(|due| *due > now) {
             continue;
         }
-        schedule.insert(rule.name.clone(), now + i64::from(rule.every_minutes) * 60_000);
+        schedule.next.insert(rule.name.clone(), now + i64::from(rule.every_minutes) * 60_000);
         match missing(post, rule) {
             Ok(studies) => {
-                for study in studies {
+                for (study, count) in studies {
+                    let asked = schedule.asked.insert((rule.from.clone(), study.clone()), count);
+                    if asked == Some(count) {
+                        continue;
+                    }
                     let pull = Pull::new(&rule.name, &rule.from, &study, rule.by, now);
                     if let Err(e) = post.sending.outbox.add_pull(pull) {
                         tracing::error!(error = %e, "the outbox cannot be written");
@@ -69,7 +89,7 @@ impl Receiver for Found {
 const MOST: usize = 10_000;
 
 /// Studies that the peer has, of the rule's days and modalities, and this node has not, or not all instances of.
-fn missing(post: &Post<'_>, rule: &PullRule) -> Result<Vec<String>, String> {
+fn missing(post: &Post<'_>, rule: &PullRule) -> Result<Vec<(String, i64)>, String> {
     let (_, to) = peer(post, &rule.from)?;
     let sop_class = class(Root::Study, Service::Find);
     let (mut association, context) = call(to, sop_class, vec![]).map_err(|e| e.to_string())?;
@@ -99,8 +119,9 @@ fn missing(post: &Post<'_>, rule: &PullRule) -> Result<Vec<String>, String> {
             continue;
         };
         let here = post.shop.index.study(&uid).map_err(|e| e.to_string())?.map_or(0, |row| i64::from(row.originals.1));
-        if study.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES).map_or(here == 0, |there| here < there) {
-            missing.push(uid.to_string());
+        let there = study.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES);
+        if there.map_or(here == 0, |there| here < there) {
+            missing.push((uid.to_string(), there.unwrap_or(0)));
         }
     }
     Ok(missing)
@@ -144,9 +165,10 @@ fn attempt(post: &Post<'_>, pull: &Pull) -> Result<u16, String> {
     };
     let ended = ended.map_err(|e| e.to_string())?;
     match into.refused {
-        _ if ended.is_success() => Ok(ended.progress.completed),
         Some(why) => Err(format!("{ended}: {why}")),
-        None => Err(ended.to_string()),
+        None if !ended.is_success() => Err(ended.to_string()),
+        None if ended.progress.completed == 0 => Err("the peer sent nothing".into()),
+        None => Ok(ended.progress.completed),
     }
 }
 

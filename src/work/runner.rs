@@ -2,6 +2,7 @@
 
 use super::{assess, render, send, withdraw};
 use crate::codec::Pool;
+use crate::exchange::entitled::Entitled;
 use crate::exchange::live::LiveRegister;
 use crate::index::{Index, Job, JobKind};
 use crate::ingest::{Ingest, now_ms};
@@ -41,6 +42,8 @@ pub struct Shop {
 pub struct Sending {
     /// Who is known.
     pub peers: Arc<Peers>,
+    /// What other hospitals are shown.
+    pub entitled: Entitled,
     /// How they are called.
     pub calls: Calls,
     /// What is to go out.

@@ -2,7 +2,7 @@
 //!
 //! Never sends another hospital anything but marked copies.
 
-use super::pull::{self, Schedule};
+use super::pull;
 use super::{Sending, Shop};
 use crate::dicom::{Uid, uids};
 use crate::dimse::storescu::{self, Outgoing};
@@ -10,11 +10,11 @@ use crate::dimse::{
     Association, AssociationError, Incoming, Proposal, Requested, Roles, Status, commitment, connect, identifier,
 };
 use crate::exam::lifecycle::State;
-use crate::exam::verdict::Verdict;
+use crate::exam::verdict::{Outcome, Verdict};
 use crate::index::{InstanceRow, StudyRow, View};
 use crate::ingest::now_ms;
 use crate::journal::Event;
-use crate::outbox::{Copies, Forward, Report, Stage, Trigger};
+use crate::outbox::{Copies, Forward, Report, Rule, Stage, Trigger};
 use crate::peers::Peer;
 use crate::retrieve::commitment::results;
 use crate::retrieve::outgoing;
@@ -22,10 +22,11 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How often the outbox is looked at.
-const TICK: Duration = Duration::from_millis(200);
+pub(super) const TICK: Duration = Duration::from_millis(200);
 /// A peer that commits often says so at once, on the association that it was asked on.
 const COMMITTED_AT_ONCE: Duration = Duration::from_secs(5);
 
@@ -44,7 +45,9 @@ pub fn forward_judged(shop: &Shop, study: &StudyRow, verdict: &Verdict) -> std::
         modalities: study.modalities.clone(),
         sources: study.sources.iter().map(|(sender, _)| sender.clone()).collect(),
     };
-    for rule in sending.rules.iter().filter(|rule| rule.fits(&trigger)) {
+    // Without an accepted item there are no marked copies.
+    let there = |rule: &&Rule| rule.send != Copies::Marked || verdict.outcome == Outcome::Accept;
+    for rule in sending.rules.iter().filter(|rule| rule.fits(&trigger)).filter(there) {
         for to in &rule.to {
             let id = study.study.as_str();
             let task = Forward::new(&rule.name, to, id, study.revision, rule.send, now_ms());
@@ -54,13 +57,28 @@ pub fn forward_judged(shop: &Shop, study: &StudyRow, verdict: &Verdict) -> std::
     Ok(())
 }
 
+/// Work beside the sending, until the node stops.
+type Aside = fn(&Post<'_>, &AtomicBool);
+
 /// Works until the node stops.
 pub(super) fn follow(shop: &Arc<Shop>, stopping: &Arc<AtomicBool>) {
     let Some(sending) = &shop.sending else { return };
-    let mut threads: Vec<std::thread::JoinHandle<()>> = Vec::new();
-    let mut schedule = Schedule::default();
+    let (mut threads, mut kept_on): (Vec<JoinHandle<()>>, Vec<JoinHandle<()>>) = (Vec::new(), Vec::new());
+    // What a slow peer holds up holds nothing else up.
+    let aside: [(&str, Aside); 2] = [("work-report", tell_all), ("work-look", pull::look_all)];
+    for (name, work) in aside {
+        let (shop, stopping) = (shop.clone(), stopping.clone());
+        let run = move || {
+            if let Some(sending) = &shop.sending {
+                work(&Post { shop: &shop, sending }, &stopping);
+            }
+        };
+        match std::thread::Builder::new().name(name.into()).spawn(run) {
+            Ok(thread) => kept_on.push(thread),
+            Err(e) => tracing::error!(error = %e, name, "no thread to work with"),
+        }
+    }
     while !stopping.load(Ordering::Relaxed) {
-        pull::look(&Post { shop, sending }, &mut schedule);
         threads.retain(|t| !t.is_finished());
         let room = |aet: &str, busy: usize| busy < sending.peers.get(aet).map_or(1, |peer| peer.send_associations);
         while threads.len() < MOST_THREADS
@@ -89,13 +107,9 @@ pub(super) fn follow(shop: &Arc<Shop>, stopping: &Arc<AtomicBool>) {
                 Err(e) => tracing::error!(error = %e, "no thread to fetch with"),
             }
         }
-        if let Some(report) = sending.outbox.next_report(now_ms()) {
-            tell(&Post { shop, sending }, &report);
-        } else {
-            std::thread::sleep(TICK);
-        }
+        std::thread::sleep(TICK);
     }
-    for thread in threads {
+    for thread in threads.into_iter().chain(kept_on) {
         let _ = thread.join();
     }
 }
@@ -121,12 +135,14 @@ fn forward(post: &Post<'_>, task: &Forward, stopping: &AtomicBool) {
     let mut sent = task.sent.clone();
     let result = attempt(post, task, &mut sent, stopping);
     let kept = post.sending.outbox.update(&task.id, |f| {
-        // A late image has put a newer task in this one's place.
-        if f.revision != task.revision {
-            f.stage = Stage::Waiting;
+        // A newer task is in this one's place.
+        if f.generation != task.generation {
             return;
         }
-        f.sent = sent;
+        // While it is being committed the peer's answer has the last word on what it has.
+        if !matches!(result, Ok(After::Committing)) {
+            f.sent = sent;
+        }
         match &result {
             Ok(After::Done) => f.stage = Stage::Done,
             Ok(After::Committing) => {}
@@ -157,7 +173,7 @@ fn attempt(post: &Post<'_>, task: &Forward, sent: &mut BTreeSet<String>, stoppin
     let Post { shop, sending } = post;
     let peer = sending.peers.get(&task.to).ok_or_else(|| Ended::Later(format!("no [[peer]] {} is configured", task.to)))?;
     let to = sending.calls.to(&peer).map_err(Ended::Later)?;
-    let rows = rows(shop, task, &peer)?;
+    let rows = rows(post, task, &peer)?;
     let left: Vec<&InstanceRow> = rows.iter().filter(|r| !sent.contains(r.sop_instance.as_str())).collect();
     let mut objects: Vec<Outgoing<'_>> = left.iter().map(|row| outgoing(&shop.store, &shop.pool, row)).collect();
     let (mut refused, mut stopped) = (None, false);
@@ -180,7 +196,7 @@ fn attempt(post: &Post<'_>, task: &Forward, sent: &mut BTreeSet<String>, stoppin
         return Err(Ended::Later(why));
     }
     record(shop, task, &rows)?;
-    if !peer.commits || rows.is_empty() {
+    if !peer.commits {
         tracing::info!(to = task.to, study = task.study, instances = rows.len(), "forwarded");
         return Ok(After::Done);
     }
@@ -188,11 +204,12 @@ fn attempt(post: &Post<'_>, task: &Forward, sent: &mut BTreeSet<String>, stoppin
 }
 
 /// The objects of a task, as they are now.
-fn rows(shop: &Shop, task: &Forward, peer: &Peer) -> Result<Vec<InstanceRow>, Ended> {
+fn rows(post: &Post<'_>, task: &Forward, peer: &Peer) -> Result<Vec<InstanceRow>, Ended> {
+    let shop = post.shop;
     let later = |e: crate::index::IndexError| Ended::Later(e.to_string());
     let uid = Uid::parse(&task.study).map_err(|e| Ended::Never(e.to_string()))?;
     let study = shop.index.study(&uid).map_err(later)?.ok_or_else(|| Ended::Never("the study is not here any more".into()))?;
-    if study.revision == task.revision && !matches!(study.state, State::Ready | State::Review) {
+    if !matches!(study.state, State::Ready | State::Review) {
         return Err(Ended::Later("the study is not judged yet".into()));
     }
     let originals = task.send != Copies::Marked;
@@ -205,9 +222,22 @@ fn rows(shop: &Shop, task: &Forward, peer: &Peer) -> Result<Vec<InstanceRow>, En
         rows.extend(all.into_iter().filter(InstanceRow::is_original));
     }
     if task.send != Copies::Originals {
+        let shown = !peer.exchange || is_shown(post, peer, &study).map_err(later)?;
+        if !shown {
+            return Err(Ended::Never(format!("the policy does not grant the study to {}", peer.aet)));
+        }
         rows.extend(shop.index.named(View::Exchange, &uid, None, None).map_err(later)?);
     }
+    if rows.is_empty() {
+        return Err(Ended::Never("the study has no object of that kind".into()));
+    }
     Ok(rows)
+}
+
+/// Whether the hospital of an exchange peer is shown a study.
+fn is_shown(post: &Post<'_>, peer: &Peer, study: &StudyRow) -> Result<bool, crate::index::IndexError> {
+    let register = post.sending.entitled.register.current();
+    register.hospital_of_aet(&peer.aet).map_or(Ok(false), |h| post.sending.entitled.sees(&h.code, study))
 }
 
 fn record(shop: &Shop, task: &Forward, rows: &[InstanceRow]) -> Result<(), Ended> {
@@ -269,6 +299,16 @@ fn call(to: Requested, roles: Roles) -> Result<(Association, crate::dimse::Conte
     Ok((association, context))
 }
 
+/// Tells results as they fall due, until the node stops.
+fn tell_all(post: &Post<'_>, stopping: &AtomicBool) {
+    while !stopping.load(Ordering::Relaxed) {
+        if let Some(report) = post.sending.outbox.next_report(now_ms()) {
+            tell(post, &report);
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
 /// Tells a peer the result that it waits for, on an association of ours (PS3.4 J.3.3.1).
 fn tell(post: &Post<'_>, report: &Report) {
     let Post { shop, sending } = post;
@@ -284,10 +324,10 @@ fn tell(post: &Post<'_>, report: &Report) {
         Ok(())
     };
     let kept = match told() {
-        Ok(()) => sending.outbox.reported(&report.transaction),
+        Ok(()) => sending.outbox.reported(&report.id()),
         Err(why) => {
             tracing::warn!(to = report.aet, why, "a storage commitment result was not taken; it will be tried again");
-            sending.outbox.not_reported(&report.transaction, &why, now_ms())
+            sending.outbox.not_reported(&report.id(), &why, now_ms())
         }
     };
     if let Err(e) = kept {

@@ -45,7 +45,8 @@ def access(jwks, more=""):
     for name, (role, code) in KEYS.items():
         digest = hashlib.sha256(key_of(name).encode()).hexdigest()
         lines.append(f'[[access.key]]\nname = "{name}"\nsha256 = "{digest}"\nrole = "{role}"' + (f'\nhospital = "{code}"' if code else ""))
-    lines.append(f'[[access.issuer]]\nissuer = "https://issuer.example"\naudience = "hutong"\njwks = "{jwks}"\n')
+    lines.append(f'[[access.issuer]]\nissuer = "https://issuer.example"\naudience = "hutong"\njwks = "{jwks}"\n'
+                 'scopes = {"hutong.exchange" = "exchange", "hutong.house" = "house"}\nhospitals = ["T2", "T3", "T99"]\n')
     return "\n".join(lines)
 
 
@@ -189,7 +190,7 @@ def test_tokens(node, signer, studies):
         "expired": signer.token(exp=now - 120), "not yet": signer.token(nbf=now + 300), "audience": signer.token(aud="other"), "no audience": signer.token(aud=None),
         "issuer": signer.token(iss="https://evil.example"), "no expiry": signer.token(exp=None), "no scope": signer.token(scope="openid"), "no hospital": signer.token(hospital=None),
         "stranger's key": stranger.token(), "none": none, "cut": f"{head}.{payload}.", "swapped": f"{head}.{forged}.{signature}", "confusion": f"{hs_head}.{forged}.{hs_signature}",
-        "garbage": "a.b.c", "long": "a." * 20000, "kid": signer.token(kid="../../etc/passwd"), "no member": signer.token(hospital="T3"), "nobody": signer.token(hospital="T99"),
+        "garbage": "a.b.c", "long": "a." * 20000, "kid": signer.token(kid="../../etc/passwd"), "no admin scope": signer.token(scope="hutong.admin", hospital=None), "not its hospital": signer.token(hospital="T5"), "no member": signer.token(hospital="T3"), "nobody": signer.token(hospital="T99"),
     }
     for name, token in bad.items():
         answer = ask(node, path, Authorization=f"Bearer {token}")
@@ -226,7 +227,7 @@ def test_each_hospital_sees_what_the_policy_grants(node, studies):
 
 def test_nobody_browses(node, studies):
     for query in ("", "?StudyDate=20200101-", "?PatientName=W*", "?PatientID=*", "?PatientID=HT*", "?ModalitiesInStudy=CT", "?PatientBirthDate=19700101", "?limit=1", "?PatientID=%22%22",
-                  "?PatientID=", "?00100020=HT%3F"):
+                  "?PatientID=", "?00100020=HT%3F", "?PatientName=*a*&PatientBirthDate=19700203", "?PatientName=Wang*&PatientBirthDate=-", "?PatientName=Wang*&PatientBirthDate=19000101-"):
         for level in ("studies", "series", "instances"):
             answer = ask(node, f"/exchange/dicom-web/{level}{query}", "t2")
             assert answer.status in (400, 403) and b"HT000" not in answer.body, (level, query, answer.status)
@@ -284,7 +285,7 @@ def test_reminders(node, studies):
     assert remind("t4", patient={"id": "HT0002"}).json["candidates"] == []
     assert remind("ris", patient={"id": "HT0002"}, hospital="T2").json["candidates"]
     assert remind("t2", patient={"id": "HT0002"}, hospital="T5").status == 403
-    for body in ({}, {"patient": {}}, {"patient": {"id": "HT*"}}, {"patient": {"name": "王"}}, {"patient": {"id": "HT0002"}, "item": 999}, {"patient": {"id": "x"}, "odd": 1}):
+    for body in ({}, {"patient": {}}, {"patient": {"id": "HT*"}}, {"patient": {"name": "王"}}, {"patient": {"name": "王", "birth_date": "-"}}, {"patient": {"id": "HT0002"}, "item": 999}, {"patient": {"id": "x"}, "odd": 1}):
         assert ask(node, "/exchange/reminders", "t2", "POST", body).status == 400, body
     begun = time.perf_counter()
     for _ in range(20):
@@ -336,6 +337,7 @@ def test_decisions_and_figures_counted_by_hand(tmp_path, signer, phantoms):
         corrected = decide(study=chest, item=2, choice="accept", clinician="张", result="双肺清晰", corrects=refused.json["id"])
         assert corrected.status == 201
         assert decide(study=head, item=34, choice="accept", result="x", corrects="0" * 32).status == 400
+        assert decide(study=chest, item=2, choice="accept", result="y", corrects=refused.json["id"]).status == 409, "corrected before"
         for who, body in (("t4", {"study": head}), ("t5", {"study": head}), ("t2", {"study": "1.2.3"}), ("t2", {"study": head, "item": 1})):
             assert decide(who, **{"item": 34, "choice": "accept", "result": "x", **body}).status == 404, (who, body)
         assert ask(node, f"/exchange/decisions/{accepted.json['id']}", "t2").json["record"] == record
@@ -409,9 +411,10 @@ def test_guessing_is_locked_out(tmp_path, signer, phantoms):
     try:
         guess = lambda: ask(node, "/exchange/dicom-web/studies?PatientID=x", X_Api_Key="guess").status
         assert [guess() for _ in range(5)] == [401] * 5
-        locked = ask(node, "/exchange/dicom-web/studies?PatientID=x", "t2")
+        locked = ask(node, "/exchange/dicom-web/studies?PatientID=x", X_Api_Key="guess")
         assert locked.status == 429 and locked.headers["Retry-After"]
         time.sleep(3.2)
+        assert guess() == 401
         assert [ask(node, "/exchange/dicom-web/studies?PatientID=x", "t2").status for _ in range(31)] == [204] * 30 + [429]
     finally:
         node.stop()

@@ -8,6 +8,7 @@ mod classify;
 mod crash;
 mod exchange;
 mod faults;
+mod fuzz;
 mod goldset;
 mod hostile;
 mod index;

@@ -11,6 +11,9 @@ use serde_json::{Value as Json_, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// Different orders of one call that are looked at.
+const MOST_ORDERS: usize = 20;
+
 /// `GET /exchange/cds-services`
 pub async fn discovery() -> Json<Json_> {
     let service = |hook: &str| {
@@ -54,7 +57,7 @@ pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     let by = posted.principal.name.clone();
     let cards = blocking(&app, move |app| {
         let known = |code: &String| app.procedures.regions.iter().flat_map(|r| &r.items).any(|i| i.codes.contains(code));
-        let ordered: Vec<Option<String>> = codes.iter().filter(|c| known(c)).cloned().map(Some).collect();
+        let ordered: Vec<Option<String>> = codes.iter().filter(|c| known(c)).take(MOST_ORDERS).cloned().map(Some).collect();
         // Orders without a known code: everything that there is, so that nothing is missed.
         let asked = if ordered.is_empty() { vec![None] } else { ordered };
         let mut cards = Vec::new();
@@ -102,10 +105,10 @@ fn patient(prefetch: &Json_) -> Result<Patient, Problem> {
 }
 
 /// Codes of the orders that are being made, as `SYSTEM code`, LOINC as `LN`.
-fn order_codes(context: &Json_) -> Vec<String> {
+fn order_codes(context: &Json_) -> BTreeSet<String> {
     let selected: BTreeSet<&str> = context["selections"].as_array().into_iter().flatten().filter_map(Json_::as_str).collect();
     let entries = context.pointer("/draftOrders/entry").and_then(Json_::as_array).cloned().unwrap_or_default();
-    let mut codes = Vec::new();
+    let mut codes = BTreeSet::new();
     for resource in entries.iter().filter_map(|e| e.get("resource")) {
         let kind = resource["resourceType"].as_str().unwrap_or("");
         let id = format!("{kind}/{}", resource["id"].as_str().unwrap_or(""));
@@ -118,7 +121,7 @@ fn order_codes(context: &Json_) -> Vec<String> {
                 "http://www.radlex.org" | "http://radlex.org" => "RADLEX",
                 other => other,
             };
-            codes.push(format!("{system} {}", coding["code"].as_str().unwrap_or("")));
+            codes.insert(format!("{system} {}", coding["code"].as_str().unwrap_or("")));
         }
     }
     codes
@@ -135,7 +138,7 @@ mod tests {
             {"resource": {"resourceType": "ServiceRequest", "id": "2", "code": {"coding": [{"system": "http://loinc.org", "code": "1"}]}}},
             {"resource": {"resourceType": "MedicationRequest", "id": "3"}},
         ]}});
-        assert_eq!(order_codes(&context), ["LN 24725-4"]);
+        assert_eq!(order_codes(&context), ["LN 24725-4".to_string()].into());
         let prefetch = json!({"patient": {"resourceType": "Patient", "identifier": [{"value": "P1"}], "birthDate": "1970-02-03",
                                           "name": [{"family": "王", "given": ["小东"]}]}});
         let patient = patient(&prefetch).unwrap();

@@ -50,37 +50,60 @@ pub async fn record(State(app): State<Arc<App>>, request: Request) -> Result<Res
 }
 
 fn take(app: &App, decision: Decision, hospital: &str, by: &str, key: Option<String>) -> Result<Response, Problem> {
-    let (exam, region) = exam(app, &decision, hospital)?;
-    let item = region.item(decision.item);
-    let large = item.is_some_and(|i| matches!(i.category.as_str(), "CT" | "MR"));
-    let faults = decision.faults(&region.exceptions, large);
-    if !faults.is_empty() {
-        let all: Vec<String> = faults.iter().map(|(field, why)| format!("{field}: {why}")).collect();
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, all.join("; ")));
-    }
-    if let Some(old) = &decision.corrects {
-        let known = read(app, old)?.filter(|r| r.hospital == hospital);
-        known.ok_or_else(|| Problem::bad("corrects: there is no such record of yours"))?;
-    }
     let now = now_ms();
     let text = serde_json::to_string(&decision).unwrap_or_default();
     let name = key.unwrap_or_else(|| format!("{now} {text}"));
     let id = hex(format!("{hospital}\0{name}").as_bytes()).chars().take(32).collect::<String>();
     let one_at_a_time = app.decisions.lock();
+    // What is on record stays so, whatever has become of the hospitals since.
     if let Some(known) = read(app, &id)? {
         return if known.decision == decision {
-            Ok(answer(StatusCode::OK, &known, &region))
+            Ok(answer(StatusCode::OK, &known, region_of(app, &known.exam)))
         } else {
             Err(Problem::new(StatusCode::CONFLICT, "another decision was recorded under this Idempotency-Key"))
         };
     }
+    let exam = match corrected(app, &decision, hospital)? {
+        Some(exam) => exam,
+        None => exam(app, &decision, hospital)?,
+    };
+    let region = region_of(app, &exam).ok_or_else(|| Problem::unknown("this study"))?;
+    let large = region.item(decision.item).is_some_and(|i| matches!(i.category.as_str(), "CT" | "MR"));
+    let faults = decision.faults(&region.exceptions, large);
+    if !faults.is_empty() {
+        let all: Vec<String> = faults.iter().map(|(field, why)| format!("{field}: {why}")).collect();
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, all.join("; ")));
+    }
     let recorded = Recorded { id, at_ms: now, hospital: hospital.into(), by: by.into(), exam, decision };
+    keep(app, &recorded)?;
+    drop(one_at_a_time);
+    Ok(answer(StatusCode::CREATED, &recorded, Some(region)))
+}
+
+/// The exam of the record that a decision corrects; none where it corrects none.
+fn corrected(app: &App, decision: &Decision, hospital: &str) -> Result<Option<Exam>, Problem> {
+    let Some(old) = &decision.corrects else { return Ok(None) };
+    let same = |r: &Recorded| r.hospital == hospital && r.decision.study == decision.study && r.decision.item == decision.item;
+    let known = read(app, old)?.filter(same);
+    let known = known.ok_or_else(|| Problem::bad("corrects: there is no such record of yours about this exam"))?;
+    if app.decisions.papers.has(&correction_of(old)) {
+        return Err(Problem::new(StatusCode::CONFLICT, "that record was corrected before; correct the correction"));
+    }
+    Ok(Some(known.exam))
+}
+
+/// The paper that says which record corrects one.
+fn correction_of(id: &str) -> String {
+    format!("{id}.corrected")
+}
+
+fn keep(app: &App, recorded: &Recorded) -> Result<(), Problem> {
     let d = &recorded.decision;
     let event = Event::Decided {
         id: recorded.id.clone(),
         corrects: d.corrects.clone(),
         study: d.study.clone(),
-        hospital: hospital.into(),
+        hospital: recorded.hospital.clone(),
         producer: recorded.exam.hospital.clone(),
         item: d.item,
         department: d.department.clone(),
@@ -89,17 +112,29 @@ fn take(app: &App, decision: Decision, hospital: &str, by: &str, key: Option<Str
         repeated: d.repeated,
         refused: d.consent.as_ref().is_some_and(|c| !c.given),
         reasons: d.reasons.clone(),
-        digest: hex(serde_json::to_string(&recorded).unwrap_or_default().as_bytes()),
+        digest: hex(serde_json::to_string(recorded).unwrap_or_default().as_bytes()),
     };
-    let cannot = |e: std::io::Error| {
+    let papers = &app.decisions.papers;
+    // The record first: what the journal names is there. What the journal does not name is taken away again.
+    let kept = papers.save(&recorded.id, recorded).and_then(|()| match &d.corrects {
+        Some(old) => papers.save(&correction_of(old), &recorded.id),
+        None => Ok(()),
+    });
+    kept.and_then(|()| app.journal.append(event, recorded.at_ms, true)).map_err(|e| {
         tracing::error!(error = %e, "a decision cannot be kept");
+        let undone = papers.remove(&recorded.id).and_then(|()| match &d.corrects {
+            Some(old) => papers.remove(&correction_of(old)),
+            None => Ok(()),
+        });
+        if let Err(e) = undone {
+            tracing::error!(error = %e, record = recorded.id, "a record that the journal does not name cannot be taken away");
+        }
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the decision cannot be kept; send it again")
-    };
-    // The record first: what the journal names is there.
-    app.decisions.papers.save(&recorded.id, &recorded).map_err(cannot)?;
-    app.journal.append(event, now, true).map_err(cannot)?;
-    drop(one_at_a_time);
-    Ok(answer(StatusCode::CREATED, &recorded, &region))
+    })
+}
+
+fn region_of<'a>(app: &'a App, exam: &Exam) -> Option<&'a Region> {
+    app.procedures.regions.iter().find(|r| r.code == exam.region && r.edition == exam.edition)
 }
 
 fn read(app: &App, id: &str) -> Result<Option<Recorded>, Problem> {
@@ -107,37 +142,34 @@ fn read(app: &App, id: &str) -> Result<Option<Recorded>, Problem> {
     app.decisions.papers.read(id).map_err(fault)
 }
 
-fn answer(status: StatusCode, recorded: &Recorded, region: &Region) -> Response {
-    let text = recorded.text(&region.exceptions);
+fn answer(status: StatusCode, recorded: &Recorded, region: Option<&Region>) -> Response {
+    let text = recorded.text(region.map(|r| r.exceptions.as_slice()).unwrap_or_default());
     (status, Json(json!({"id": recorded.id, "record": recorded, "medical_record": text}))).into_response()
 }
 
 /// What is recorded of the exam.
-fn exam(app: &App, decision: &Decision, hospital: &str) -> Result<(Exam, Region), Problem> {
+fn exam(app: &App, decision: &Decision, hospital: &str) -> Result<Exam, Problem> {
     let unknown = || Problem::unknown("this study");
     let uid = Uid::parse(&decision.study).map_err(|e| Problem::bad(format!("study: {e}")))?;
     let study = app.index.study(&uid)?.ok_or_else(unknown)?;
-    let answer = app.entitled.answers(hospital, &study)?.into_iter().find(|a| a.item == decision.item);
-    let answer = answer.filter(|a| a.strength.is_some()).ok_or_else(unknown)?;
-    let region = app.procedures.regions.iter().find(|r| r.code == answer.region && r.edition == answer.edition);
-    let region = region.cloned().ok_or_else(unknown)?;
+    let granted = app.entitled.answers(hospital, &study)?.into_iter().find(|a| a.item == decision.item);
+    let granted = granted.filter(|a| a.strength.is_some()).ok_or_else(unknown)?;
     let producer = app.index.verdict(&uid)?.and_then(|v| v.hospital).ok_or_else(unknown)?;
     let institution = app.entitled.register.current().hospital(&producer).map_or_else(String::new, |h| h.name.clone());
     let text = |tag| study.attributes.text(tag).unwrap_or("").trim().to_string();
     let mut copies = app.index.named(View::Exchange, &uid, None, None)?;
     copies.sort_by(|a, b| a.sop_instance.cmp(&b.sop_instance));
     let digests: Vec<&str> = copies.iter().map(|row| row.sha256.as_str()).collect();
-    let exam = Exam {
+    Ok(Exam {
         hospital: producer,
         institution,
         date: text(tags::STUDY_DATE).chars().filter(char::is_ascii_digit).collect(),
         accession: text(tags::ACCESSION_NUMBER),
-        item: answer.name,
-        region: answer.region,
-        edition: answer.edition,
+        item: granted.name,
+        region: granted.region,
+        edition: granted.edition,
         contents: hex(digests.join("\n").as_bytes()),
-    };
-    Ok((exam, region))
+    })
 }
 
 /// `GET /exchange/decisions/{id}`: with the sentence for the medical record. Another hospital's is not there.

@@ -133,6 +133,9 @@ fn query(patient: &Patient) -> Result<Query, Problem> {
             query.matching.fuzzy = true;
             query.keys.push(Key::of(tags::PATIENT_NAME, name));
             let birth: String = birth.chars().filter(char::is_ascii_digit).collect();
+            if birth.len() != 8 {
+                return Err(Problem::bad("patient.birth_date is one day, YYYYMMDD"));
+            }
             query.keys.push(Key::of(tags::PATIENT_BIRTH_DATE, birth));
         }
         _ => return Err(Problem::bad("patient: an id, or name and birth_date, without wildcards")),

@@ -1,0 +1,216 @@
+//! The upper layer and the command sets under any bytes at all: no panic, no endless loop, no answer that was not asked for. The corpus of
+//! tests/fuzz is replayed, then bent in thousands of ways from a fixed seed; `tests/fuzz/README.md` says how to go further with coverage.
+
+use dicom_ul::pdu::{AssociationRQ, Pdu, PresentationContextProposed, RequestorRoles, UserVariableItem, write_pdu};
+use hutong::dicom::uids;
+use hutong::dimse::{
+    Command, Decision, Identity, Incoming, Policy, Rejection, Roles, Status, Stream, Timeouts, accept, identifier,
+};
+use std::io::{self, Cursor, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+/// What a caller sends, all at once; what is written to it is thrown away.
+struct Bytes(Cursor<Vec<u8>>);
+
+impl Read for Bytes {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl Write for Bytes {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Bytes {
+    fn set_timeout(&self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Anything;
+
+impl Policy for Anything {
+    type Caller = ();
+
+    fn caller(&self, calling: &str, _: &str, _: Option<&Identity>) -> Result<(), Rejection> {
+        if calling == "NOBODY" { Err(Rejection::CallingNotRecognised) } else { Ok(()) }
+    }
+
+    fn abstract_syntax(&self, (): &(), _: &str, roles: Roles) -> Decision {
+        Decision::Accept(roles)
+    }
+
+    fn transfer_syntax<'a>(&self, _: &str, _: Roles, offered: &'a [String]) -> Option<&'a String> {
+        offered.first()
+    }
+
+    fn extended(&self, _: &str, information: &[u8]) -> Option<Vec<u8>> {
+        Some(information.to_vec())
+    }
+}
+
+/// Messages that were understood before the bytes ended.
+fn serve(bytes: &[u8]) -> usize {
+    let wait = Duration::from_millis(50);
+    let timeouts = Timeouts { association: wait, network: wait, idle: wait };
+    let stream = Box::new(Bytes(Cursor::new(bytes.to_vec())));
+    let Ok(accepted) = accept(stream, &Anything, 1 << 14, timeouts, Default::default()) else { return 0 };
+    let mut association = accepted.association;
+    for understood in 0.. {
+        let Ok(Incoming::Message(context, request)) = association.receive() else { return understood };
+        if request.has_data() && identifier(&mut association, &context).is_err() {
+            return understood;
+        }
+        let answer = request.response(Status::Success).with_comment(&request.comment().unwrap_or_default());
+        // What we write we can read.
+        assert!(Command::parse(&answer.to_bytes()).is_ok());
+        if association.send(context.id, &answer).is_err() {
+            return understood;
+        }
+    }
+    0
+}
+
+fn p_data(context: u8, flags: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = bytes.len() as u32;
+    let mut out = vec![4, 0];
+    out.extend_from_slice(&(length + 6).to_be_bytes());
+    out.extend_from_slice(&(length + 2).to_be_bytes());
+    out.extend_from_slice(&[context, flags]);
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// A whole association: every kind of user information, a message of each kind, a release.
+fn whole() -> Vec<u8> {
+    let context = |id, class: &str| PresentationContextProposed {
+        id,
+        abstract_syntax: class.into(),
+        transfer_syntaxes: vec![uids::EXPLICIT_VR_LITTLE_ENDIAN.into(), uids::IMPLICIT_VR_LITTLE_ENDIAN.into()],
+    };
+    let request = Pdu::AssociationRQ(AssociationRQ {
+        protocol_version: 1,
+        calling_ae_title: "FUZZ".into(),
+        called_ae_title: "HUTONG".into(),
+        application_context_name: "1.2.840.10008.3.1.1.1".into(),
+        presentation_contexts: vec![
+            context(1, uids::CT_IMAGE_STORAGE),
+            context(3, uids::VERIFICATION),
+            context(5, uids::STORAGE_COMMITMENT_PUSH_MODEL),
+        ],
+        user_variables: vec![
+            UserVariableItem::MaxLength(1 << 14),
+            UserVariableItem::ImplementationClassUID("1.2.3".into()),
+            UserVariableItem::ScuScpRoleSelectionSubItem(
+                uids::CT_IMAGE_STORAGE.into(),
+                RequestorRoles { scu: true, scp: true },
+            ),
+            UserVariableItem::SopClassExtendedNegotiationSubItem(uids::CT_IMAGE_STORAGE.into(), vec![1, 1, 0]),
+            UserVariableItem::Unknown(0x53, vec![0, 5, 0, 5]),
+        ],
+    });
+    let mut bytes = Vec::new();
+    write_pdu(&mut bytes, &request).unwrap();
+    let mut data = Vec::new();
+    hutong::dicom::dataset::write_header(&mut data, hutong::dicom::tags::TRANSACTION_UID, hutong::dicom::VR::UI, 6);
+    data.extend_from_slice(b"1.2.3\0");
+    let messages = [
+        (3, Command::request(0x0030, 1, uids::VERIFICATION, false), None),
+        (1, Command::store_request(2, uids::CT_IMAGE_STORAGE, "1.2.3"), Some(data.clone())),
+        (5, Command::action(3, uids::STORAGE_COMMITMENT_PUSH_MODEL, "1.2.840.10008.1.20.1.1", 1), Some(data.clone())),
+        (1, Command::move_request(4, uids::CT_IMAGE_STORAGE, "DEST"), Some(data)),
+        (1, Command::cancel(4), None),
+    ];
+    for (context, command, data) in messages {
+        bytes.extend(p_data(context, 3, &command.to_bytes()));
+        for (n, chunk) in data.iter().flat_map(|d| d.chunks(5).enumerate().collect::<Vec<_>>()) {
+            let last = data.as_ref().is_some_and(|d| (n + 1) * 5 >= d.len());
+            bytes.extend(p_data(context, if last { 2 } else { 0 }, chunk));
+        }
+    }
+    bytes.extend([5, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    bytes
+}
+
+/// Bytes bent by a number: cut, flipped, doubled, with lengths that lie.
+fn bent(bytes: &[u8], seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below.max(1) as u64) as usize
+    };
+    let mut out = bytes.to_vec();
+    for _ in 0..=next(6) {
+        if out.is_empty() {
+            break;
+        }
+        let at = next(out.len());
+        match next(6) {
+            0 => out[at] = next(256) as u8,
+            1 => out[at] ^= 1 << next(8),
+            2 => out.truncate(at),
+            3 => {
+                let to = (at + next(64)).min(out.len());
+                let piece = out[at..to].to_vec();
+                out.splice(at..at, piece);
+            }
+            4 => {
+                let to = (at + 4).min(out.len());
+                out[at..to].fill(if next(2) == 0 { 0xFF } else { 0 });
+            }
+            _ => {
+                let to = (at + next(32)).min(out.len());
+                out.drain(at..to);
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn a_whole_association_is_understood() {
+    assert_eq!(serve(&whole()), 5);
+}
+
+#[test]
+fn the_corpus_and_what_can_be_bent_from_it_harms_nothing() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+    let mut corpus = vec![whole()];
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        corpus.push(std::fs::read(entry.path()).unwrap());
+    }
+    assert!(corpus.len() > 5, "the corpus is there");
+    let (mut understood, mut runs) = (0, 0);
+    for bytes in &corpus {
+        understood += serve(bytes);
+        for seed in 0..1500 {
+            understood += serve(&bent(bytes, seed));
+            runs += 1;
+        }
+    }
+    assert!(understood > runs / 4, "most of what is bent must still reach the messages: {understood} of {runs}");
+}
+
+#[test]
+fn command_sets_of_any_bytes_are_read_or_refused() {
+    let good = Command::store_request(1, uids::CT_IMAGE_STORAGE, "1.2.3").with_comment("x").to_bytes();
+    let mut read = 0;
+    for seed in 0..20_000 {
+        if let Ok(command) = Command::parse(&bent(&good, seed)) {
+            read += 1;
+            let _ = (command.field(), command.message_id(), command.status(), command.progress(), command.any_sop_instance());
+            assert!(Command::parse(&command.response(Status::Success).to_bytes()).is_ok());
+        }
+    }
+    assert!(read > 1000, "{read}");
+}
