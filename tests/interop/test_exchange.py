@@ -306,6 +306,45 @@ def test_cds_hooks(node, studies):
     assert ask(node, "/exchange/cds-services/recognised-exams-order-select", "t2", "POST", {**call, "prefetch": {}}).status == 400
 
 
+def test_fhir_for_ehrs(node, studies):
+    """Judged by the models of an independent library."""
+    from fhir.resources.R4B.bundle import Bundle
+    from fhir.resources.R4B.capabilitystatement import CapabilityStatement
+    from fhir.resources.R4B.endpoint import Endpoint
+    from fhir.resources.R4B.imagingstudy import ImagingStudy
+    from fhir.resources.R4B.operationoutcome import OperationOutcome
+    from fhir.resources.R4B.patient import Patient
+
+    def got(path, who="t2", status=200):
+        answer = ask(node, f"/exchange/fhir/{path}", who, Accept="application/fhir+json")
+        assert answer.status == status and answer.headers["Content-Type"].startswith("application/fhir+json"), (path, answer.status, answer.body)
+        return answer.json
+
+    study = studies["HT0002"]
+    CapabilityStatement.model_validate(got("metadata"))
+    for query in ("ImagingStudy?patient.identifier=HT0002", f"ImagingStudy?identifier=urn:dicom:uid%7Curn:oid:{study}", "ImagingStudy?patient=Patient/" + "HT0002".encode().hex()):
+        bundle = Bundle.model_validate(got(query))
+        assert bundle.total == 1 and bundle.entry[0].resource.id == study, query
+    one = ImagingStudy.model_validate(got(f"ImagingStudy/{study}"))
+    assert (one.numberOfInstances, one.numberOfSeries, one.modality[0].code, one.procedureCode[0].coding[0].code) == (30, 1, "CT", "34")
+    assert len(one.series[0].instance) == 30 and one.series[0].instance[0].sopClass.code == "urn:oid:1.2.840.10008.5.1.4.1.1.2"
+    shown = {i["00080018"]["Value"][0] for i in ask(node, f"/exchange/dicom-web/studies/{study}/instances", "t2").json}
+    assert {i.uid for i in one.series[0].instance} == shown
+    patient = Patient.model_validate(got(one.subject.reference))
+    assert patient.identifier[0].value == "HT0002" and {n.text for n in patient.name} == {"Wang XiaoDong", "王 小东"} and patient.birthDate
+    endpoint = Endpoint.model_validate(got(one.endpoint[0].reference))
+    assert ask(node, endpoint.address.replace(node.http, "") + f"/studies/{study}/metadata", "t2").status == 200
+    assert Bundle.model_validate(got("Patient?identifier=HT0002")).total == 1
+    # Nobody browses, and what is not granted is not there.
+    for query in ("ImagingStudy", "ImagingStudy?patient.identifier=", "ImagingStudy?patient.identifier=HT*", "Patient", "ImagingStudy?modality=CT"):
+        OperationOutcome.model_validate(got(query, status=403))
+    assert got("ImagingStudy?patient.identifier=HT0002", "t5")["total"] == 0
+    for path in (f"ImagingStudy/{study}", "Patient/" + "HT0002".encode().hex()):
+        assert got(path, "t5", 404) == got(path.split("/")[0] + "/1.2.3", "t5", 404)
+    for path in ("ImagingStudy/..%2F..%2Fapi", "Observation/1", "Patient/zz", "Endpoint/other"):
+        OperationOutcome.model_validate(got(path, status=404))
+
+
 def test_decisions_and_figures_counted_by_hand(tmp_path, signer, phantoms):
     node = started(tmp_path, signer, phantoms, studies=("CtHead", "Chest"))
     try:

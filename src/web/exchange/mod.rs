@@ -2,6 +2,7 @@
 
 pub mod cds;
 pub mod decisions;
+pub mod fhir;
 pub mod public;
 pub mod register;
 pub mod reminders;
