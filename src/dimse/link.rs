@@ -12,9 +12,26 @@ pub trait Stream: Read + Write + Send {
     /// # Errors
     /// The socket refuses.
     fn set_timeout(&self, timeout: Duration) -> io::Result<()>;
+
+    /// Whether a read would return at once: bytes are there, or the peer has closed.
+    ///
+    /// # Errors
+    /// The socket refuses.
+    fn is_readable(&self) -> io::Result<bool>;
 }
 
 impl Stream for TcpStream {
+    fn is_readable(&self) -> io::Result<bool> {
+        self.set_nonblocking(true)?;
+        let peeked = self.peek(&mut [0]);
+        self.set_nonblocking(false)?;
+        match peeked {
+            Ok(_) => Ok(true),
+            Err(e) if is_timeout(&e) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.set_read_timeout(Some(timeout))?;
         self.set_write_timeout(Some(timeout))
@@ -74,7 +91,8 @@ impl Link {
                 return Ok(Waited::Stopping);
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            // A wait that is over still looks: the kernel rounds time limits up to its own clock.
+            if left.is_zero() && !self.reader.get_ref().is_readable()? {
                 return Ok(Waited::Idle);
             }
             self.set_timeout(left.min(LOOK))?;

@@ -181,6 +181,10 @@ where
     fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.sock.set_timeout(timeout)
     }
+
+    fn is_readable(&self) -> io::Result<bool> {
+        self.sock.is_readable()
+    }
 }
 
 /// Checks the chain of a certificate, and its name where that is asked for.

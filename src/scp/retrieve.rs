@@ -270,7 +270,7 @@ impl Retrieval<'_> {
     fn tell(&self, association: &mut Association, tally: &mut Tally, listened: &mut Instant) -> Result<bool, AssociationError> {
         if listened.elapsed() >= BETWEEN {
             *listened = Instant::now();
-            if association.is_cancelled(self.request.message_id(), Duration::from_millis(1))? {
+            if association.is_cancelled(self.request.message_id(), Duration::ZERO)? {
                 tally.cancelled = tally.progress.remaining > 0;
                 return Ok(false);
             }
