@@ -7,7 +7,7 @@ use clap::Args;
 use hutong::dicom::{Uid, uids};
 use hutong::dimse::{Association, Incoming, Roles, Status, commitment, identifier};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -41,13 +41,14 @@ impl Commit {
         let transaction = Uid::derived(&["hutong commit", &now, &std::process::id().to_string()]);
         let (mut association, context) = call(&self.peer, uids::STORAGE_COMMITMENT_PUSH_MODEL, vec![])?;
         commitment::ask(&mut association, &context, transaction.as_str(), &instances)?;
-        let failed = match listener {
+        let kept = match listener {
             None => self.hear(&mut association)?,
             Some(listener) => {
                 association.release()?;
                 self.hear_elsewhere(&listener)?
             }
         };
+        let failed: Vec<&String> = instances.iter().map(|(_, uid)| uid).filter(|uid| !kept.contains(*uid)).collect();
         if self.json {
             println!("{}", json!({"instances": instances.len(), "failed": failed}));
         } else {
@@ -59,19 +60,19 @@ impl Commit {
     }
 
     /// The result, on the association that it was asked on.
-    fn hear(&self, association: &mut Association) -> anyhow::Result<Vec<String>> {
+    fn hear(&self, association: &mut Association) -> anyhow::Result<BTreeSet<String>> {
         let begun = Instant::now();
         loop {
             let left = self.peer.timeout().saturating_sub(begun.elapsed());
             let late = "no result came; the peer may tell it on an association of its own: use --listen";
             anyhow::ensure!(!left.is_zero() && association.is_ready(left)?, "{late}");
-            if let Some(failed) = result(association)? {
-                return Ok(failed);
+            if let Some(kept) = result(association)? {
+                return Ok(kept);
             }
         }
     }
 
-    fn hear_elsewhere(&self, listener: &std::net::TcpListener) -> anyhow::Result<Vec<String>> {
+    fn hear_elsewhere(&self, listener: &std::net::TcpListener) -> anyhow::Result<BTreeSet<String>> {
         let begun = Instant::now();
         listener.set_nonblocking(true)?;
         loop {
@@ -84,22 +85,22 @@ impl Commit {
             let timeouts = self.peer.request(vec![])?.timeouts;
             let accepted = hutong::dimse::accept(Box::new(stream), &Hearing, 1 << 17, timeouts, Default::default())?;
             let mut association = accepted.association;
-            if let Some(failed) = result(&mut association)? {
+            if let Some(kept) = result(&mut association)? {
                 // Its release, and then it is over.
                 let _ = association.receive();
-                return Ok(failed);
+                return Ok(kept);
             }
         }
     }
 }
 
-/// Takes an N-EVENT-REPORT-RQ; instances that are not kept.
-fn result(association: &mut Association) -> anyhow::Result<Option<Vec<String>>> {
+/// Takes an N-EVENT-REPORT-RQ; instances that are kept.
+fn result(association: &mut Association) -> anyhow::Result<Option<BTreeSet<String>>> {
     match association.receive()? {
         Incoming::Message(context, request) if request.event_type().is_some() && request.has_data() => {
             let information = identifier(association, &context)?.map_err(anyhow::Error::msg)?;
             association.send(context.id, &request.response(Status::Success))?;
-            Ok(Some(commitment::failures(&information)))
+            Ok(Some(commitment::kept(&information)))
         }
         Incoming::Message(context, request) => {
             if request.has_data() {

@@ -325,7 +325,7 @@ pub struct Get {
     peer: Peer,
     #[command(flatten)]
     wanted: Wanted,
-    /// 输出文件夹 Folder to write to: a folder for each study and series
+    /// 输出文件夹 Folder to write to
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     out: PathBuf,
     /// SOP 类 SOP classes to take besides the usual ones (at most 126 in all)

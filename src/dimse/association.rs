@@ -3,7 +3,6 @@
 use super::accept::{Rejection, Roles};
 use super::command::{Command, Field};
 use super::link::{self, Link, Timeouts, Waited};
-use crate::dicom::ParseError;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -61,12 +60,6 @@ impl From<io::Error> for AssociationError {
             io::ErrorKind::InvalidData => AssociationError::Protocol(error.to_string()),
             _ => AssociationError::Io(error),
         }
-    }
-}
-
-impl From<ParseError> for AssociationError {
-    fn from(error: ParseError) -> AssociationError {
-        AssociationError::Protocol(format!("the command set is damaged: {error}"))
     }
 }
 
@@ -164,7 +157,10 @@ impl Association {
             }
             io::Read::by_ref(&mut self.link).take(u64::from(pdv.length)).read_to_end(&mut bytes)?;
             if pdv.last {
-                let command = Command::parse(&bytes)?;
+                let command = match Command::parse(&bytes) {
+                    Ok(command) => command,
+                    Err(e) => return Err(self.violation(&format!("the command set is damaged: {e}"))),
+                };
                 let found = self.contexts.iter().find(|c| c.id == pdv.context).cloned();
                 let Some(found) = found else {
                     return Err(self.violation("a presentation context that was not accepted"));

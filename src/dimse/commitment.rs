@@ -2,6 +2,7 @@
 
 use super::{Association, AssociationError, Command, Context, Incoming};
 use crate::dicom::{Attributes, DataSet, Syntax, VR, Value, tags, uids};
+use std::collections::BTreeSet;
 
 /// The one instance of the SOP class (PS3.4 J.3.5).
 pub const INSTANCE: &str = "1.2.840.10008.1.20.1.1";
@@ -85,10 +86,12 @@ pub fn tell(
     answered(association, "N-EVENT-REPORT")
 }
 
-/// Instances that a result says are not kept.
-pub fn failures(information: &Attributes) -> Vec<String> {
-    let failed = information.items(tags::FAILED_SOP_SEQUENCE).iter();
-    failed.filter_map(|item| item.text(tags::REFERENCED_SOP_INSTANCE_UID)).map(|t| t.trim().to_string()).collect()
+/// Instances that a result says are kept. What it does not name is not: a result that lists only part of what was asked, or whose failures
+/// do not read, confirms no more than it says.
+pub fn kept(information: &Attributes) -> BTreeSet<String> {
+    let named = |tag| information.items(tag).iter().filter_map(|item| item.text(tags::REFERENCED_SOP_INSTANCE_UID));
+    let failed: BTreeSet<&str> = named(tags::FAILED_SOP_SEQUENCE).map(str::trim).collect();
+    named(tags::REFERENCED_SOP_SEQUENCE).map(str::trim).filter(|uid| !failed.contains(uid)).map(str::to_string).collect()
 }
 
 fn answered(association: &mut Association, what: &str) -> Result<(), AssociationError> {

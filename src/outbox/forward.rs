@@ -191,16 +191,16 @@ impl Forward {
         self.due_ms = now_ms.saturating_add(COMMIT_WAIT_MS);
     }
 
-    /// The peer's answer to that: instances that it does not keep are sent again.
-    pub(super) fn committed(&mut self, failed: &[String], now_ms: i64) {
-        if failed.is_empty() {
+    /// The peer's answer to that: instances that it does not say to keep are sent again.
+    pub(super) fn committed(&mut self, kept: &BTreeSet<String>, now_ms: i64) {
+        let sent = self.sent.len();
+        self.sent.retain(|uid| kept.contains(uid));
+        let lost = sent - self.sent.len();
+        if lost == 0 {
             self.stage = Stage::Done;
-            return;
+        } else {
+            self.failed(&format!("the peer has not committed {lost} instances"), now_ms);
         }
-        failed.iter().for_each(|uid| {
-            self.sent.remove(uid);
-        });
-        self.failed(&format!("the peer has not committed {} instances", failed.len()), now_ms);
     }
 
     /// A person wants it tried again.
@@ -237,6 +237,10 @@ mod tests {
         assert!(rule("name = \"x\"\nto = [\"A\"]\noutcomes = [\"perhaps\"]").check().is_err());
     }
 
+    fn keeps(uids: &[&str]) -> BTreeSet<String> {
+        uids.iter().map(|u| (*u).to_string()).collect()
+    }
+
     #[test]
     fn a_task_is_done_when_the_peer_has_committed_all_of_it_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
@@ -253,14 +257,25 @@ mod tests {
             .unwrap();
         // The process ends here.
         let outbox = Outbox::open(folder.path()).unwrap();
-        assert!(outbox.next(5, room).is_none() && !outbox.committed("PACS", "9.8", &[], 6).unwrap());
-        assert!(!outbox.committed("OTHER", "9.9", &[], 6).unwrap(), "only the peer that was asked may say so");
-        assert!(outbox.committed("PACS", "9.9", &["2".into()], 6).unwrap());
+        assert!(outbox.next(5, room).is_none() && !outbox.committed("PACS", "9.8", &keeps(&["1", "2"]), 6).unwrap());
+        assert!(!outbox.committed("OTHER", "9.9", &keeps(&["1", "2"]), 6).unwrap(), "only the peer that was asked may say so");
+        assert!(outbox.committed("PACS", "9.9", &keeps(&["1"]), 6).unwrap());
         let task = &outbox.forwards()[0];
         assert_eq!((&task.stage, task.sent.len(), task.attempts), (&Stage::Waiting, 1, 1));
         let task = outbox.next(task.due_ms, room).unwrap();
-        outbox.update(&task.id, |f| f.commits("9.7", 9)).unwrap();
-        assert!(outbox.committed("PACS", "9.7", &[], 9).unwrap());
+        let all = |f: &mut Forward| {
+            f.sent.insert("2".into());
+            f.commits("9.7", 9);
+        };
+        outbox.update(&task.id, all).unwrap();
+        assert!(outbox.committed("PACS", "9.7", &keeps(&[]), 9).unwrap());
+        assert_eq!(outbox.forwards()[0].stage, Stage::Waiting, "a result that names nothing confirms nothing");
+        let again = |f: &mut Forward| {
+            f.sent.extend(["1".to_string(), "2".into()]);
+            f.commits("9.6", 9);
+        };
+        outbox.update(&task.id, again).unwrap();
+        assert!(outbox.committed("PACS", "9.6", &keeps(&["1", "2"]), 9).unwrap());
         assert!(outbox.forwards().is_empty() && Outbox::open(folder.path()).unwrap().forwards().is_empty());
     }
 

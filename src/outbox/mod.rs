@@ -12,7 +12,7 @@ pub use pull::{By, Pull, PullRule};
 pub use report::Report;
 
 use crate::store::Papers;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -133,12 +133,12 @@ impl Outbox {
     ///
     /// # Errors
     /// It cannot be kept.
-    pub fn committed(&self, aet: &str, transaction: &str, failed: &[String], now_ms: i64) -> io::Result<bool> {
+    pub fn committed(&self, aet: &str, transaction: &str, kept: &BTreeSet<String>, now_ms: i64) -> io::Result<bool> {
         let asked = |stage: &Stage| matches!(stage, Stage::Committing { transaction: t } if t == transaction);
         let waits = |f: &&Forward| f.to == aet && (asked(&f.stage) || asked(&f.before));
         let id = self.lock().forwards.values().find(waits).map(|f| f.id.clone());
         let Some(id) = id else { return Ok(false) };
-        self.update(&id, |f| f.committed(failed, now_ms))?;
+        self.update(&id, |f| f.committed(kept, now_ms))?;
         Ok(true)
     }
 

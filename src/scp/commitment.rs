@@ -121,11 +121,11 @@ pub fn event(
         }
         Ok(information) => {
             let transaction = information.text(tags::TRANSACTION_UID).map(str::trim).unwrap_or_default().to_string();
-            let failed = commitment::failures(&information);
-            if request.event_type() == Some(FAILURES_EXIST) || !failed.is_empty() {
-                tracing::warn!(aet = association.peer_aet, instances = failed.len(), "the peer has not committed all");
+            let keeps = commitment::kept(&information);
+            if request.event_type() == Some(FAILURES_EXIST) {
+                tracing::warn!(aet = association.peer_aet, instances = keeps.len(), "the peer has committed these only");
             }
-            match shared.outbox.committed(&association.peer_aet, &transaction, &failed, now_ms()) {
+            match shared.outbox.committed(&association.peer_aet, &transaction, &keeps, now_ms()) {
                 Ok(true) => Status::Success,
                 Ok(false) => {
                     tracing::warn!(aet = association.peer_aet, transaction, "nobody waits for this storage commitment result");

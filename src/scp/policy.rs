@@ -77,7 +77,7 @@ impl Policy for Configured<'_> {
             }
         };
         // Who receives by C-GET and leaves the choice to us gets what every object can be turned into.
-        let sure = offered.iter().find(|uid| roles.scp && !roles.scu && little(uid));
+        let sure = offered.iter().find(|uid| roles.scp && little(uid));
         sure.or_else(|| offered.iter().find(taken))
     }
 

@@ -34,7 +34,7 @@ struct Refusal(Status, String);
 impl From<IndexError> for Refusal {
     fn from(error: IndexError) -> Refusal {
         tracing::error!(error = %error, "the index failed in a retrieval");
-        Refusal(Status::UnableToCount, "the index failed".into())
+        Refusal(Status::UnableToProcess, "the index failed".into())
     }
 }
 

@@ -280,8 +280,8 @@ fn ask(post: &Post<'_>, to: Requested, transaction: &str, instances: &[(String, 
     match association.receive()? {
         Incoming::Message(context, request) if request.event_type().is_some() && request.has_data() => {
             let information = identifier(&mut association, &context)?.map_err(AssociationError::Protocol)?;
-            let failed = commitment::failures(&information);
-            let kept = post.sending.outbox.committed(&aet, transaction, &failed, now_ms());
+            let keeps = commitment::kept(&information);
+            let kept = post.sending.outbox.committed(&aet, transaction, &keeps, now_ms());
             let status = if kept.is_ok() { Status::Success } else { Status::ProcessingFailure };
             association.send(context.id, &request.response(status))?;
             association.release()
