@@ -241,8 +241,9 @@ impl Journal {
         let mut bytes = serde_json::to_vec(&line).map_err(io::Error::other)?;
         let digest = hash(&bytes);
         bytes.push(b'\n');
-        if let Err(e) = state.file.write_all(&bytes) {
-            // Half a line would break the chain for those that follow.
+        let written = state.file.write_all(&bytes);
+        if let Err(e) = written.and_then(|()| if durable { state.file.sync_data() } else { Ok(()) }) {
+            // Half a line would break the chain for those that follow, and a whole one would say what the caller is told has failed.
             let end = state.end;
             state.file.set_len(end)?;
             state.file.seek(SeekFrom::Start(end))?;
@@ -252,8 +253,7 @@ impl Journal {
         state.next += 1;
         state.last = digest;
         state.known.learn(line.event, at_ms);
-        // The line stands, whatever becomes of it on the disk: the next one follows it.
-        if durable { state.file.sync_data() } else { Ok(()) }
+        Ok(())
     }
 
     /// What persons ruled about a study, oldest first: when (milliseconds since 1970), and the ruling.

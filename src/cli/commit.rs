@@ -2,10 +2,10 @@
 
 use super::files;
 use super::query::call;
-use super::wire::{PLAIN, Peer};
+use super::wire::Peer;
 use clap::Args;
 use hutong::dicom::{Uid, uids};
-use hutong::dimse::{Association, Incoming, Roles, Status, commitment, identifier};
+use hutong::dimse::{Association, Incoming, PLAIN, Roles, Status, commitment, identifier};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

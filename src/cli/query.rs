@@ -1,7 +1,7 @@
 //! `hutong find`, `hutong move` and `hutong get`.
 
 use super::table;
-use super::wire::{PLAIN, Peer, bar};
+use super::wire::{Peer, bar};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use hutong::dicom::attributes::{Decoded, bytes_of};
@@ -9,7 +9,7 @@ use hutong::dicom::dataset::dictionary_vr;
 use hutong::dicom::part10::Meta;
 use hutong::dicom::{Attributes, DataSet, Tag, Uid, VR, Value, json, tags, uids};
 use hutong::dimse::queryscu::{Ended, Receiver, Root, STORED, Service, class, perform};
-use hutong::dimse::{Association, Command, Context, DataReader, Progress, Proposal, Roles, Status, connect};
+use hutong::dimse::{Association, Command, Context, DataReader, PLAIN, Progress, Proposal, Roles, Status, connect_for};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::fs::File;
@@ -173,12 +173,7 @@ fn usual(level: Level) -> &'static [Tag] {
 
 /// Connects for one service; `more` is proposed besides.
 pub fn call(peer: &Peer, sop_class: &str, more: Vec<Proposal>) -> anyhow::Result<(Association, Context)> {
-    let mut proposals = vec![Proposal::new(sop_class, &PLAIN)];
-    proposals.extend(more);
-    let association = connect(&peer.request(proposals)?)?;
-    let context = association.contexts.iter().find(|c| c.abstract_syntax == sop_class).cloned();
-    let context = context.with_context(|| format!("the peer does not offer SOP class {sop_class} to {}", peer.calling()))?;
-    Ok((association, context))
+    Ok(connect_for(peer.request(more)?, sop_class, Roles::USUAL)?)
 }
 
 /// C-FIND.

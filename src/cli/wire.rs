@@ -3,14 +3,11 @@
 use super::files;
 use hutong::dicom::uids;
 use hutong::dimse::storescu::{Answer, Outgoing, send};
-use hutong::dimse::{ClientTls, Command, Incoming, Own, Proposal, Requested, connect};
+use hutong::dimse::{ClientTls, Command, Incoming, Own, PLAIN, Proposal, Requested, connect};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// What messages without pixels are written in.
-pub const PLAIN: [&str; 2] = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
 
 /// Whom to call.
 #[derive(clap::Args, Clone)]
@@ -60,11 +57,6 @@ impl Peer {
             identity: self.user.clone().map(|user| (user, passcode())),
             ..Requested::plain(&self.address, &self.called, &self.calling, wait)
         })
-    }
-
-    /// Our AE title.
-    pub fn calling(&self) -> &str {
-        &self.calling
     }
 
     /// Longest wait.

@@ -5,6 +5,7 @@ use super::association::{Association, AssociationError, Context};
 use super::link::{Link, Stream, Timeouts};
 use super::tls::ClientTls;
 use crate::dicom::uid::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
+use crate::dicom::uids;
 use dicom_ul::pdu::{
     self, AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResultReason as Reason, RequestorRoles,
     UserIdentity, UserIdentityType, UserVariableItem,
@@ -69,6 +70,23 @@ impl Requested {
             identity: None,
         }
     }
+}
+
+/// What messages other than objects are written in.
+pub const PLAIN: [&str; 2] = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
+
+/// Connects for one service, in these roles; what is proposed already is proposed besides.
+///
+/// # Errors
+/// As [`connect`], or the peer does not offer the service.
+pub fn connect_for(to: Requested, sop_class: &str, roles: Roles) -> Result<(Association, Context), AssociationError> {
+    let mut proposals = vec![Proposal { roles, ..Proposal::new(sop_class, &PLAIN) }];
+    proposals.extend(to.proposals);
+    let association = connect(&Requested { proposals, ..to })?;
+    let context = association.contexts.iter().find(|c| c.abstract_syntax == sop_class).cloned();
+    let context =
+        context.ok_or_else(|| AssociationError::Protocol(format!("the peer does not offer SOP class {sop_class}")))?;
+    Ok((association, context))
 }
 
 /// Connects and negotiates.

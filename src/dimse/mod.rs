@@ -17,7 +17,7 @@ mod tls;
 pub use accept::{Accepted, Decision, Identity, Policy, Rejection, Roles, accept};
 pub use association::{Association, AssociationError, Context, DataReader, Incoming};
 pub use command::{Command, Field, Progress, Status};
-pub use connect::{Proposal, Requested, connect};
+pub use connect::{PLAIN, Proposal, Requested, connect, connect_for};
 pub use identifier::identifier;
 pub use link::{Link, Stream, Timeouts};
 pub use tls::{ClientTls, Own, ServerTls, fingerprint, roots};

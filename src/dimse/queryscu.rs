@@ -111,7 +111,7 @@ pub trait Receiver {
     }
 }
 
-/// Does one operation on an association; `destination` is that of C-MOVE.
+/// Does one operation on an association: sends the request with its identifier, and hands on what comes until it has ended.
 ///
 /// # Errors
 /// The association ended before the operation did.

@@ -30,9 +30,7 @@ impl Entitled {
             return Ok(Vec::new());
         };
         let register = self.register.current();
-        let named = verdict.region.as_ref();
-        let region =
-            named.and_then(|(code, edition)| self.procedures.regions.iter().find(|r| r.code == *code && r.edition == *edition));
+        let region = verdict.region.as_ref().and_then(|(code, edition)| self.procedures.region(code, edition));
         let from = verdict.hospital.as_deref().and_then(|code| register.hospital(code));
         let (Some(from), Some(to), Some(region)) = (from, register.hospital(hospital), region) else {
             return Ok(Vec::new());

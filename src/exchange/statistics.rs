@@ -52,7 +52,8 @@ pub struct Statistics {
 /// Who decided what, as the journal has it.
 #[derive(Clone)]
 struct Decided {
-    keys: [(usize, String); 5],
+    /// In the order of [`Collector::each`].
+    keys: [String; 5],
     accepted: bool,
     repeated: bool,
     refused: bool,
@@ -72,7 +73,7 @@ impl Collector {
     pub fn take(&mut self, event: &Event) {
         match event {
             Event::Offered { hospital, producer, item, .. } => {
-                let keys = [(0, producer.clone()), (1, hospital.clone()), (2, item.to_string())];
+                let keys = [producer.clone(), hospital.clone(), item.to_string()];
                 self.each(&keys, |c| c.offered += 1);
             }
             // Frame by frame is one look.
@@ -99,13 +100,7 @@ impl Collector {
                     self.decided.remove(old);
                 }
                 let under = |name: &str| format!("{hospital}/{name}");
-                let keys = [
-                    (0, producer.clone()),
-                    (1, hospital.clone()),
-                    (2, item.to_string()),
-                    (3, under(department)),
-                    (4, under(clinician)),
-                ];
+                let keys = [producer.clone(), hospital.clone(), item.to_string(), under(department), under(clinician)];
                 let decided =
                     Decided { keys, accepted: *accepted, repeated: *repeated, refused: *refused, reasons: reasons.clone() };
                 self.decided.insert(id.clone(), decided);
@@ -114,14 +109,13 @@ impl Collector {
         }
     }
 
-    fn each(&mut self, keys: &[(usize, String)], count: impl Fn(&mut Counts)) {
+    /// Counts in all, and by producer, user, item, department, clinician, as far as there are keys.
+    fn each(&mut self, keys: &[String], count: impl Fn(&mut Counts)) {
         let s = &mut self.statistics;
         count(&mut s.total);
-        let mut by = [&mut s.by_producer, &mut s.by_user, &mut s.by_item, &mut s.by_department, &mut s.by_clinician];
-        for (which, key) in keys {
-            if let Some(map) = by.get_mut(*which) {
-                count(map.entry(key.clone()).or_default());
-            }
+        let by = [&mut s.by_producer, &mut s.by_user, &mut s.by_item, &mut s.by_department, &mut s.by_clinician];
+        for (counts, key) in by.into_iter().zip(keys) {
+            count(counts.entry(key.clone()).or_default());
         }
     }
 

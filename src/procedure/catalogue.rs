@@ -364,6 +364,11 @@ impl Procedures {
         self.protocols.iter().find(|p| p.id == id)
     }
 
+    /// A region's edition by their codes.
+    pub fn region(&self, code: &str, edition: &str) -> Option<&Region> {
+        self.regions.iter().find(|r| r.code == code && r.edition == edition)
+    }
+
     /// The edition that judges a study of this day (`YYYYMMDD`).
     pub fn region_for(&self, date: &str) -> Option<&Region> {
         self.regions.iter().filter(|r| r.enabled).find(|r| r.in_force(date))

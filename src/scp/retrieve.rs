@@ -13,12 +13,10 @@ use crate::journal::Event;
 use crate::peers::{Peer, Principal};
 use crate::retrieve::outgoing;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Instances of one retrieval: sub-operations are counted in 16 bits (PS3.7 9.3.4.2).
 const MOST: usize = 65_535;
-/// How often a requester of C-MOVE is listened to, and told of progress at the least.
-const BETWEEN: Duration = Duration::from_millis(100);
 
 /// One C-MOVE or C-GET.
 struct Retrieval<'a> {
@@ -243,12 +241,11 @@ impl Retrieval<'_> {
             }
         };
         let originator = Some((self.caller.aet.as_str(), self.request.message_id()));
-        let mut listened = Instant::now();
         let mut ended = None;
         let sent = storescu::send(&to, &mut objects, originator, &mut |number, answer| {
             let instance = rows.get(number).map_or("", |row| row.sop_instance.as_str());
             tally.count(instance, answer);
-            match self.tell(association, &mut tally, &mut listened) {
+            match self.tell(association, &mut tally) {
                 Ok(go_on) => go_on,
                 Err(e) => {
                     ended = Some(e);
@@ -267,13 +264,10 @@ impl Retrieval<'_> {
     }
 
     /// Tells the requester of progress, and hears whether it wants to go on.
-    fn tell(&self, association: &mut Association, tally: &mut Tally, listened: &mut Instant) -> Result<bool, AssociationError> {
-        if listened.elapsed() >= BETWEEN {
-            *listened = Instant::now();
-            if association.is_cancelled(self.request.message_id(), Duration::ZERO)? {
-                tally.cancelled = tally.progress.remaining > 0;
-                return Ok(false);
-            }
+    fn tell(&self, association: &mut Association, tally: &mut Tally) -> Result<bool, AssociationError> {
+        if association.is_cancelled(self.request.message_id(), Duration::ZERO)? {
+            tally.cancelled = tally.progress.remaining > 0;
+            return Ok(false);
         }
         if tally.progress.remaining > 0 {
             association.send(self.context.id, &self.pending(tally))?;

@@ -172,11 +172,25 @@ impl Asked {
         })
     }
 
+    /// Journals a search of the exchange: which attributes it was narrowed by, not with what.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn record_search(&self, keys: Vec<String>, matches: usize) -> Result<(), Problem> {
+        self.journal(Event::Queried {
+            view: "exchange".into(),
+            by: self.by(),
+            keys,
+            matches: u32::try_from(matches).unwrap_or(u32::MAX),
+            on_behalf: self.said.0.clone(),
+        })
+    }
+
     /// Journals what is granted.
     ///
     /// # Errors
     /// It cannot be recorded.
-    pub fn journal(&self, event: Event) -> Result<(), Problem> {
+    fn journal(&self, event: Event) -> Result<(), Problem> {
         self.app.journal.append(event, now_ms(), false).map_err(|e| {
             tracing::error!(error = %e, "the journal cannot be written");
             Problem::new(

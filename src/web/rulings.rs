@@ -83,9 +83,7 @@ fn ruling(app: &App, uid: &Uid, verdict: &Verdict, posted: Posted) -> Result<Rul
     let originals = contents.iter().filter(|(_, rows)| rows.iter().any(|r| r.is_original()));
     let modalities: Vec<(Uid, String)> =
         originals.map(|(s, _)| (s.series.clone(), modality(s.attributes.text(tags::MODALITY).unwrap_or("")))).collect();
-    let named = verdict.region.as_ref();
-    let region =
-        named.and_then(|(code, edition)| app.procedures.regions.iter().find(|r| r.code == *code && r.edition == *edition));
+    let region = verdict.region.as_ref().and_then(|(code, edition)| app.procedures.region(code, edition));
     ruling.check(verdict, region, &modalities).map_err(refused)?;
     ruling.overruled = ruling.overrules(verdict);
     Ok(ruling)

@@ -6,7 +6,7 @@ use super::send::{Post, TICK};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, DataSet, Uid, VR, tags, uids};
 use crate::dimse::queryscu::{Ended, Receiver, Root, STORED, Service, class, perform};
-use crate::dimse::{Association, AssociationError, Command, Context, DataReader, Proposal, Requested, Roles, Status, connect};
+use crate::dimse::{AssociationError, Command, Context, DataReader, PLAIN, Proposal, Requested, Roles, Status, connect_for};
 use crate::ingest::{Announced, IngestError, now_ms};
 use crate::outbox::{By, Pull, PullRule};
 use crate::peers::Peer;
@@ -30,8 +30,6 @@ pub(super) fn look_all(post: &Post<'_>, stopping: &AtomicBool) {
         std::thread::sleep(TICK);
     }
 }
-
-const PLAIN: [&str; 2] = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
 
 /// Looks by the rules whose time has come, and puts in what there is to fetch.
 fn look(post: &Post<'_>, schedule: &mut Schedule) {
@@ -65,16 +63,6 @@ fn peer(post: &Post<'_>, aet: &str) -> Result<(Peer, Requested), String> {
     Ok((peer, to))
 }
 
-/// Connects for one service; `more` is proposed besides.
-fn call(to: Requested, sop_class: &str, more: Vec<Proposal>) -> Result<(Association, Context), AssociationError> {
-    let mut proposals = vec![Proposal::new(sop_class, &PLAIN)];
-    proposals.extend(more);
-    let association = connect(&Requested { proposals, ..to })?;
-    let context = association.contexts.iter().find(|c| c.abstract_syntax == sop_class).cloned();
-    let context = context.ok_or_else(|| AssociationError::Protocol(format!("the peer does not offer {sop_class}")))?;
-    Ok((association, context))
-}
-
 #[derive(Default)]
 struct Found(Vec<Attributes>);
 
@@ -92,7 +80,7 @@ const MOST: usize = 10_000;
 fn missing(post: &Post<'_>, rule: &PullRule) -> Result<Vec<(String, i64)>, String> {
     let (_, to) = peer(post, &rule.from)?;
     let sop_class = class(Root::Study, Service::Find);
-    let (mut association, context) = call(to, sop_class, vec![]).map_err(|e| e.to_string())?;
+    let (mut association, context) = connect_for(to, sop_class, Roles::USUAL).map_err(|e| e.to_string())?;
     let modalities: Vec<&str> =
         if rule.modalities.is_empty() { vec![""] } else { rule.modalities.iter().map(String::as_str).collect() };
     let mut found = Found::default();
@@ -200,7 +188,7 @@ fn operate(
     query: &DataSet,
     into: &mut Into<'_>,
 ) -> Result<Ended, AssociationError> {
-    let (mut association, context) = call(to, sop_class, more)?;
+    let (mut association, context) = connect_for(Requested { proposals: more, ..to }, sop_class, Roles::USUAL)?;
     let ended = perform(&mut association, &context, request, query, into)?;
     let _ = association.release();
     Ok(ended)

@@ -23,10 +23,7 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
     if study.revision != job.revision || verdict.revision != job.revision {
         return Ok(shop.index.reschedule(job, None)?);
     }
-    let region = verdict
-        .region
-        .as_ref()
-        .and_then(|(code, edition)| shop.procedures.regions.iter().find(|r| r.code == *code && r.edition == *edition));
+    let region = verdict.region.as_ref().and_then(|(code, edition)| shop.procedures.region(code, edition));
     let region = region.ok_or(JobError::NoRegion)?;
     let made = match copies(shop, job, &verdict, &region.mark) {
         Ok(made) => made,

@@ -6,9 +6,7 @@ use super::pull;
 use super::{Sending, Shop};
 use crate::dicom::{Uid, uids};
 use crate::dimse::storescu::{self, Outgoing};
-use crate::dimse::{
-    Association, AssociationError, Incoming, Proposal, Requested, Roles, Status, commitment, connect, identifier,
-};
+use crate::dimse::{AssociationError, Incoming, Requested, Roles, Status, commitment, connect_for, identifier};
 use crate::exam::lifecycle::State;
 use crate::exam::verdict::{Outcome, Verdict};
 use crate::index::{InstanceRow, StudyRow, View};
@@ -268,11 +266,9 @@ fn commit(
     Ok(After::Committing)
 }
 
-const PLAIN: [&str; 2] = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
-
 fn ask(post: &Post<'_>, to: Requested, transaction: &str, instances: &[(String, String)]) -> Result<(), AssociationError> {
     let aet = to.called.clone();
-    let (mut association, context) = call(to, Roles::USUAL)?;
+    let (mut association, context) = connect_for(to, uids::STORAGE_COMMITMENT_PUSH_MODEL, Roles::USUAL)?;
     commitment::ask(&mut association, &context, transaction, instances)?;
     if !association.is_ready(COMMITTED_AT_ONCE)? {
         return association.release();
@@ -289,14 +285,6 @@ fn ask(post: &Post<'_>, to: Requested, transaction: &str, instances: &[(String, 
         Incoming::Message(..) => Err(AssociationError::Protocol("something else than a commitment result".into())),
         Incoming::Released | Incoming::Stopping => Ok(()),
     }
-}
-
-fn call(to: Requested, roles: Roles) -> Result<(Association, crate::dimse::Context), AssociationError> {
-    let proposal = Proposal { roles, ..Proposal::new(uids::STORAGE_COMMITMENT_PUSH_MODEL, &PLAIN) };
-    let association = connect(&Requested { proposals: vec![proposal], ..to })?;
-    let context = association.contexts.first().cloned();
-    let context = context.ok_or_else(|| AssociationError::Protocol("the peer does not offer storage commitment".into()))?;
-    Ok((association, context))
 }
 
 /// Tells results as they fall due, until the node stops.
@@ -316,7 +304,9 @@ fn tell(post: &Post<'_>, report: &Report) {
         let peer = sending.peers.get(&report.aet).ok_or("it is no [[peer]] any more")?;
         let to = sending.calls.to(&peer)?;
         let result = results(&shop.store, &*shop.index, &report.wanted).map_err(|e| e.to_string())?;
-        let (mut association, context) = call(to, Roles { scu: false, scp: true }).map_err(|e| e.to_string())?;
+        let roles = Roles { scu: false, scp: true };
+        let called = connect_for(to, uids::STORAGE_COMMITMENT_PUSH_MODEL, roles);
+        let (mut association, context) = called.map_err(|e| e.to_string())?;
         let aet = &sending.calls.aet;
         commitment::tell(&mut association, &context, &report.transaction, &result, aet).map_err(|e| e.to_string())?;
         // It has the answer; how it takes its leave does not matter.

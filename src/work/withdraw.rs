@@ -80,10 +80,7 @@ enum Standing {
 }
 
 fn standing(shop: &Shop, register: &Register, study: &StudyRow, verdict: &Verdict) -> Standing {
-    let region = verdict
-        .region
-        .as_ref()
-        .and_then(|(code, edition)| shop.procedures.regions.iter().find(|r| r.code == *code && r.edition == *edition));
+    let region = verdict.region.as_ref().and_then(|(code, edition)| shop.procedures.region(code, edition));
     let date = exam_date(study);
     let covered = |item: u32| {
         let category = region.and_then(|r| r.item(item)).map_or("", |i| i.category.as_str());

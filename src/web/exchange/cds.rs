@@ -7,7 +7,7 @@ use crate::web::router::{App, EXCHANGE};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use serde::Deserialize;
-use serde_json::{Value as Json_, json};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 const MOST_ORDERS: usize = 20;
 
 /// `GET /exchange/cds-services`
-pub async fn discovery() -> Json<Json_> {
+pub async fn discovery() -> Json<Value> {
     let service = |hook: &str| {
         json!({
             "hook": hook,
@@ -33,16 +33,16 @@ pub async fn discovery() -> Json<Json_> {
 struct Call {
     hook: String,
     #[serde(default)]
-    context: Json_,
+    context: Value,
     #[serde(default)]
-    prefetch: Json_,
+    prefetch: Value,
 }
 
 /// `POST /exchange/cds-services/{id}`
 ///
 /// # Errors
 /// The hook is another one, or no patient was given.
-pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Result<Json<Json_>, Problem> {
+pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Result<Json<Value>, Problem> {
     let base = EXCHANGE.url(&app, request.headers());
     let named = request.headers().get("x-hospital").and_then(|v| v.to_str().ok()).map(str::to_string);
     let posted = posted::<Call>(request).await?;
@@ -76,7 +76,7 @@ pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     Ok(Json(json!({"cards": cards})))
 }
 
-fn card(found: &super::reminders::Candidate) -> Json_ {
+fn card(found: &super::reminders::Candidate) -> Value {
     let summary: String = found.text.chars().take(140).collect();
     let reasons: Vec<&str> = found.answer.reasons.iter().map(|r| r.zh.as_str()).collect();
     json!({
@@ -90,24 +90,24 @@ fn card(found: &super::reminders::Candidate) -> Json_ {
 }
 
 /// The patient of the prefetched FHIR resource: a birth date with the name beside the identifiers.
-fn patient(prefetch: &Json_) -> Result<Patient, Problem> {
+fn patient(prefetch: &Value) -> Result<Patient, Problem> {
     let resource = prefetch.get("patient").filter(|p| p["resourceType"] == "Patient");
     let resource = resource.ok_or_else(|| Problem::bad("prefetch.patient: a FHIR Patient is needed"))?;
-    let text = |value: &Json_| value.as_str().map(str::to_string);
+    let text = |value: &Value| value.as_str().map(str::to_string);
     let id = resource.pointer("/identifier/0/value").and_then(text);
     let name = resource.pointer("/name/0").and_then(|name| {
-        let given = name.pointer("/given/0").and_then(Json_::as_str).unwrap_or("");
-        let family = name.get("family").and_then(Json_::as_str).unwrap_or("");
+        let given = name.pointer("/given/0").and_then(Value::as_str).unwrap_or("");
+        let family = name.get("family").and_then(Value::as_str).unwrap_or("");
         let both = if family.is_ascii() { format!("{family} {given}") } else { format!("{family}{given}") };
-        text(name.get("text").unwrap_or(&Json_::Null)).or(Some(both.trim().to_string()).filter(|t| !t.is_empty()))
+        text(name.get("text").unwrap_or(&Value::Null)).or(Some(both.trim().to_string()).filter(|t| !t.is_empty()))
     });
     Ok(Patient { id, name, birth_date: resource.get("birthDate").and_then(text) })
 }
 
 /// Codes of the orders that are being made, as `SYSTEM code`, LOINC as `LN`.
-fn order_codes(context: &Json_) -> BTreeSet<String> {
-    let selected: BTreeSet<&str> = context["selections"].as_array().into_iter().flatten().filter_map(Json_::as_str).collect();
-    let entries = context.pointer("/draftOrders/entry").and_then(Json_::as_array).cloned().unwrap_or_default();
+fn order_codes(context: &Value) -> BTreeSet<String> {
+    let selected: BTreeSet<&str> = context["selections"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let entries = context.pointer("/draftOrders/entry").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut codes = BTreeSet::new();
     for resource in entries.iter().filter_map(|e| e.get("resource")) {
         let kind = resource["resourceType"].as_str().unwrap_or("");
@@ -115,7 +115,7 @@ fn order_codes(context: &Json_) -> BTreeSet<String> {
         if kind != "ServiceRequest" || (!selected.is_empty() && !selected.contains(id.as_str())) {
             continue;
         }
-        for coding in resource.pointer("/code/coding").and_then(Json_::as_array).into_iter().flatten() {
+        for coding in resource.pointer("/code/coding").and_then(Value::as_array).into_iter().flatten() {
             let system = match coding["system"].as_str().unwrap_or("") {
                 "http://loinc.org" => "LN",
                 "http://www.radlex.org" | "http://radlex.org" => "RADLEX",

@@ -4,6 +4,7 @@
 //! digest.
 
 use super::{blocking, hospital_of, posted};
+use crate::access::digest;
 use crate::dicom::{Uid, tags};
 use crate::exchange::decision::{Choice, Decision, Exam, Recorded};
 use crate::index::View;
@@ -18,8 +19,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::{Value as Json_, json};
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What is posted: the decision, and the hospital where the owner's systems post it.
@@ -28,11 +28,7 @@ struct Body {
     #[serde(default)]
     hospital: Option<String>,
     #[serde(flatten)]
-    decision: Json_,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    decision: Value,
 }
 
 /// `POST /exchange/decisions`. With `Idempotency-Key` the same decision is recorded once, however often it is sent.
@@ -53,7 +49,7 @@ fn take(app: &App, decision: Decision, hospital: &str, by: &str, key: Option<Str
     let now = now_ms();
     let text = serde_json::to_string(&decision).unwrap_or_default();
     let name = key.unwrap_or_else(|| format!("{now} {text}"));
-    let id = hex(format!("{hospital}\0{name}").as_bytes()).chars().take(32).collect::<String>();
+    let id = digest(&format!("{hospital}\0{name}")).chars().take(32).collect::<String>();
     let one_at_a_time = app.decisions.lock();
     // What is on record stays so, whatever has become of the hospitals since.
     if let Some(known) = read(app, &id)? {
@@ -112,7 +108,7 @@ fn keep(app: &App, recorded: &Recorded) -> Result<(), Problem> {
         repeated: d.repeated,
         refused: d.consent.as_ref().is_some_and(|c| !c.given),
         reasons: d.reasons.clone(),
-        digest: hex(serde_json::to_string(recorded).unwrap_or_default().as_bytes()),
+        digest: digest(&serde_json::to_string(recorded).unwrap_or_default()),
     };
     let papers = &app.decisions.papers;
     // The record first: what the journal names is there. What the journal does not name is taken away again.
@@ -134,7 +130,7 @@ fn keep(app: &App, recorded: &Recorded) -> Result<(), Problem> {
 }
 
 fn region_of<'a>(app: &'a App, exam: &Exam) -> Option<&'a Region> {
-    app.procedures.regions.iter().find(|r| r.code == exam.region && r.edition == exam.edition)
+    app.procedures.region(&exam.region, &exam.edition)
 }
 
 fn read(app: &App, id: &str) -> Result<Option<Recorded>, Problem> {
@@ -168,7 +164,7 @@ fn exam(app: &App, decision: &Decision, hospital: &str) -> Result<Exam, Problem>
         item: granted.name,
         region: granted.region,
         edition: granted.edition,
-        contents: hex(digests.join("\n").as_bytes()),
+        contents: digest(&digests.join("\n")),
     })
 }
 
@@ -181,12 +177,8 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     blocking(&app, move |app| {
         let own = |r: &Recorded| principal.hospital.as_ref().is_none_or(|h| *h == r.hospital || *h == r.exam.hospital);
         let recorded = read(app, &id)?.filter(own).ok_or_else(|| Problem::unknown("this record"))?;
-        let found =
-            app.procedures.regions.iter().find(|r| r.code == recorded.exam.region && r.edition == recorded.exam.edition);
-        let exceptions = found.map(|r| r.exceptions.as_slice()).unwrap_or_default();
-        let text = recorded.text(exceptions);
-        let body = json!({"id": recorded.id, "record": recorded, "medical_record": text});
-        Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(body)).into_response())
+        let shown = answer(StatusCode::OK, &recorded, region_of(app, &recorded.exam));
+        Ok(([(header::CACHE_CONTROL, "private, no-store")], shown).into_response())
     })
     .await
 }

@@ -87,11 +87,12 @@ pub async fn search(asked: Asked, Path(kind): Path<String>) -> Result<Response, 
         let why = "name the patient: patient, patient.identifier or identifier";
         return Ok(refused(StatusCode::FORBIDDEN, "security", why));
     };
-    let base = asked.url_of_fhir();
+    let root = asked.url();
+    let base = format!("{}/exchange/fhir", root.trim_end_matches(EXCHANGE.path));
     let app = asked.app.clone();
     let found = blocking(&app, move |app| {
         let studies = app.index.studies(&Query { only: asked.shown(), limit: MOST, ..query })?.rows;
-        asked.record_query(studies.len())?;
+        asked.record_search(vec!["FHIR".into()], studies.len())?;
         match kind.as_str() {
             "ImagingStudy" => studies.iter().map(|s| imaging_study(app, s)).collect::<Result<Vec<_>, _>>().map(Some),
             "Patient" => {
@@ -126,7 +127,7 @@ pub async fn read(asked: Asked, Path((kind, id)): Path<(String, String)>) -> Res
     blocking(&app, move |app| {
         let one = |query: Query| -> Result<Option<StudyRow>, Problem> {
             let found = app.index.studies(&Query { only: asked.shown(), limit: 1, ..query })?.rows.into_iter().next();
-            asked.record_query(usize::from(found.is_some()))?;
+            asked.record_search(vec!["FHIR".into()], usize::from(found.is_some()))?;
             Ok(found)
         };
         let resource = match kind.as_str() {
@@ -298,24 +299,6 @@ fn series(row: &SeriesRow, instances: &[&InstanceRow]) -> Json {
     };
     series.insert("instance".into(), instances.iter().map(one).collect::<Vec<_>>().into());
     series.into()
-}
-
-impl Asked {
-    fn url_of_fhir(&self) -> String {
-        let root = self.url();
-        format!("{}/exchange/fhir", root.trim_end_matches(EXCHANGE.path))
-    }
-
-    /// Journals a search by FHIR.
-    fn record_query(&self, matches: usize) -> Result<(), Problem> {
-        self.journal(crate::journal::Event::Queried {
-            view: "exchange".into(),
-            by: self.by(),
-            keys: vec!["FHIR".into()],
-            matches: u32::try_from(matches).unwrap_or(u32::MAX),
-            on_behalf: self.said.0.clone(),
-        })
-    }
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ fn wanted(app: &App, asked: &Asked) -> Result<Option<u32>, Problem> {
 
 /// Whether the exam includes the wanted item (2 covers 1; with contrast covers plain).
 fn covers(app: &App, answer: &Answer, item: u32) -> bool {
-    let region = app.procedures.regions.iter().find(|r| r.code == answer.region && r.edition == answer.edition);
+    let region = app.procedures.region(&answer.region, &answer.edition);
     region.and_then(|r| r.item(answer.item)).is_some_and(|i| i.covers.contains(&item))
 }
 

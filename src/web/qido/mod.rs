@@ -12,7 +12,6 @@ use super::router::App;
 use super::wado::metadata::OFFERS;
 use crate::dicom::{Uid, json, xml};
 use crate::index::{View, names_a_patient};
-use crate::journal::Event;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -98,23 +97,12 @@ async fn answer(
     let work = move || {
         let found = find(&app, &sought, &url)?;
         if request.root.view == View::Exchange {
-            request.journal(queried(&request, &sought, found.objects.len()))?;
+            let keys = sought.search.keys.iter().filter(|k| !k.pattern.trim().is_empty());
+            request.record_search(keys.map(|k| json::keyword(k.tag())).collect(), found.objects.len())?;
         }
         Ok(respond(found, &sought, offer, &url))
     };
     tokio::task::spawn_blocking(work).await.map_err(super::problem::task_failed)?
-}
-
-/// What is kept of a query: which attributes it was narrowed by, not with what.
-fn queried(request: &Asked, sought: &Sought, matches: usize) -> Event {
-    let keys = sought.search.keys.iter().filter(|k| !k.pattern.trim().is_empty());
-    Event::Queried {
-        view: "exchange".into(),
-        by: request.by(),
-        keys: keys.map(|k| json::keyword(k.tag())).collect(),
-        matches: u32::try_from(matches).unwrap_or(u32::MAX),
-        on_behalf: request.said.0.clone(),
-    }
 }
 
 fn respond(found: Found, sought: &Sought, offer: Offer, service: &str) -> Response {
