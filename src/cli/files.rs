@@ -4,23 +4,36 @@ use hutong::dicom::dataset::{Limits, Seeking, parse};
 use hutong::dicom::part10::{FileError, read_meta};
 use hutong::dicom::{Syntax, tags};
 use hutong::dimse::storescu::Outgoing;
-use hutong::store::walk;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Every file below the paths.
+/// Every file below the paths, in order; linked files too. A linked folder inside of one is not entered, which is said: it may be above it.
 pub fn below(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         anyhow::ensure!(path.exists(), "{}: there is no such file or folder", path.display());
-        if path.is_dir() {
-            files.extend(walk(path.clone()).collect::<Result<Vec<_>, _>>()?);
-        } else {
-            files.push(path.clone());
-        }
+        if path.is_dir() { in_folder(path, &mut files)? } else { files.push(path.clone()) }
     }
     Ok(files)
+}
+
+fn in_folder(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let named = |e: std::io::Error, path: &Path| anyhow::anyhow!("{}: {e}", path.display());
+    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let mut entries: Vec<PathBuf> = entries.map_err(|e| named(e, folder))?.iter().map(std::fs::DirEntry::path).collect();
+    entries.sort();
+    for path in entries {
+        let kind = std::fs::metadata(&path).map_err(|e| named(e, &path))?;
+        if kind.is_file() {
+            files.push(path);
+        } else if kind.is_dir() && path.is_symlink() {
+            eprintln!("{}: 未进入链接的文件夹 a linked folder is not entered; name it itself", path.display());
+        } else if kind.is_dir() {
+            in_folder(&path, files)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes every phantom study to a folder of its own.

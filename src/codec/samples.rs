@@ -27,6 +27,14 @@ pub fn read(frame: &Frame) -> Vec<i32> {
     }
 }
 
+/// As [`read`], with the whole range of unsigned 32-bit values.
+pub fn read_wide(frame: &Frame) -> Vec<i64> {
+    if frame.layout.bits_allocated == 32 {
+        return frame.bytes.as_chunks::<4>().0.iter().map(|b| wide(&frame.layout, u32::from_le_bytes(*b))).collect();
+    }
+    read(frame).into_iter().map(i64::from).collect()
+}
+
 /// Every sample of a frame of 8 or 16 bits allocated, shown as a byte; nothing for deeper ones.
 pub fn shown(frame: &Frame, shade: impl Fn(i32) -> u8) -> Vec<u8> {
     let value = decoder(&frame.layout);

@@ -1,5 +1,6 @@
 //! Which part of the matrix a viewer shows: display shutter and collimator (PS3.3 C.7.6.11, C.8.7.3), and what overlays draw over it.
 
+use super::image::Layout;
 use super::{Attributes, DataSet, Tag, VR, tags};
 
 /// An area outside of which nothing is shown. Columns and rows are counted from 0.
@@ -77,6 +78,30 @@ impl Displayed {
         Displayed { shapes, overlays: groups.filter_map(|group| overlay(data_set, &values, group)).collect() }
     }
 
+    /// Whether overlays stand in bits of the samples that no sample uses (Overlay Bit Position, retired with PS3.3-2004); see [`Displayed::embed`].
+    pub fn has_embedded(data_set: &DataSet) -> bool {
+        !embedded(data_set).is_empty()
+    }
+
+    /// Adds the overlays that a frame's samples hold: `samples` are native, little-endian, of 8 or 16 bits.
+    pub fn embed(&mut self, data_set: &DataSet, layout: &Layout, samples: &[u8]) {
+        let used = (layout.high_bit + 1).saturating_sub(layout.bits_stored)..=layout.high_bit;
+        for bit in embedded(data_set).into_iter().filter(|bit| *bit < layout.bits_allocated && !used.contains(bit)) {
+            let is_set: Vec<bool> = match layout.bits_allocated {
+                8 => samples.iter().map(|b| b >> bit & 1 == 1).collect(),
+                16 => samples.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b) >> bit & 1 == 1).collect(),
+                _ => continue,
+            };
+            let pack = |eight: &[bool]| eight.iter().rev().fold(0u8, |byte, set| byte << 1 | u8::from(*set));
+            self.overlays.push(Overlay {
+                origin: (0, 0),
+                columns: i64::from(layout.columns),
+                rows: i64::from(layout.rows),
+                bits: is_set.chunks(8).map(pack).collect(),
+            });
+        }
+    }
+
     /// Whether nothing restricts what is shown.
     pub fn is_all(&self) -> bool {
         self.shapes.is_empty() && self.overlays.is_empty()
@@ -127,6 +152,15 @@ impl Overlay {
         let at = usize::try_from(row * self.columns + column).unwrap_or(usize::MAX);
         self.bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
     }
+}
+
+/// Bits of the samples that are overlays: those of groups with a bit position and without data of their own (PS3.5 8.1.2).
+fn embedded(data_set: &DataSet) -> Vec<u32> {
+    let group = |group: u16| {
+        let bit = data_set.u16(Tag(group, 0x0102)).filter(|bit| *bit > 0)?;
+        data_set.get(Tag(group, 0x3000)).is_none().then_some(u32::from(bit))
+    };
+    (0x6000u16..0x6020).step_by(2).filter_map(group).collect()
 }
 
 fn overlay(data_set: &DataSet, values: &Attributes, group: u16) -> Option<Overlay> {

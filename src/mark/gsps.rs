@@ -6,7 +6,7 @@ use super::layout::{Canvas, place};
 use crate::dicom::coded::one;
 use crate::dicom::grey::{Grey, Voi};
 use crate::dicom::image::Layout;
-use crate::dicom::{Attributes, DataSet, Uid, VR, Value, levels, subject, tags, uids};
+use crate::dicom::{Attributes, DataSet, Element, Uid, VR, Value, levels, subject, tags, uids};
 use crate::procedure::catalogue::Mark;
 
 /// What a presentation state needs of an image.
@@ -26,6 +26,31 @@ pub struct Image {
     inverse: bool,
     window: Option<(f64, f64)>,
     rescale: (f64, f64),
+    /// Tables that take the place of rescaling and window (C.11.1, C.11.2), as the image has them.
+    tables: Vec<Element>,
+    /// How large its pixels are, or their shape (C.10.4).
+    pixels: Pixels,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Pixels {
+    /// Row and column spacing, millimetres.
+    Spacing(Vec<String>),
+    /// Height to width.
+    Ratio(Vec<String>),
+}
+
+impl Pixels {
+    fn of(data_set: &DataSet, attributes: &Attributes) -> Pixels {
+        let two = |texts: &[String]| texts.len() == 2 && texts.iter().all(|t| t.trim().parse::<f64>().is_ok_and(|n| n > 0.0));
+        let spacing = [tags::PIXEL_SPACING, tags::IMAGER_PIXEL_SPACING].map(|tag| attributes.texts(tag).to_vec());
+        let stated = Attributes::decode(data_set, |tag| tag == tags::PIXEL_ASPECT_RATIO);
+        let ratio = stated.texts(tags::PIXEL_ASPECT_RATIO).to_vec();
+        if let Some(spacing) = spacing.into_iter().find(|s| two(s)) {
+            return Pixels::Spacing(spacing);
+        }
+        Pixels::Ratio(if two(&ratio) { ratio } else { vec!["1".into(), "1".into()] })
+    }
 }
 
 impl Image {
@@ -62,13 +87,19 @@ impl Image {
             inverse: grey.inverse,
             window,
             rescale: (number(tags::RESCALE_SLOPE, 1.0), number(tags::RESCALE_INTERCEPT, 0.0)),
+            tables: [tags::MODALITY_LUT_SEQUENCE, tags::VOILUT_SEQUENCE]
+                .iter()
+                .filter(|tag| !data_set.items(**tag).is_empty())
+                .filter_map(|tag| data_set.get(*tag).cloned())
+                .collect(),
+            pixels: Pixels::of(data_set, &attributes),
             attributes,
         })
     }
 
     /// What a state can say of one kind of image only: its rescaling and window. Images that differ in it need a state each.
     pub fn presentation(&self) -> String {
-        format!("{:?} {:?} {}", self.rescale, self.window, self.inverse)
+        format!("{:?} {:?} {} {:?} {:?}", self.rescale, self.window, self.inverse, self.tables, self.pixels)
     }
 
     fn reference(&self) -> DataSet {
@@ -115,12 +146,19 @@ pub fn presentation(mark: &Mark, images: &[&Image], written: (&str, &str)) -> Da
     ds.put(tags::REFERENCED_SERIES_SEQUENCE, VR::SQ, one(listed));
     areas(&mut ds, images);
     annotations(&mut ds, mark, images);
-    if first.rescale != (1.0, 0.0) {
+    let table = |tag| first.tables.iter().find(|e| e.tag == tag);
+    if let Some(element) = table(tags::MODALITY_LUT_SEQUENCE) {
+        ds.put(tags::MODALITY_LUT_SEQUENCE, VR::SQ, element.value.clone());
+    } else if first.rescale != (1.0, 0.0) {
         ds.put_text(tags::RESCALE_SLOPE, VR::DS, &first.rescale.0.to_string());
         ds.put_text(tags::RESCALE_INTERCEPT, VR::DS, &first.rescale.1.to_string());
         ds.put_text(tags::RESCALE_TYPE, VR::LO, "US");
     }
-    if let Some((center, width)) = first.window {
+    if let Some(element) = table(tags::VOILUT_SEQUENCE) {
+        let mut voi = DataSet::default();
+        voi.put(tags::VOILUT_SEQUENCE, VR::SQ, element.value.clone());
+        ds.put(tags::SOFTCOPY_VOILUT_SEQUENCE, VR::SQ, one(voi));
+    } else if let Some((center, width)) = first.window {
         let mut voi = DataSet::default();
         voi.put_text(tags::WINDOW_CENTER, VR::DS, &center.to_string());
         voi.put_text(tags::WINDOW_WIDTH, VR::DS, &width.to_string());
@@ -138,7 +176,10 @@ fn areas(ds: &mut DataSet, images: &[&Image]) {
         item.put(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER, VR::SL, longs(&[1, 1]));
         item.put(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, VR::SL, longs(&[image.columns, image.rows]));
         item.put_text(tags::PRESENTATION_SIZE_MODE, VR::CS, "SCALE TO FIT");
-        item.put_text(tags::PRESENTATION_PIXEL_ASPECT_RATIO, VR::IS, "1\\1");
+        match &image.pixels {
+            Pixels::Spacing(s) => item.put_text(tags::PRESENTATION_PIXEL_SPACING, VR::DS, &s.join("\\")),
+            Pixels::Ratio(r) => item.put_text(tags::PRESENTATION_PIXEL_ASPECT_RATIO, VR::IS, &r.join("\\")),
+        }
         item
     };
     ds.put(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, VR::SQ, Value::Items(images.iter().map(area).collect()));

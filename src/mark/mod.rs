@@ -6,6 +6,7 @@
 pub mod burn;
 pub mod derive;
 pub mod glyphs;
+mod graphics;
 pub mod gsps;
 pub mod layout;
 pub mod plane;

@@ -1,8 +1,9 @@
 //! References among the objects of a study, carried over to marked copies: key objects, presentation states, structured reports and
 //! segmentations that name an image name its marked copy in the exchange view.
 //!
-//! Changes nothing but names. A presentation state that would move the mark out of its corner is not carried over.
+//! Changes nothing but names. A presentation state that would move the mark out of its corner, or draw over it, is not carried over.
 
+use super::graphics;
 use crate::dicom::dataset::{Element, Value};
 use crate::dicom::{DataSet, Tag, Uid, VR, tags, uids};
 use crate::procedure::catalogue::Mark;
@@ -49,7 +50,7 @@ fn is_presentation(sop_class: &str) -> bool {
 }
 
 /// Why a presentation state would show the mark elsewhere than in its corner, or not at all; none for other objects.
-pub fn moves_the_mark(data_set: &DataSet, copies: &Copies) -> Option<&'static str> {
+pub fn spoils_the_mark(data_set: &DataSet, copies: &Copies, mark: &Mark) -> Option<&'static str> {
     if !is_presentation(&data_set.text(tags::SOP_CLASS_UID).unwrap_or_default()) {
         return None;
     }
@@ -63,6 +64,8 @@ pub fn moves_the_mark(data_set: &DataSet, copies: &Copies) -> Option<&'static st
         Some("its overlay may hide the corner")
     } else if data_set.items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE).iter().any(|area| crops(area, data_set, copies)) {
         Some("its displayed area does not show the whole image")
+    } else if graphics::cover(data_set, copies, mark) {
+        Some("its graphics or texts lie over the mark")
     } else {
         None
     }
@@ -178,6 +181,7 @@ fn by_series(item: DataSet, copies: &Copies) -> Vec<DataSet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procedure::catalogue::{Corner, Look, MarkStyle};
 
     fn reference(uid: &str) -> DataSet {
         let mut item = DataSet::default();
@@ -222,28 +226,36 @@ mod tests {
         ds.put_text(tags::SOP_CLASS_UID, VR::UI, uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE);
         let copy = Copy { instance: uid("9.1"), series: uid("8.1"), size: (512, 512) };
         let copies: Copies = [("1.1".to_string(), copy)].into();
-        let moves_the_mark = |ds: &DataSet| moves_the_mark(ds, &copies);
-        assert_eq!(moves_the_mark(&ds), None);
+        let mark = Mark {
+            range: "渝北".into(),
+            sign: "HR".into(),
+            separator: " ".into(),
+            style: MarkStyle::BurnText,
+            corner: Corner::TopRight,
+            look: Look::default(),
+        };
+        let spoils = |ds: &DataSet| spoils_the_mark(ds, &copies, &mark);
+        assert_eq!(spoils(&ds), None);
         let longs = |a: i32, b: i32| Value::Bytes([a, b].iter().flat_map(|n| n.to_le_bytes()).collect());
         let mut area = DataSet::default();
         area.put_text(tags::PRESENTATION_SIZE_MODE, VR::CS, "SCALE TO FIT");
         area.put(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER, VR::SL, longs(1, 1));
         area.put(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, VR::SL, longs(512, 512));
         ds.put(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, VR::SQ, Value::Items(vec![area.clone()]));
-        assert_eq!(moves_the_mark(&ds), None);
+        assert_eq!(spoils(&ds), None);
         // Smaller than the image that it is for.
         area.put(tags::REFERENCED_IMAGE_SEQUENCE, VR::SQ, Value::Items(vec![reference("1.1")]));
         area.put(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, VR::SL, longs(256, 256));
         ds.put(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, VR::SQ, Value::Items(vec![area.clone()]));
-        assert!(moves_the_mark(&ds).is_some());
+        assert!(spoils(&ds).is_some());
         area.put(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, VR::SL, longs(512, 512));
         area.put(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER, VR::SL, longs(1, 100));
         ds.put(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, VR::SQ, Value::Items(vec![area]));
-        assert!(moves_the_mark(&ds).is_some());
+        assert!(spoils(&ds).is_some());
         ds.remove(tags::DISPLAYED_AREA_SELECTION_SEQUENCE);
         ds.put_u16(tags::IMAGE_ROTATION, 90);
-        assert_eq!(moves_the_mark(&ds), Some("it rotates or flips the image"));
+        assert_eq!(spoils(&ds), Some("it rotates or flips the image"));
         ds.put_text(tags::SOP_CLASS_UID, VR::UI, uids::ENHANCED_SR_STORAGE);
-        assert_eq!(moves_the_mark(&ds), None);
+        assert_eq!(spoils(&ds), None);
     }
 }

@@ -6,8 +6,9 @@
 use super::object::{Object, ObjectError};
 use crate::codec::{DecodeError, Frame, Pool};
 use crate::dicom::dataset::write_header;
+use crate::dicom::displayed::Displayed;
 use crate::dicom::image::Layout;
-use crate::dicom::{DataSet, Syntax, VR, Value, syntax, tags, uids};
+use crate::dicom::{DataSet, Element, Syntax, VR, Value, syntax, tags, uids};
 use crate::index::InstanceRow;
 use crate::mark::derive::{self, Lost, Source};
 use crate::mark::layout::{Canvas, Placed, place};
@@ -116,11 +117,17 @@ pub fn marked<'a>(
     pool: &'a Pool,
 ) -> Result<Copied<'a>, NoCopy> {
     still(&object)?;
+    whole(&object)?;
     if derive::is_marked(&object.data_set) {
         return Err(NoCopy::Unsuitable("it carries a recognition mark already".into()));
     }
     let layout = object.layout()?;
-    let canvas = Canvas::of(&object.data_set, &object.attributes_of(0), layout.rows, layout.columns);
+    let mut canvas = Canvas::of(&object.data_set, &object.attributes_of(0), layout.rows, layout.columns);
+    if Displayed::has_embedded(&object.data_set) {
+        // One place serves all frames: the first one's overlay is what it keeps clear of.
+        let plain = frame(&object, 0, &layout, None, pool)?;
+        canvas.displayed.embed(&object.data_set, &plain.layout, &plain.bytes);
+    }
     let placed = place(mark, &canvas)?;
     let burnt = Some(&placed).filter(|_| form == Form::Burnt);
     let first = frame(&object, 0, &layout, burnt, pool)?;
@@ -140,14 +147,15 @@ const CARRIED: u64 = 1 << 28;
 ///
 /// # Errors
 /// It does, and cannot be carried over: why it is left out. Or it cannot be read.
-pub fn refers(store: &Store, row: &InstanceRow, copies: &Copies) -> Result<bool, NoCopy> {
+pub fn refers(store: &Store, row: &InstanceRow, copies: &Copies, mark: &Mark) -> Result<bool, NoCopy> {
     let object = open(store, row)?;
     if !refer::refers(&object.data_set, copies) {
         return Ok(false);
     }
-    if let Some(why) = refer::moves_the_mark(&object.data_set, copies) {
+    if let Some(why) = refer::spoils_the_mark(&object.data_set, copies, mark) {
         return Err(NoCopy::Unsuitable(why.into()));
     }
+    whole(&object)?;
     match object.data_set.get(tags::PIXEL_DATA).map(|e| &e.value) {
         None | Some(Value::Bytes(_)) => Ok(true),
         Some(Value::Deferred(extent)) if extent.length <= CARRIED && !object.syntax.big_endian => Ok(true),
@@ -162,6 +170,7 @@ pub fn refers(store: &Store, row: &InstanceRow, copies: &Copies) -> Result<bool,
 pub fn carried(store: &Store, row: &InstanceRow, copies: &Copies) -> Result<Vec<u8>, NoCopy> {
     let object = open(store, row)?;
     let own = copies.get(row.sop_instance.as_str()).ok_or_else(|| NoCopy::Unsuitable("it is not carried over".into()))?;
+    whole(&object)?;
     let mut data_set = object.data_set.clone();
     refer::rename(&mut data_set, copies, own);
     data_set.elements.retain(|e| e.tag.1 != 0);
@@ -183,6 +192,7 @@ pub fn carried(store: &Store, row: &InstanceRow, copies: &Copies) -> Result<Vec<
 pub fn transcoded<'a>(store: &Store, row: &InstanceRow, output: &'static str, pool: &'a Pool) -> Result<Copied<'a>, NoCopy> {
     let object = open(store, row)?;
     let Some(_) = object.data_set.get(tags::PIXEL_DATA) else {
+        whole(&object)?;
         let mut bytes = Vec::new();
         let (transfer_syntax, written) = fallback(output);
         object.data_set.write_as(written, &mut bytes);
@@ -190,6 +200,7 @@ pub fn transcoded<'a>(store: &Store, row: &InstanceRow, output: &'static str, po
         return Ok(Copied { transfer_syntax, object, layout: None, placed: None, pool, ready, next: 0, end: vec![] });
     };
     still(&object)?;
+    whole(&object)?;
     let layout = object.layout()?;
     let first = frame(&object, 0, &layout, None, pool)?;
     let mut data_set = object.data_set.clone();
@@ -217,6 +228,22 @@ fn still(object: &Object) -> Result<(), NoCopy> {
         ));
     }
     Ok(())
+}
+
+/// Refuses an object of which a value beside the pixels is too long to be carried over: a copy without it would not say so.
+fn whole(object: &Object) -> Result<(), NoCopy> {
+    fn long(data_set: &DataSet) -> Option<&Element> {
+        data_set.elements.iter().filter(|e| !matches!(e.tag, tags::PIXEL_DATA | tags::ICON_IMAGE_SEQUENCE)).find_map(|e| {
+            match &e.value {
+                Value::Deferred(_) => Some(e),
+                Value::Items(items) => items.iter().find_map(long),
+                _ => None,
+            }
+        })
+    }
+    long(&object.data_set).map_or(Ok(()), |e| {
+        Err(NoCopy::Unsuitable(format!("the value of {} is over {} MiB, which no copy carries over", e.tag, VALUE_LIMIT >> 20)))
+    })
 }
 
 /// What the object's transfer syntax lost.

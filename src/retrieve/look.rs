@@ -1,7 +1,9 @@
 //! How a rendered picture is to look: part and size (PS3.18 8.3.5.1.3), overlay planes, text beside the image (8.3.5.1.1).
 
+use super::object::Object;
+use crate::codec::{DecodeError, Pool};
 use crate::dicom::displayed::Displayed;
-use crate::dicom::{Attributes, DataSet, Tag, tags};
+use crate::dicom::{Attributes, Tag, tags};
 use crate::mark::Face;
 use crate::procedure::catalogue::Look as Font;
 use image::imageops::FilterType;
@@ -98,17 +100,26 @@ impl Viewport {
     }
 }
 
-/// Draws the overlay planes in white.
-pub fn draw_overlays(picture: DynamicImage, data_set: &DataSet) -> DynamicImage {
-    let points = Displayed::of(data_set).drawn(picture.width(), picture.height());
+/// Draws the overlay planes of a frame (counted from 0) in white: those of their own and those in unused bits of the samples.
+///
+/// # Errors
+/// The frame cannot be decoded.
+pub fn draw_overlays(picture: DynamicImage, object: &Object, number: u32, pool: &Pool) -> Result<DynamicImage, DecodeError> {
+    let mut displayed = Displayed::of(&object.data_set);
+    if Displayed::has_embedded(&object.data_set) {
+        let layout = object.layout().map_err(|e| DecodeError::Damaged(e.to_string()))?;
+        let frame = object.frame(number, &layout, pool)?;
+        displayed.embed(&object.data_set, &frame.layout, &frame.bytes);
+    }
+    let points = displayed.drawn(picture.width(), picture.height());
     if points.is_empty() {
-        return picture;
+        return Ok(picture);
     }
     let mut pixels = picture.into_rgb8();
     for (x, y) in points {
         pixels.put_pixel(x, y, Rgb([255, 255, 255]));
     }
-    pixels.into()
+    Ok(pixels.into())
 }
 
 /// Texts beside an image.

@@ -36,28 +36,32 @@ fn short() -> DecodeError {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
 fn grey(frame: &Frame, shown: &Grey, asked: Option<Voi>, attributes: &Attributes) -> Vec<u8> {
     let stated = asked.or_else(|| shown.voi.first().cloned());
+    let shade = |voi: &Voi, v: i64| (shown.shade(voi, v) * 255.0).round().clamp(0.0, 255.0) as u8;
+    if frame.layout.bits_allocated > 16 {
+        let values = samples::read_wide(frame);
+        let voi = stated.unwrap_or_else(|| suitable(&values, shown, attributes));
+        return values.into_iter().map(|v| shade(&voi, v)).collect();
+    }
     let voi = stated.unwrap_or_else(|| suitable(&samples::read(frame), shown, attributes));
-    let shade = |v: i64| (shown.shade(&voi, v) * 255.0).round().clamp(0.0, 255.0) as u8;
     // A table of all values that occur costs less than as many exponentials or lookups.
-    if frame.layout.bits_allocated <= 16
-        && let Some((from, to)) = samples::extent(frame, None)
+    if let Some((from, to)) = samples::extent(frame, None)
         && let Ok(first) = i32::try_from(from)
     {
-        let table: Vec<u8> = (from..=to).map(shade).collect();
+        let table: Vec<u8> = (from..=to).map(|v| shade(&voi, v)).collect();
         // Within the range by the extent.
         return samples::shown(frame, |v| table.get(v.wrapping_sub(first) as usize).copied().unwrap_or(0));
     }
-    samples::read(frame).into_iter().map(|v| shade(i64::from(v))).collect()
+    Vec::new()
 }
 
 /// A window for an image that states none: soft tissue for CT, else one that leaves out the few outermost samples.
-fn suitable(values: &[i32], shown: &Grey, attributes: &Attributes) -> Voi {
+fn suitable<T: Copy + Ord + Into<i64>>(values: &[T], shown: &Grey, attributes: &Attributes) -> Voi {
     let padding = attributes.int(tags::PIXEL_PADDING_VALUE);
     let in_hounsfield = attributes.text(tags::MODALITY) == Some("CT") && attributes.has(tags::RESCALE_INTERCEPT);
     if in_hounsfield && let Some(voi) = Voi::window("LINEAR", SOFT_TISSUE.0, SOFT_TISSUE.1) {
         return voi;
     }
-    let mut real: Vec<i32> = values.iter().copied().filter(|v| Some(i64::from(*v)) != padding).collect();
+    let mut real: Vec<i64> = values.iter().map(|v| (*v).into()).filter(|v| Some(*v) != padding).collect();
     let Some(last) = real.len().checked_sub(1) else { return shown.spanning(0, 1) };
     #[expect(
         clippy::cast_possible_truncation,
@@ -72,9 +76,9 @@ fn suitable(values: &[i32], shown: &Grey, attributes: &Attributes) -> Voi {
         (low, high)
     } else {
         // Nearly all samples are alike: what differs is what there is to see.
-        real.iter().fold((i32::MAX, i32::MIN), |(l, h), v| (l.min(*v), h.max(*v)))
+        real.iter().fold((i64::MAX, i64::MIN), |(l, h), v| (l.min(*v), h.max(*v)))
     };
-    shown.spanning(i64::from(least), i64::from(most))
+    shown.spanning(least, most)
 }
 
 fn colour(frame: &Frame, palette: Option<&Palette>) -> Vec<u8> {

@@ -122,9 +122,7 @@ fn answer(
     for (sent, found) in (1..).zip(matches) {
         let bytes = identifier.written(found, aet, &context.transfer_syntax);
         association.send_with_data(context.id, &pending, &mut bytes.as_slice()).map_err(Ended::Association)?;
-        if sent % BETWEEN == 0
-            && association.is_cancelled(request.message_id(), Duration::from_millis(1)).map_err(Ended::Association)?
-        {
+        if sent % BETWEEN == 0 && association.is_cancelled(request.message_id(), Duration::ZERO).map_err(Ended::Association)? {
             return Ok(Status::Cancelled);
         }
     }

@@ -301,7 +301,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Files below a folder, depth first.
+/// Files below a folder, depth first; links are not followed: what they lead to is not the store's.
 pub fn walk(folder: PathBuf) -> impl Iterator<Item = io::Result<PathBuf>> {
     let mut stack = vec![folder];
     let mut files: Vec<PathBuf> = Vec::new();

@@ -118,7 +118,7 @@ fn carry(shop: &Shop, job: &Job, mut rows: Vec<&InstanceRow>, mark: &Mark, made:
         let before = taken.len();
         let mut rest = Vec::new();
         for row in rows {
-            match refers(&shop.store, row, &made.named) {
+            match refers(&shop.store, row, &made.named, mark) {
                 Ok(true) => {
                     let (instance, series) = refer::names(&row.sop_instance, &row.series, &all, mark);
                     made.named.insert(row.sop_instance.to_string(), Copy { instance, series, size: (0, 0) });

@@ -125,10 +125,10 @@ def with_tables(modality, voi):
     return d
 
 
-def overlay(in_bits):
+def overlay(in_bits, rows=slice(200, 220), columns=slice(30, 200)):
     d = grey(12, False, "MONOCHROME2")
     ring = numpy.zeros((256, 256), "u1")
-    ring[200:220, 30:200] = 1
+    ring[rows, columns] = 1
     d.add_new(0x60000010, "US", 256)
     d.add_new(0x60000011, "US", 256)
     d.add_new(0x60000040, "CS", "G")
@@ -193,6 +193,8 @@ def formats():
     yield "voi_lut", with_tables(False, True)
     yield "overlay_plane", overlay(False)
     yield "overlay_in_bits", overlay(True)
+    for where, in_bits in (("plane", False), ("bits", True)):
+        yield f"overlay_corner_{where}", overlay(in_bits, slice(0, 60), slice(200, 256))
     yield "padded", padded()
     yield "shutter_rectangular", shuttered("RECTANGULAR")
     yield "shutter_circular", shuttered("CIRCULAR")

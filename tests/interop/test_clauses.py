@@ -952,8 +952,9 @@ def test_rendered_pictures_are_those_of_the_standard(web, filled, name):
     assert got.shape == expected.shape and numpy.abs(got - expected).max() <= 1.5, numpy.abs(got - expected).max()
 
 
-def test_overlays_are_drawn_by_choice(web, filled):
-    d = pixels.overlay(False)
+@pytest.mark.parametrize("in_bits", (False, True))
+def test_overlays_are_drawn_by_choice(web, filled, in_bits):
+    d = pixels.overlay(in_bits)
     d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     path = filled.add(d)
     plain, drawn = (shown(web.ask(f"{path}/rendered{q}", "image/png").body) for q in ("", "?overlays=true"))

@@ -132,23 +132,6 @@ def test_a_query_in_gb18030_finds_chinese_names(node):
     assert [m.PatientID for m in found] == ["HT0002"]
 
 
-def test_a_query_can_be_cancelled(node):
-    ae = AE(ae_title="ASKER")
-    ae.add_requested_context(STUDY)
-    association = ae.associate("127.0.0.1", node.port, ae_title="HUTONG")
-    query = Dataset()
-    query.QueryRetrieveLevel, query.PatientID = "STUDY", ""
-    seen = 0
-    for status, _ in association.send_c_find(query, STUDY, msg_id=7):
-        if status.Status == 0xFF00:
-            seen += 1
-            if seen == 1:
-                association.send_c_cancel(7, context_id=association.accepted_contexts[0].context_id)
-    assert status.Status == 0xFE00 and seen < 303, (seen, status)
-    assert association.is_established
-    association.release()
-
-
 def test_what_is_no_query_is_refused_with_a_reason(node):
     for keys, status in (({"PatientID": ""}, 0xA900), ({"QueryRetrieveLevel": "PATIENT"}, 0xA900), ({"QueryRetrieveLevel": "PLANET"}, 0xA900)):
         _, last = find(node, status_only=True, **keys)

@@ -81,6 +81,18 @@ def presentation(images, name, rotation, area_to=None):
     return d
 
 
+def drawn_over(state, *points):
+    """The state with a line along points, columns and rows from 1."""
+    line = Dataset()
+    line.GraphicAnnotationUnits, line.GraphicDimensions, line.GraphicType, line.GraphicFilled = "PIXEL", 2, "POLYLINE", "N"
+    line.NumberOfGraphicPoints, line.GraphicData = len(points) // 2, [float(p) for p in points]
+    annotation, layer = Dataset(), Dataset()
+    annotation.GraphicLayer, annotation.GraphicObjectSequence = "LINES", [line]
+    layer.GraphicLayer, layer.GraphicLayerOrder = "LINES", 1
+    state.GraphicAnnotationSequence, state.GraphicLayerSequence = [annotation], [layer]
+    return state
+
+
 def segmentation(images):
     d = of_study(images[0], "1.2.840.10008.5.1.4.1.1.66.4", "SEG", "seg")
     listed = Dataset()
@@ -116,7 +128,10 @@ def test_segmentations_and_objects_that_name_carried_ones_follow_too(node, phant
     listed.SeriesInstanceUID, listed.ReferencedSOPSequence = state.SeriesInstanceUID, [reference(state)]
     keys.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence.append(listed)
     cropped = presentation(images, "cropped", 0, [images[0].Columns // 2, images[0].Rows // 2])
-    sources = {"seg": segmentation(images), "state": state, "keys": keys, "cropped": cropped}
+    width, height = images[0].Columns, images[0].Rows
+    drawn_over(state, 0.3 * width, 0.5 * height, 0.4 * width, 0.6 * height)
+    covering = drawn_over(presentation(images, "covering", 0), 0.5 * width, 0.5 * height, 0.95 * width, 0.03 * height)
+    sources = {"seg": segmentation(images), "state": state, "keys": keys, "cropped": cropped, "covering": covering}
     for name, d in sources.items():
         d.save_as(folder / f"zz_{name}.dcm", enforce_file_format=True)
 
@@ -136,7 +151,7 @@ def test_segmentations_and_objects_that_name_carried_ones_follow_too(node, phant
     judged = send(last)
     assert judged["verdict"]["outcome"] == "accept", judged["verdict"]
     left_out = [f["instance"] for f in judged["verdict"]["findings"] if f["check"] == "REFERENCE_LEFT_OUT"]
-    assert left_out == [str(cropped.SOPInstanceUID)]
+    assert sorted(left_out) == sorted([str(cropped.SOPInstanceUID), str(covering.SOPInstanceUID)])
     view = shown()
     copies = {c.SourceImageSequence[0].ReferencedSOPInstanceUID: c for c in view if c.Modality == "CT"}
     assert len(copies) == len(files)

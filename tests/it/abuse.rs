@@ -3,7 +3,7 @@
 
 use crate::support::Node;
 use dicom_ul::pdu::{AssociationRQ, Pdu, PresentationContextProposed, UserVariableItem, read_pdu, write_pdu};
-use hutong::dicom::{tags, uids};
+use hutong::dicom::{DataSet, VR, tags, uids};
 use hutong::dimse::Command;
 use hutong::phantom;
 use std::io::{Read, Write};
@@ -33,6 +33,7 @@ impl Raw {
                 context(3, uids::VERIFICATION, uids::IMPLICIT_VR_LITTLE_ENDIAN),
                 context(5, uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE, uids::EXPLICIT_VR_LITTLE_ENDIAN),
                 context(7, uids::STORAGE_COMMITMENT_PUSH_MODEL, uids::EXPLICIT_VR_LITTLE_ENDIAN),
+                context(9, uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND, uids::EXPLICIT_VR_LITTLE_ENDIAN),
             ],
             user_variables: vec![UserVariableItem::MaxLength(1 << 14)],
         });
@@ -275,6 +276,46 @@ fn data_sets_that_lie_get_a_status_and_the_association_goes_on() {
     let kept = node.json("/dicom-web/instances");
     assert_eq!(kept.as_array().unwrap().len(), 1);
     assert_eq!(kept[0]["00080018"]["Value"][0], images[1].data_set.text(tags::SOP_INSTANCE_UID).unwrap());
+}
+
+#[test]
+fn a_query_ends_at_its_cancellation() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[]);
+    let images = phantom::ct_head(120, None, "头颅CT平扫", "HEAD");
+    assert_eq!(node.send(&images).len(), 120);
+    let mut keys = DataSet::default();
+    keys.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "IMAGE");
+    for tag in [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID] {
+        keys.put_text(tag, VR::UI, &images[0].data_set.text(tag).unwrap());
+    }
+    keys.put_text(tags::SOP_INSTANCE_UID, VR::UI, "");
+    keys.elements.sort_by_key(|e| e.tag);
+    let mut identifier = Vec::new();
+    keys.write_explicit(&mut identifier);
+    let query = Command::query(0x0020, 7, uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND).to_bytes();
+    let find = p_data(&[pdv(9, COMMAND | LAST, &query), pdv(9, LAST, &identifier)]);
+    let cancel = |message| p_data(&[pdv(9, COMMAND | LAST, &Command::cancel(message).to_bytes())]);
+    let mut raw = Raw::connect(&node, uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let mut answers = |bytes: &[u8]| {
+        raw.write(bytes);
+        let mut matches = 0;
+        loop {
+            match raw.status() {
+                0xFF00 => {
+                    matches += 1;
+                    // The match itself.
+                    assert_eq!(raw.pdu().unwrap()[0], 4);
+                }
+                last => return (matches, last),
+            }
+        }
+    };
+    // Both are there before the first answer: what happens does not depend on who is faster.
+    let (matches, last) = answers(&[find.clone(), cancel(7)].concat());
+    assert!(last == 0xFE00 && (1..120).contains(&matches), "{matches} {last:04X}");
+    assert_eq!(answers(&find), (120, 0), "the association goes on");
+    assert_eq!(answers(&[find.clone(), cancel(8)].concat()), (120, 0), "another message was cancelled");
 }
 
 #[test]

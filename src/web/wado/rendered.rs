@@ -107,7 +107,7 @@ impl Wanted {
         let _turn = app.turns.take();
         let mut shown = picture(object, number, self.voi.clone(), &app.pool).map_err(unrendered)?;
         if self.overlays {
-            shown = draw_overlays(shown, &object.data_set);
+            shown = draw_overlays(shown, object, number, &app.pool).map_err(unrendered)?;
         }
         if let Some([x0, y0, x1, y1]) = self.region {
             let (width, height) = (f64::from(shown.width()), f64::from(shown.height()));

@@ -1,0 +1,225 @@
+//! Graphics and texts of a presentation state (PS3.3 C.10.5) that a viewer would draw over the mark.
+//!
+//! Takes the mark's box as on an image of which all is shown; never decodes an image.
+
+use super::layout::{Canvas, place};
+use super::refer::Copies;
+use crate::dicom::{DataSet, Tag, tags};
+use crate::procedure::catalogue::Mark;
+
+/// Columns and rows, from 0.
+type Point = (f64, f64);
+
+/// An upright rectangle: left, upper, right, lower.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Area([f64; 4]);
+
+/// Whether a state draws into the corner that holds the mark of an image that it is for.
+pub fn cover(state: &DataSet, copies: &Copies, mark: &Mark) -> bool {
+    let every: Vec<&DataSet> =
+        state.items(tags::REFERENCED_SERIES_SEQUENCE).iter().flat_map(|s| s.items(tags::REFERENCED_IMAGE_SEQUENCE)).collect();
+    state.items(tags::GRAPHIC_ANNOTATION_SEQUENCE).iter().any(|annotation| {
+        let own = annotation.items(tags::REFERENCED_IMAGE_SEQUENCE);
+        let images = if own.is_empty() { every.clone() } else { own.iter().collect() };
+        let sizes = images.iter().filter_map(|r| copies.get(r.text(tags::REFERENCED_SOP_INSTANCE_UID)?.trim())).map(|c| c.size);
+        let mut sizes: Vec<(i64, i64)> = sizes.collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        sizes.into_iter().any(|size| corner(size, mark).is_some_and(|area| draws_into(annotation, size, area)))
+    })
+}
+
+/// The mark's box, grown to the image's corner.
+fn corner((columns, rows): (i64, i64), mark: &Mark) -> Option<Area> {
+    let (columns, rows) = (u32::try_from(columns).ok()?, u32::try_from(rows).ok()?);
+    let placed = place(mark, &Canvas::plain(rows, columns)).ok()?;
+    let (at_left, at_bottom) = mark.corner.sides();
+    let (right, lower) = (f64::from(placed.x + placed.mask.width), f64::from(placed.y + placed.mask.height));
+    let across = if at_left { [0.0, right] } else { [f64::from(placed.x), f64::from(columns)] };
+    let down = if at_bottom { [f64::from(placed.y), f64::from(rows)] } else { [0.0, lower] };
+    Some(Area([across[0], down[0], across[1], down[1]]))
+}
+
+fn draws_into(annotation: &DataSet, size: (i64, i64), area: Area) -> bool {
+    let points = |item: &DataSet, data: Tag, units: Tag| points(item, data, units, size);
+    let text = |item: &DataSet| {
+        let at = |tag| points(item, tag, tags::BOUNDING_BOX_ANNOTATION_UNITS).first().copied();
+        let ends = (at(tags::BOUNDING_BOX_TOP_LEFT_HAND_CORNER), at(tags::BOUNDING_BOX_BOTTOM_RIGHT_HAND_CORNER));
+        match ends {
+            (Some(first), Some(last)) => area.meets(Area::around(&[first, last])),
+            // Where a text without a box ends is the viewer's choice: near its anchor.
+            _ => points(item, tags::ANCHOR_POINT, tags::ANCHOR_POINT_ANNOTATION_UNITS)
+                .iter()
+                .any(|p| area.grown(size.0 as f64 / 10.0).holds(*p)),
+        }
+    };
+    let graphic = |item: &DataSet| {
+        let drawn = outline(
+            &item.text(tags::GRAPHIC_TYPE).unwrap_or_default(),
+            points(item, tags::GRAPHIC_DATA, tags::GRAPHIC_ANNOTATION_UNITS),
+        );
+        if item.text(tags::GRAPHIC_FILLED).as_deref() == Some("Y") {
+            return !drawn.is_empty() && area.meets(Area::around(&drawn));
+        }
+        drawn.first().is_some_and(|p| area.holds(*p))
+            || drawn.windows(2).any(|ends| matches!(ends, [a, b] if area.is_crossed(*a, *b)))
+    };
+    let compound = |item: &DataSet| {
+        let drawn = points(item, tags::GRAPHIC_DATA, tags::COMPOUND_GRAPHIC_UNITS);
+        !drawn.is_empty() && area.meets(Area::around(&drawn))
+    };
+    annotation.items(tags::TEXT_OBJECT_SEQUENCE).iter().any(text)
+        || annotation.items(tags::GRAPHIC_OBJECT_SEQUENCE).iter().any(graphic)
+        || annotation.items(tags::COMPOUND_GRAPHIC_SEQUENCE).iter().any(compound)
+}
+
+/// Points of an element as columns and rows of an image. Fractions are of the displayed area, which is the whole image here.
+fn points(item: &DataSet, data: Tag, units: Tag, (columns, rows): (i64, i64)) -> Vec<Point> {
+    let numbers: Vec<f64> =
+        item.bytes(data).unwrap_or_default().as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect();
+    let fractions = item.text(units).as_deref() == Some("DISPLAY");
+    let place = |[x, y]: &[f64; 2]| if fractions { (x * columns as f64, y * rows as f64) } else { (x - 0.5, y - 0.5) };
+    numbers.as_chunks::<2>().0.iter().map(place).collect()
+}
+
+/// The line that a graphic type is drawn along.
+fn outline(kind: &str, points: Vec<Point>) -> Vec<Point> {
+    const STEPS: u32 = 64;
+    let around = |center: Point, one: Point, other: Point| {
+        let at = |step| {
+            let (sin, cos) = (f64::from(step) * std::f64::consts::TAU / f64::from(STEPS)).sin_cos();
+            (center.0 + one.0 * cos + other.0 * sin, center.1 + one.1 * cos + other.1 * sin)
+        };
+        (0..=STEPS).map(at).collect()
+    };
+    let half = |a: Point, b: Point| ((b.0 - a.0) / 2.0, (b.1 - a.1) / 2.0);
+    match (kind, points.as_slice()) {
+        ("CIRCLE", [center, edge]) => {
+            let radius = (edge.0 - center.0).hypot(edge.1 - center.1);
+            around(*center, (radius, 0.0), (0.0, radius))
+        }
+        ("ELLIPSE", [a, b, c, d]) => around(((a.0 + b.0) / 2.0, (a.1 + b.1) / 2.0), half(*a, *b), half(*c, *d)),
+        _ => points,
+    }
+}
+
+impl Area {
+    fn around(points: &[Point]) -> Area {
+        let start = Area([f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY]);
+        points.iter().fold(start, |Area([l, u, r, b]), (x, y)| Area([l.min(*x), u.min(*y), r.max(*x), b.max(*y)]))
+    }
+
+    fn grown(self, by: f64) -> Area {
+        let Area([l, u, r, b]) = self;
+        Area([l - by, u - by, r + by, b + by])
+    }
+
+    fn holds(self, (x, y): Point) -> bool {
+        let Area([l, u, r, b]) = self;
+        (l..=r).contains(&x) && (u..=b).contains(&y)
+    }
+
+    fn meets(self, Area([l, u, r, b]): Area) -> bool {
+        let Area([left, upper, right, lower]) = self;
+        l <= right && r >= left && u <= lower && b >= upper
+    }
+
+    /// Whether a line from one point to another passes through (Liang and Barsky's clipping).
+    fn is_crossed(self, from: Point, to: Point) -> bool {
+        let Area([l, u, r, b]) = self;
+        let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+        let sides = [(-dx, from.0 - l), (dx, r - from.0), (-dy, from.1 - u), (dy, b - from.1)];
+        let (mut enters, mut leaves) = (0.0f64, 1.0f64);
+        for (step, room) in sides {
+            if step == 0.0 {
+                if room < 0.0 {
+                    return false;
+                }
+            } else if step < 0.0 {
+                enters = enters.max(room / step);
+            } else {
+                leaves = leaves.min(room / step);
+            }
+        }
+        enters <= leaves
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::{Uid, VR, Value};
+    use crate::mark::refer::Copy;
+    use crate::procedure::catalogue::{Corner, Look, MarkStyle};
+
+    fn floats(values: &[f32]) -> Value {
+        Value::Bytes(values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+
+    /// A state with one annotation for an image of 512 columns and rows.
+    fn state(sequence: Tag, object: DataSet) -> DataSet {
+        let mut named = DataSet::default();
+        named.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, "1.1");
+        let mut annotation = DataSet::default();
+        annotation.put(tags::REFERENCED_IMAGE_SEQUENCE, VR::SQ, Value::Items(vec![named]));
+        annotation.put(sequence, VR::SQ, Value::Items(vec![object]));
+        let mut state = DataSet::default();
+        state.put(tags::GRAPHIC_ANNOTATION_SEQUENCE, VR::SQ, Value::Items(vec![annotation]));
+        state
+    }
+
+    fn graphic(kind: &str, filled: bool, values: &[f32]) -> DataSet {
+        let mut object = DataSet::default();
+        object.put_text(tags::GRAPHIC_ANNOTATION_UNITS, VR::CS, "PIXEL");
+        object.put_text(tags::GRAPHIC_TYPE, VR::CS, kind);
+        object.put_text(tags::GRAPHIC_FILLED, VR::CS, if filled { "Y" } else { "N" });
+        object.put(tags::GRAPHIC_DATA, VR::FL, floats(values));
+        state(tags::GRAPHIC_OBJECT_SEQUENCE, object)
+    }
+
+    #[test]
+    fn what_would_lie_over_the_mark_is_known_and_what_passes_by_is_not() {
+        let uid = |t: &str| Uid::parse(t).unwrap();
+        let copies = [("1.1".to_string(), Copy { instance: uid("9.1"), series: uid("8.1"), size: (512, 512) })].into();
+        let mut mark = Mark {
+            range: "渝北".into(),
+            sign: "HR".into(),
+            separator: " ".into(),
+            style: MarkStyle::BurnText,
+            corner: Corner::TopRight,
+            look: Look::default(),
+        };
+        let all = [1.0, 1.0, 512.0, 1.0, 512.0, 512.0, 1.0, 512.0, 1.0, 1.0];
+        for (what, state, covers) in [
+            ("an arrow at a lesion", graphic("POLYLINE", false, &[100.0, 200.0, 140.0, 240.0]), false),
+            ("a line into the corner", graphic("POLYLINE", false, &[100.0, 200.0, 500.0, 10.0]), true),
+            ("a line through the corner", graphic("POLYLINE", false, &[400.0, -50.0, 600.0, 60.0]), true),
+            ("a diagonal that passes by", graphic("POLYLINE", false, &[200.0, 0.0, 512.0, 400.0]), false),
+            ("a frame around the image", graphic("POLYLINE", false, &all), true),
+            ("a filled triangle over all", graphic("POLYLINE", true, &[1.0, 1.0, 512.0, 1.0, 256.0, 512.0]), true),
+            ("a circle around the middle", graphic("CIRCLE", false, &[256.0, 256.0, 256.0, 20.0]), false),
+            ("a disc that wide", graphic("CIRCLE", true, &[256.0, 256.0, 256.0, 20.0]), true),
+            ("an ellipse in the corner", graphic("ELLIPSE", false, &[470.0, 25.0, 505.0, 25.0, 488.0, 5.0, 488.0, 45.0]), true),
+            ("a point in the corner", graphic("POINT", false, &[490.0, 20.0]), true),
+            ("nothing", graphic("POLYLINE", false, &[]), false),
+        ] {
+            assert_eq!(cover(&state, &copies, &mark), covers, "{what}");
+        }
+        let text = |corners: [f32; 4]| {
+            let mut object = DataSet::default();
+            object.put_text(tags::BOUNDING_BOX_ANNOTATION_UNITS, VR::CS, "DISPLAY");
+            object.put(tags::BOUNDING_BOX_TOP_LEFT_HAND_CORNER, VR::FL, floats(&corners[..2]));
+            object.put(tags::BOUNDING_BOX_BOTTOM_RIGHT_HAND_CORNER, VR::FL, floats(&corners[2..]));
+            state(tags::TEXT_OBJECT_SEQUENCE, object)
+        };
+        assert!(cover(&text([0.85, 0.0, 1.0, 0.1]), &copies, &mark));
+        assert!(!cover(&text([0.0, 0.9, 0.3, 1.0]), &copies, &mark));
+        let mut anchored = DataSet::default();
+        anchored.put_text(tags::ANCHOR_POINT_ANNOTATION_UNITS, VR::CS, "PIXEL");
+        anchored.put(tags::ANCHOR_POINT, VR::FL, floats(&[400.0, 30.0]));
+        assert!(cover(&state(tags::TEXT_OBJECT_SEQUENCE, anchored), &copies, &mark));
+        mark.corner = Corner::BottomLeft;
+        assert!(cover(&text([0.0, 0.9, 0.3, 1.0]), &copies, &mark) && !cover(&text([0.85, 0.0, 1.0, 0.1]), &copies, &mark));
+        assert!(!cover(&graphic("POINT", false, &[490.0, 20.0]), &[].into(), &mark), "the image has no copy");
+    }
+}
