@@ -23,12 +23,18 @@ pub fn decode(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -
         Codec::Deflate => inflated(layout, &fragments.concat())?,
         Codec::JpegLs => jpeg_ls(layout, &fragments.concat())?,
         Codec::Jpeg => jpeg(layout, transfer_syntax, fragments)?,
-        Codec::Registry => framed(layout, through_dicom_rs(layout, transfer_syntax, fragments)?)?,
+        // What dicom-rs registers refuses what is not RGB.
+        Codec::JpegLossless if layout.photometric.starts_with("YBR_FULL") => {
+            let mut frame = framed(layout, jpeg_decoded(layout, &without_tables(fragments.concat()), true)?)?;
+            frame.layout.photometric = "YBR_FULL".into();
+            frame
+        }
+        Codec::Registry | Codec::JpegLossless => framed(layout, through_dicom_rs(layout, transfer_syntax, fragments)?)?,
         Codec::Jpeg2000Part2 => framed(layout, through_dicom_rs(layout, uids::JPEG2000, fragments)?)?,
     };
     let photometric = match (codec, frame.layout.photometric.as_str()) {
         // The decoders of these undo their own colour transforms.
-        (Codec::Registry | Codec::Jpeg2000Part2, "YBR_ICT" | "YBR_RCT" | "XYB") => "RGB",
+        (Codec::Registry | Codec::JpegLossless | Codec::Jpeg2000Part2, "YBR_ICT" | "YBR_RCT" | "XYB") => "RGB",
         (_, p) => p,
     };
     let layout = Layout { photometric: photometric.into(), ..frame.layout.clone() };
@@ -41,6 +47,8 @@ enum Codec {
     Registry,
     /// DCT: of 8 bits in jpeg-decoder, of 12 bits in our own.
     Jpeg,
+    /// Process 14: no colour transform but that of the header's.
+    JpegLossless,
     JpegLs,
     /// One codestream a frame, with the capabilities of part 2 but none of its component transforms.
     Jpeg2000Part2,
@@ -54,8 +62,8 @@ const CODECS: &[(&str, Codec)] = &[
     (uids::JPEG_EXTENDED12_BIT, Codec::Jpeg),
     ("1.2.840.10008.1.2.4.53", Codec::Jpeg),
     ("1.2.840.10008.1.2.4.55", Codec::Jpeg),
-    (uids::JPEG_LOSSLESS, Codec::Registry),
-    (uids::JPEG_LOSSLESS_SV1, Codec::Registry),
+    (uids::JPEG_LOSSLESS, Codec::JpegLossless),
+    (uids::JPEG_LOSSLESS_SV1, Codec::JpegLossless),
     (uids::JPEGLS_LOSSLESS, Codec::JpegLs),
     (uids::JPEGLS_NEAR_LOSSLESS, Codec::JpegLs),
     (uids::JPEG2000_LOSSLESS, Codec::Registry),
@@ -156,6 +164,25 @@ fn jpeg(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -> Resu
         frame.layout.photometric = "RGB".into();
     }
     Ok(frame)
+}
+
+/// A lossless stream needs no quantization tables, but may name some all the same (ITU-T T.81 B.2.2), which the decoder then looks for.
+fn without_tables(mut bytes: Vec<u8>) -> Vec<u8> {
+    const LOSSLESS_FRAME: u8 = 0xC3;
+    let mut at = 2;
+    while let Some([0xFF, marker, high, low]) = bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()) {
+        if marker == LOSSLESS_FRAME {
+            let components = bytes.get(at + 9).map_or(0, |n| usize::from(*n));
+            for component in 0..components {
+                if let Some(table) = bytes.get_mut(at + 12 + 3 * component) {
+                    *table = 0;
+                }
+            }
+            break;
+        }
+        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+    }
+    bytes
 }
 
 /// RGB stored as JPEG is taken for YCbCr when there is no Adobe marker, unless the decoder is told.

@@ -53,10 +53,14 @@ struct Overlay {
     columns: i64,
     rows: i64,
     bits: Vec<u8>,
+    /// The first frame, from 0, that it is drawn on, and its number of planes, one a frame; none: one plane on every frame (C.9.2.1.4).
+    frames: Option<(i64, i64)>,
 }
 
 /// Longest side of an overlay, pixels.
 const SIDE: i64 = 65_535;
+/// Most frames of an overlay.
+const MOST_PLANES: i64 = 65_535;
 
 impl Displayed {
     /// From an object's elements; shapes that no image can have are left out.
@@ -83,8 +87,8 @@ impl Displayed {
         !embedded(data_set).is_empty()
     }
 
-    /// Adds the overlays that a frame's samples hold: `samples` are native, little-endian, of 8 or 16 bits.
-    pub fn embed(&mut self, data_set: &DataSet, layout: &Layout, samples: &[u8]) {
+    /// Adds the overlays that the samples of a frame (counted from 0) hold: native ones, little-endian, of 8 or 16 bits.
+    pub fn embed(&mut self, data_set: &DataSet, layout: &Layout, samples: &[u8], number: u32) {
         let used = (layout.high_bit + 1).saturating_sub(layout.bits_stored)..=layout.high_bit;
         for bit in embedded(data_set).into_iter().filter(|bit| *bit < layout.bits_allocated && !used.contains(bit)) {
             let is_set: Vec<bool> = match layout.bits_allocated {
@@ -98,6 +102,7 @@ impl Displayed {
                 columns: i64::from(layout.columns),
                 rows: i64::from(layout.rows),
                 bits: is_set.chunks(8).map(pack).collect(),
+                frames: Some((i64::from(number), 1)),
             });
         }
     }
@@ -119,13 +124,14 @@ impl Displayed {
         border.into_iter().all(|(x, y)| self.shapes.iter().all(|s| s.holds(x, y)))
     }
 
-    /// Columns and rows, from 0, that an overlay draws on, within an image of a size.
-    pub fn drawn(&self, columns: u32, rows: u32) -> Vec<(u32, u32)> {
+    /// Columns and rows, from 0, that overlays draw on, within a frame (counted from 0) of an image of a size.
+    pub fn drawn(&self, columns: u32, rows: u32, number: u32) -> Vec<(u32, u32)> {
         let mut points = Vec::new();
         for o in &self.overlays {
+            let Some(plane) = o.plane_on(number) else { continue };
             let ends = |first: i64, length: i64, most: u32| (-first).max(0)..length.min(i64::from(most) - first);
             for row in ends(o.origin.1, o.rows, rows) {
-                for column in ends(o.origin.0, o.columns, columns).filter(|column| o.is_set(*column, row)) {
+                for column in ends(o.origin.0, o.columns, columns).filter(|column| o.is_set(plane, *column, row)) {
                     let at = (u32::try_from(column + o.origin.0), u32::try_from(row + o.origin.1));
                     if let (Ok(x), Ok(y)) = at {
                         points.push((x, y));
@@ -136,20 +142,28 @@ impl Displayed {
         points
     }
 
-    /// Whether an overlay draws into a box.
+    /// Whether an overlay draws into a box, on whatever frame.
     pub fn is_drawn_over(&self, left: u32, upper: u32, width: u32, height: u32) -> bool {
         let (left, upper) = (i64::from(left), i64::from(upper));
         self.overlays.iter().any(|o| {
             let (x, y) = (left - o.origin.0, upper - o.origin.1);
             let columns = x.max(0)..(x + i64::from(width)).min(o.columns);
-            (y.max(0)..(y + i64::from(height)).min(o.rows)).any(|row| columns.clone().any(|column| o.is_set(column, row)))
+            let rows = y.max(0)..(y + i64::from(height)).min(o.rows);
+            (0..o.frames.map_or(1, |(_, planes)| planes))
+                .any(|plane| rows.clone().any(|row| columns.clone().any(|column| o.is_set(plane, column, row))))
         })
     }
 }
 
 impl Overlay {
-    fn is_set(&self, column: i64, row: i64) -> bool {
-        let at = usize::try_from(row * self.columns + column).unwrap_or(usize::MAX);
+    /// Which of its planes is drawn on a frame, from 0.
+    fn plane_on(&self, number: u32) -> Option<i64> {
+        let Some((first, planes)) = self.frames else { return Some(0) };
+        Some(i64::from(number) - first).filter(|plane| (0..planes).contains(plane))
+    }
+
+    fn is_set(&self, plane: i64, column: i64, row: i64) -> bool {
+        let at = usize::try_from((plane * self.rows + row) * self.columns + column).unwrap_or(usize::MAX);
         self.bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
     }
 }
@@ -170,7 +184,10 @@ fn overlay(data_set: &DataSet, values: &Attributes, group: u16) -> Option<Overla
     let bits = data_set.bytes(element.tag)?.to_vec();
     let origin: Vec<i64> = values.texts(Tag(group, 0x0050)).iter().filter_map(|t| t.parse().ok()).collect();
     let (row, column) = (origin.first().copied().unwrap_or(1), origin.get(1).copied().unwrap_or(1));
-    Some(Overlay { origin: (column - 1, row - 1), columns, rows, bits })
+    let first = values.int(Tag(group, 0x0051)).unwrap_or(1) - 1;
+    let planes = values.int(Tag(group, 0x0015)).filter(|planes| (1..=MOST_PLANES).contains(planes));
+    let frames = planes.map(|planes| (first, planes));
+    Some(Overlay { origin: (column - 1, row - 1), columns, rows, bits, frames })
 }
 
 fn shapes_of(values: &Attributes, module: &Module) -> Vec<Shape> {

@@ -15,12 +15,16 @@ pub struct Table {
 }
 
 impl Table {
-    fn of(item: &DataSet, signed: bool) -> Option<Table> {
+    /// `inputs` is what can come in: it tells whether the first input is a number with a sign, which a value representation that Implicit VR
+    /// does not write, and that devices get wrong, would tell (C.11.2.1.1).
+    fn of(item: &DataSet, inputs: (f64, f64)) -> Option<Table> {
         let descriptor = item.bytes(tags::LUT_DESCRIPTOR)?;
         let (count, bits) = described(descriptor)?;
         let entries = plain_entries(item.bytes(tags::LUT_DATA)?, count, bits);
         let first = u16::from_le_bytes(*descriptor.as_chunks::<2>().0.get(1)?);
-        let first = if signed { i64::from(first.cast_signed()) } else { i64::from(first) };
+        let (plain, signed) = (i64::from(first), i64::from(first.cast_signed()));
+        let shared = |first: i64| (inputs.1.min(first as f64 + count as f64) - inputs.0.max(first as f64)).max(0.0);
+        let first = if shared(signed) > shared(plain) || (shared(plain) <= 0.0 && inputs.0 < 0.0) { signed } else { plain };
         let stated = u16::try_from((1u32 << bits) - 1).unwrap_or(u16::MAX);
         // Tables that hold more than they state would be cut off.
         let largest = entries.iter().max().copied().unwrap_or(0).max(stated);
@@ -132,16 +136,20 @@ pub struct Grey {
 impl Grey {
     /// From an object and what holds for one of its frames.
     pub fn of(data_set: &DataSet, attributes: &Attributes, layout: &Layout) -> Grey {
-        let table = data_set.items(tags::MODALITY_LUT_SEQUENCE).first().and_then(|item| Table::of(item, layout.signed));
+        let (low, high) = layout.range();
+        let stored = (low as f64, high as f64);
+        let table = data_set.items(tags::MODALITY_LUT_SEQUENCE).first().and_then(|item| Table::of(item, stored));
         let slope = attributes.float(tags::RESCALE_SLOPE).filter(|s| *s != 0.0 && s.is_finite()).unwrap_or(1.0);
         let intercept = attributes.float(tags::RESCALE_INTERCEPT).filter(|i| i.is_finite()).unwrap_or(0.0);
         let modality = table.map_or(Modality::Linear(slope, intercept), Modality::Table);
-        // The values that a VOI LUT takes have a sign when those of the modality have.
-        let signed = match modality {
-            Modality::Linear(..) => layout.signed || intercept < 0.0,
-            Modality::Table(_) => false,
+        let outputs = match &modality {
+            Modality::Linear(..) => {
+                let ends = [modality.value(low), modality.value(high)];
+                (ends[0].min(ends[1]), ends[0].max(ends[1]))
+            }
+            Modality::Table(table) => (0.0, f64::from(table.largest)),
         };
-        let tables = data_set.items(tags::VOILUT_SEQUENCE).iter().filter_map(|item| Table::of(item, signed)).map(Voi::Table);
+        let tables = data_set.items(tags::VOILUT_SEQUENCE).iter().filter_map(|item| Table::of(item, outputs)).map(Voi::Table);
         let function = attributes.text(tags::VOILUT_FUNCTION).unwrap_or("LINEAR");
         let widths = attributes.floats(tags::WINDOW_WIDTH);
         let windows = attributes.floats(tags::WINDOW_CENTER).into_iter().zip(widths);

@@ -21,7 +21,7 @@ pub struct Layout {
     pub bits_stored: u32,
     /// High Bit (0028,0102).
     pub high_bit: u32,
-    /// Pixel Representation (0028,0103): two's complement.
+    /// Pixel Representation (0028,0103): two's complement. Samples of colours have no sign (C.7.6.3.1.2), whatever the header says.
     pub signed: bool,
     /// Photometric Interpretation (0028,0004).
     pub photometric: String,
@@ -69,14 +69,15 @@ impl Layout {
         if high_bit >= bits_allocated || high_bit + 1 < bits_stored {
             return Err(LayoutError::Impossible("High Bit (0028,0102)", high_bit.into()));
         }
+        let samples = bounded(tags::SAMPLES_PER_PIXEL, "Samples per Pixel (0028,0002)", 1, 4)?;
         let layout = Layout {
             rows: bounded(tags::ROWS, "Rows (0028,0010)", 1, 65_535)?,
             columns: bounded(tags::COLUMNS, "Columns (0028,0011)", 1, 65_535)?,
-            samples: bounded(tags::SAMPLES_PER_PIXEL, "Samples per Pixel (0028,0002)", 1, 4)?,
+            samples,
             bits_allocated,
             bits_stored,
             high_bit,
-            signed: attributes.int(tags::PIXEL_REPRESENTATION) == Some(1),
+            signed: attributes.int(tags::PIXEL_REPRESENTATION) == Some(1) && samples == 1,
             photometric: attributes
                 .text(tags::PHOTOMETRIC_INTERPRETATION)
                 .ok_or(LayoutError::Missing("Photometric Interpretation (0028,0004)"))?

@@ -4,9 +4,10 @@
 
 use super::Form;
 use crate::codec::Frame;
+use crate::dicom::charset::Charset;
 use crate::dicom::coded::{MARKED, OWN_SCHEME, code, one, says_marked};
 use crate::dicom::dataset::{Element, Value, dictionary_vr};
-use crate::dicom::{Attributes, DataSet, Tag, Uid, VR, syntax, tags, uids};
+use crate::dicom::{Attributes, DataSet, Syntax, Tag, Uid, VR, syntax, tags, uids};
 use crate::procedure::catalogue::Mark;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 
@@ -70,7 +71,6 @@ pub fn is_marked(data_set: &DataSet) -> bool {
 /// Turns the data set of a source into that of its marked copy. Pixel data are left out: they follow as `frame`s.
 pub fn derive(data_set: &mut DataSet, source: &Source<'_>, mark: &Mark, form: Form, frame: &Frame, frames: u32) {
     drop_what_does_not_hold(data_set);
-    settle(data_set);
     data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(source, mark, form).as_str());
     data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series_uid(source.series, mark, form).as_str());
     image_type(data_set);
@@ -110,7 +110,7 @@ fn burned_in(data_set: &mut DataSet, sop_class: &str) {
 fn drop_what_does_not_hold(data_set: &mut DataSet) {
     let stale = |e: &Element| {
         e.tag.1 == 0
-            || e.tag >= tags::EXTENDED_OFFSET_TABLE
+            || is_of_pixels(e.tag)
             || matches!(
                 e.tag,
                 tags::INSTANCE_CREATION_DATE
@@ -129,24 +129,43 @@ fn is_bulk_of_pixels(element: &Element) -> bool {
     matches!(element.value, Value::Deferred(_) | Value::Fragments(_))
 }
 
-/// Puts right what holds in one place only and does not survive a copy: value representations that Implicit VR leaves to Pixel Representation,
-/// and icons inside of sequences, whose pixels stay behind.
-pub fn settle(data_set: &mut DataSet) {
-    let signed = data_set.u16(tags::PIXEL_REPRESENTATION) == Some(1);
-    settle_all(data_set, if signed { VR::SS } else { VR::US });
+/// Pixel data, what describes where their frames are, and what was signed or padded behind them: a copy has its own, or none.
+pub fn is_of_pixels(tag: Tag) -> bool {
+    tag.0 == tags::PIXEL_DATA.0 || tag.0 >= tags::DIGITAL_SIGNATURES_SEQUENCE.0
 }
 
-fn settle_all(data_set: &mut DataSet, wanted: VR) {
+/// Puts right what holds in one place only and does not survive a copy: value representations that Implicit VR leaves to Pixel Representation
+/// (`written` is how the data set was written; a stated one stays), and icons inside of sequences, whose pixels stay behind.
+pub fn settle(data_set: &mut DataSet, written: Syntax) {
+    let signed = data_set.u16(tags::PIXEL_REPRESENTATION) == Some(1);
+    let below_zero = || {
+        let intercept = Attributes::decode(data_set, |tag| tag == tags::RESCALE_INTERCEPT).float(tags::RESCALE_INTERCEPT);
+        let modality_table = !data_set.items(tags::MODALITY_LUT_SEQUENCE).is_empty();
+        !modality_table && (signed || intercept.is_some_and(|i| i < 0.0))
+    };
+    let vr = |signed| if signed { VR::SS } else { VR::US };
+    // A VOI LUT takes what the modality transformation gives (C.11.2.1.1).
+    let wanted = (!written.explicit).then(|| (vr(signed), vr(below_zero())));
+    settle_all(data_set, wanted);
+}
+
+/// `wanted`: the representation of numbers like the samples, and of those like the modality's output; none to leave them.
+fn settle_all(data_set: &mut DataSet, wanted: Option<(VR, VR)>) {
     for element in &mut data_set.elements {
         let ambiguous =
             || dicom_dictionary_std::StandardDataDictionary.by_tag(element.tag).is_some_and(|e| e.vr() == VirtualVr::Xs);
-        if matches!(element.vr, VR::US | VR::SS) && dictionary_vr(element.tag) == VR::US && ambiguous() {
+        if let Some((wanted, _)) = wanted
+            && matches!(element.vr, VR::US | VR::SS)
+            && dictionary_vr(element.tag) == VR::US
+            && ambiguous()
+        {
             element.vr = wanted;
         }
+        let inside = if element.tag == tags::VOILUT_SEQUENCE { wanted.map(|(_, voi)| (voi, voi)) } else { wanted };
         if let Value::Items(items) = &mut element.value {
             for item in items {
                 item.elements.retain(|e| e.tag != tags::ICON_IMAGE_SEQUENCE);
-                settle_all(item, wanted);
+                settle_all(item, inside);
             }
         }
     }
@@ -197,19 +216,34 @@ fn append(data_set: &mut DataSet, sequence: Tag, item: DataSet) {
 
 fn derivation(data_set: &mut DataSet, form: Form) {
     append(data_set, tags::DERIVATION_CODE_SEQUENCE, code(MARKED, OWN_SCHEME, form.meaning()));
-    let old = data_set.bytes(tags::DERIVATION_DESCRIPTION).map(<[u8]>::to_vec).unwrap_or_default();
-    let own: &[u8] = match form {
-        Form::Burnt => b"mutual recognition mark burned in, all other pixels unchanged",
-        Form::Overlay => b"mutual recognition mark as an overlay, all pixels unchanged",
+    let own = match form {
+        Form::Burnt => "mutual recognition mark burned in, all other pixels unchanged",
+        Form::Overlay => "mutual recognition mark as an overlay, all pixels unchanged",
     };
-    let before = old.trim_ascii_end();
-    // 1,024 characters are allowed; a longer text would be cut in the middle of one.
-    let fits = !before.is_empty() && before.len() + own.len() + 2 <= 1024;
-    let mut text = if fits { [before, b"; ", own].concat() } else { own.to_vec() };
-    if text.len() % 2 == 1 {
-        text.push(b' ');
+    extend(data_set, tags::DERIVATION_DESCRIPTION, VR::ST, 1024, "; ", &[own]);
+}
+
+/// Adds the first of some texts that the data set's character set can write behind a value, which is cut where both are too long.
+fn extend(data_set: &mut DataSet, tag: Tag, vr: VR, most: usize, between: &str, texts: &[&str]) {
+    let charset = Charset::from_terms(&data_set.text(tags::SPECIFIC_CHARACTER_SET).unwrap_or_default());
+    let raw = data_set.bytes(tag).unwrap_or_default().trim_ascii_end();
+    let old = charset.decode(raw);
+    let old = old.trim_end_matches([' ', '\0']);
+    let Some((text, added)) = texts.iter().find_map(|t| charset.encode(t).map(|bytes| (*t, bytes))) else { return };
+    let room = most.saturating_sub(text.chars().count() + between.chars().count());
+    let kept: String = old.chars().take(room).collect();
+    let kept = kept.trim_end();
+    let whole = if kept.is_empty() { text.to_string() } else { format!("{kept}{between}{text}") };
+    // What was there may not be what its character set says: then it stays byte for byte, cut nowhere.
+    let as_it_is = || {
+        let fits = raw.len() + between.len() + added.len() <= most;
+        if fits { [raw, between.as_bytes(), &added].concat() } else { raw.to_vec() }
+    };
+    let mut bytes = charset.encode(&whole).filter(|_| !old.contains('\u{FFFD}')).unwrap_or_else(as_it_is);
+    if bytes.len() % 2 == 1 {
+        bytes.push(b' ');
     }
-    data_set.put(tags::DERIVATION_DESCRIPTION, VR::ST, Value::Bytes(text));
+    data_set.put(tag, vr, Value::Bytes(bytes));
 }
 
 fn contributing_equipment(data_set: &mut DataSet) {
@@ -222,37 +256,10 @@ fn contributing_equipment(data_set: &mut DataSet) {
     append(data_set, tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, item);
 }
 
-/// Adds the mark's text, in the character set that the data set states; only the Latin sign where that cannot write Chinese.
+/// Adds the mark's text; only the Latin sign where the data set's character set cannot write Chinese.
 fn description(data_set: &mut DataSet, mark: &Mark) {
-    let charset = data_set.text(tags::SPECIFIC_CHARACTER_SET).unwrap_or_default();
-    let written = match charset.as_str() {
-        "ISO_IR 192" => Some(mark.text().into_bytes()),
-        "GB18030" | "GBK" => Some(encoding_rs::GB18030.encode(&mark.text()).0.into_owned()),
-        _ => None,
-    };
-    let written = written.or_else(|| mark.sign.is_ascii().then(|| mark.sign.clone().into_bytes()));
-    let old = data_set.bytes(tags::SERIES_DESCRIPTION).map(|b| b.trim_ascii_end().to_vec()).unwrap_or_default();
-    let mut text = old.clone();
-    if let Some(mark) = written {
-        if !text.is_empty() {
-            text.push(b' ');
-        }
-        text.push(b'[');
-        text.extend_from_slice(&mark);
-        text.push(b']');
-    }
-    // 64 characters are allowed; rather than cut a character in two, a long description stays as it is.
-    let length = match charset.as_str() {
-        "ISO_IR 192" => String::from_utf8_lossy(&text).chars().count(),
-        "GB18030" | "GBK" => encoding_rs::GB18030.decode(&text).0.chars().count(),
-        _ => text.len(),
-    };
-    let fits = length <= 64;
-    let mut text = if fits { text } else { old };
-    if text.len() % 2 == 1 {
-        text.push(b' ');
-    }
-    data_set.put(tags::SERIES_DESCRIPTION, VR::LO, Value::Bytes(text));
+    let texts = [format!("[{}]", mark.text()), format!("[{}]", mark.sign)];
+    extend(data_set, tags::SERIES_DESCRIPTION, VR::LO, 64, " ", &texts.each_ref().map(String::as_str));
 }
 
 /// Makes the pixel description that of a decoded frame.

@@ -1,11 +1,9 @@
 //! Graphics and texts of a presentation state (PS3.3 C.10.5) that a viewer would draw over the mark.
 //!
-//! Takes the mark's box as on an image of which all is shown; never decodes an image.
+//! Never opens an image: where its mark is, it is told.
 
-use super::layout::{Canvas, place};
 use super::refer::Copies;
 use crate::dicom::{DataSet, Tag, tags};
-use crate::procedure::catalogue::Mark;
 
 /// Columns and rows, from 0.
 type Point = (f64, f64);
@@ -14,30 +12,22 @@ type Point = (f64, f64);
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Area([f64; 4]);
 
+/// Where the mark stands on an image, by the original's SOP Instance UID: left, upper, right, lower, in pixels, grown to the image's corner.
+pub type Corner<'a> = dyn Fn(&str) -> Option<[f64; 4]> + 'a;
+
 /// Whether a state draws into the corner that holds the mark of an image that it is for.
-pub fn cover(state: &DataSet, copies: &Copies, mark: &Mark) -> bool {
+pub fn cover(state: &DataSet, copies: &Copies, corner: &Corner<'_>) -> bool {
     let every: Vec<&DataSet> =
         state.items(tags::REFERENCED_SERIES_SEQUENCE).iter().flat_map(|s| s.items(tags::REFERENCED_IMAGE_SEQUENCE)).collect();
     state.items(tags::GRAPHIC_ANNOTATION_SEQUENCE).iter().any(|annotation| {
         let own = annotation.items(tags::REFERENCED_IMAGE_SEQUENCE);
         let images = if own.is_empty() { every.clone() } else { own.iter().collect() };
-        let sizes = images.iter().filter_map(|r| copies.get(r.text(tags::REFERENCED_SOP_INSTANCE_UID)?.trim())).map(|c| c.size);
-        let mut sizes: Vec<(i64, i64)> = sizes.collect();
-        sizes.sort_unstable();
-        sizes.dedup();
-        sizes.into_iter().any(|size| corner(size, mark).is_some_and(|area| draws_into(annotation, size, area)))
+        images.iter().any(|reference| {
+            let named = reference.text(tags::REFERENCED_SOP_INSTANCE_UID).unwrap_or_default();
+            let size = copies.get(named.trim()).map(|c| c.size);
+            size.zip(corner(named.trim())).is_some_and(|(size, area)| draws_into(annotation, size, Area(area)))
+        })
     })
-}
-
-/// The mark's box, grown to the image's corner.
-fn corner((columns, rows): (i64, i64), mark: &Mark) -> Option<Area> {
-    let (columns, rows) = (u32::try_from(columns).ok()?, u32::try_from(rows).ok()?);
-    let placed = place(mark, &Canvas::plain(rows, columns)).ok()?;
-    let (at_left, at_bottom) = mark.corner.sides();
-    let (right, lower) = (f64::from(placed.x + placed.mask.width), f64::from(placed.y + placed.mask.height));
-    let across = if at_left { [0.0, right] } else { [f64::from(placed.x), f64::from(columns)] };
-    let down = if at_bottom { [f64::from(placed.y), f64::from(rows)] } else { [0.0, lower] };
-    Some(Area([across[0], down[0], across[1], down[1]]))
 }
 
 fn draws_into(annotation: &DataSet, size: (i64, i64), area: Area) -> bool {
@@ -150,7 +140,6 @@ mod tests {
     use super::*;
     use crate::dicom::{Uid, VR, Value};
     use crate::mark::refer::Copy;
-    use crate::procedure::catalogue::{Corner, Look, MarkStyle};
 
     fn floats(values: &[f32]) -> Value {
         Value::Bytes(values.iter().flat_map(|v| v.to_le_bytes()).collect())
@@ -181,14 +170,8 @@ mod tests {
     fn what_would_lie_over_the_mark_is_known_and_what_passes_by_is_not() {
         let uid = |t: &str| Uid::parse(t).unwrap();
         let copies = [("1.1".to_string(), Copy { instance: uid("9.1"), series: uid("8.1"), size: (512, 512) })].into();
-        let mut mark = Mark {
-            range: "渝北".into(),
-            sign: "HR".into(),
-            separator: " ".into(),
-            style: MarkStyle::BurnText,
-            corner: Corner::TopRight,
-            look: Look::default(),
-        };
+        let at_the_top = |_: &str| Some([440.0, 0.0, 512.0, 45.0]);
+        let at_the_bottom = |_: &str| Some([0.0, 467.0, 72.0, 512.0]);
         let all = [1.0, 1.0, 512.0, 1.0, 512.0, 512.0, 1.0, 512.0, 1.0, 1.0];
         for (what, state, covers) in [
             ("an arrow at a lesion", graphic("POLYLINE", false, &[100.0, 200.0, 140.0, 240.0]), false),
@@ -203,7 +186,7 @@ mod tests {
             ("a point in the corner", graphic("POINT", false, &[490.0, 20.0]), true),
             ("nothing", graphic("POLYLINE", false, &[]), false),
         ] {
-            assert_eq!(cover(&state, &copies, &mark), covers, "{what}");
+            assert_eq!(cover(&state, &copies, &at_the_top), covers, "{what}");
         }
         let text = |corners: [f32; 4]| {
             let mut object = DataSet::default();
@@ -212,14 +195,14 @@ mod tests {
             object.put(tags::BOUNDING_BOX_BOTTOM_RIGHT_HAND_CORNER, VR::FL, floats(&corners[2..]));
             state(tags::TEXT_OBJECT_SEQUENCE, object)
         };
-        assert!(cover(&text([0.85, 0.0, 1.0, 0.1]), &copies, &mark));
-        assert!(!cover(&text([0.0, 0.9, 0.3, 1.0]), &copies, &mark));
+        assert!(cover(&text([0.85, 0.0, 1.0, 0.1]), &copies, &at_the_top));
+        assert!(!cover(&text([0.0, 0.9, 0.3, 1.0]), &copies, &at_the_top));
         let mut anchored = DataSet::default();
         anchored.put_text(tags::ANCHOR_POINT_ANNOTATION_UNITS, VR::CS, "PIXEL");
         anchored.put(tags::ANCHOR_POINT, VR::FL, floats(&[400.0, 30.0]));
-        assert!(cover(&state(tags::TEXT_OBJECT_SEQUENCE, anchored), &copies, &mark));
-        mark.corner = Corner::BottomLeft;
-        assert!(cover(&text([0.0, 0.9, 0.3, 1.0]), &copies, &mark) && !cover(&text([0.85, 0.0, 1.0, 0.1]), &copies, &mark));
-        assert!(!cover(&graphic("POINT", false, &[490.0, 20.0]), &[].into(), &mark), "the image has no copy");
+        assert!(cover(&state(tags::TEXT_OBJECT_SEQUENCE, anchored), &copies, &at_the_top));
+        assert!(cover(&text([0.0, 0.9, 0.3, 1.0]), &copies, &at_the_bottom));
+        assert!(!cover(&text([0.85, 0.0, 1.0, 0.1]), &copies, &at_the_bottom));
+        assert!(!cover(&graphic("POINT", false, &[490.0, 20.0]), &[].into(), &at_the_top), "the image has no copy");
     }
 }

@@ -18,6 +18,17 @@ pub struct Placed {
     pub mask: Arc<Mask>,
 }
 
+impl Placed {
+    /// Its box, left, upper, right, lower, grown to the corner of an image of this size.
+    pub fn to_corner(&self, mark: &Mark, columns: u32, rows: u32) -> [f64; 4] {
+        let (at_left, at_bottom) = mark.corner.sides();
+        let (right, lower) = (self.x + self.mask.width, self.y + self.mask.height);
+        let (left, right) = if at_left { (0, right) } else { (self.x, columns) };
+        let (upper, lower) = if at_bottom { (self.y, rows) } else { (0, lower) };
+        [left, upper, right, lower].map(f64::from)
+    }
+}
+
 /// Below this height Chinese characters cannot be read at all.
 const LEAST: u32 = 12;
 /// From this height on they are read with ease, also by OCR: small images get it where it takes no more than [`WIDEST`] of their width.

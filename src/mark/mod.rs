@@ -6,7 +6,7 @@
 pub mod burn;
 pub mod derive;
 pub mod glyphs;
-mod graphics;
+pub mod graphics;
 pub mod gsps;
 pub mod layout;
 pub mod plane;
@@ -51,6 +51,8 @@ impl Form {
 pub fn never_marked(data_set: &DataSet) -> Option<&'static str> {
     const DERIVED_OBJECTS: &[&str] =
         &[uids::SEGMENTATION_STORAGE, uids::RT_DOSE_STORAGE, uids::RT_IMAGE_STORAGE, uids::PARAMETRIC_MAP_STORAGE];
+    // VL Whole Slide Microscopy, and its confocal kinds.
+    const SLIDES: &str = "1.2.840.10008.5.1.4.1.1.77.1.6";
     let class = data_set.text(tags::SOP_CLASS_UID).unwrap_or_default();
     let types = data_set.text(tags::IMAGE_TYPE).unwrap_or_default();
     let is = |wanted: &str| types.split('\\').any(|t| t.trim() == wanted);
@@ -58,6 +60,10 @@ pub fn never_marked(data_set: &DataSet) -> Option<&'static str> {
         Some("it holds no image")
     } else if class == uids::SECONDARY_CAPTURE_IMAGE_STORAGE || class.starts_with("1.2.840.10008.5.1.4.1.1.7.") {
         Some("a secondary capture")
+    } else if is("SCREEN SAVE") {
+        Some("a screen save")
+    } else if class.starts_with(SLIDES) {
+        Some("a slide, whose frames are tiles of one image")
     } else if DERIVED_OBJECTS.contains(&class.as_str()) {
         Some("a derived object (segmentation, dose, map), no image of the examination")
     } else if ["LOCALIZER", "SCOUT", "TOPOGRAM"].into_iter().any(is) {

@@ -3,7 +3,7 @@
 //!
 //! Changes nothing but names. A presentation state that would move the mark out of its corner, or draw over it, is not carried over.
 
-use super::graphics;
+use super::graphics::{self, Corner};
 use crate::dicom::dataset::{Element, Value};
 use crate::dicom::{DataSet, Tag, Uid, VR, tags, uids};
 use crate::procedure::catalogue::Mark;
@@ -23,9 +23,10 @@ pub struct Copy {
 /// Copies by the original's SOP Instance UID.
 pub type Copies = HashMap<String, Copy>;
 
-/// What all copies are, in short.
-pub fn digest(copies: &Copies) -> String {
+/// What all copies are, in short; `carried` are the objects, by their own names, that are carried over with them.
+pub fn digest<'a>(copies: &'a Copies, carried: impl IntoIterator<Item = &'a Uid>) -> String {
     let mut all: Vec<&str> = copies.values().map(|c| c.instance.as_str()).collect();
+    all.extend(carried.into_iter().map(Uid::as_str));
     all.sort_unstable();
     Uid::derived(&all).to_string()
 }
@@ -33,15 +34,17 @@ pub fn digest(copies: &Copies) -> String {
 /// Whether objects of a class refer to images in a way that is carried over (PS3.4 annex B): key object selections, presentation states,
 /// reports of persons, segmentations. Dose reports are not: they go with the originals.
 pub fn is_carried(sop_class: &str) -> bool {
-    const OTHERS: &[&str] = &[
-        uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE,
-        uids::SEGMENTATION_STORAGE,
-        uids::BASIC_TEXT_SR_STORAGE,
-        uids::ENHANCED_SR_STORAGE,
-        uids::COMPREHENSIVE_SR_STORAGE,
-        uids::COMPREHENSIVE3_DSR_STORAGE,
+    // Structured reports of every kind, key object selections among them.
+    const REPORTS: &str = "1.2.840.10008.5.1.4.1.1.88.";
+    const DOSES: &[&str] = &[
+        uids::X_RAY_RADIATION_DOSE_SR_STORAGE,
+        uids::RADIOPHARMACEUTICAL_RADIATION_DOSE_SR_STORAGE,
+        uids::PATIENT_RADIATION_DOSE_SR_STORAGE,
+        uids::ENHANCED_X_RAY_RADIATION_DOSE_SR_STORAGE,
     ];
-    is_presentation(sop_class) || OTHERS.contains(&sop_class)
+    is_presentation(sop_class)
+        || sop_class == uids::SEGMENTATION_STORAGE
+        || (sop_class.starts_with(REPORTS) && !DOSES.contains(&sop_class))
 }
 
 /// A presentation state of any kind.
@@ -50,7 +53,7 @@ fn is_presentation(sop_class: &str) -> bool {
 }
 
 /// Why a presentation state would show the mark elsewhere than in its corner, or not at all; none for other objects.
-pub fn spoils_the_mark(data_set: &DataSet, copies: &Copies, mark: &Mark) -> Option<&'static str> {
+pub fn spoils_the_mark(data_set: &DataSet, copies: &Copies, corner: &Corner<'_>) -> Option<&'static str> {
     if !is_presentation(&data_set.text(tags::SOP_CLASS_UID).unwrap_or_default()) {
         return None;
     }
@@ -64,7 +67,7 @@ pub fn spoils_the_mark(data_set: &DataSet, copies: &Copies, mark: &Mark) -> Opti
         Some("its overlay may hide the corner")
     } else if data_set.items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE).iter().any(|area| crops(area, data_set, copies)) {
         Some("its displayed area does not show the whole image")
-    } else if graphics::cover(data_set, copies, mark) {
+    } else if graphics::cover(data_set, copies, corner) {
         Some("its graphics or texts lie over the mark")
     } else {
         None
@@ -181,7 +184,6 @@ fn by_series(item: DataSet, copies: &Copies) -> Vec<DataSet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::procedure::catalogue::{Corner, Look, MarkStyle};
 
     fn reference(uid: &str) -> DataSet {
         let mut item = DataSet::default();
@@ -226,15 +228,7 @@ mod tests {
         ds.put_text(tags::SOP_CLASS_UID, VR::UI, uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE);
         let copy = Copy { instance: uid("9.1"), series: uid("8.1"), size: (512, 512) };
         let copies: Copies = [("1.1".to_string(), copy)].into();
-        let mark = Mark {
-            range: "渝北".into(),
-            sign: "HR".into(),
-            separator: " ".into(),
-            style: MarkStyle::BurnText,
-            corner: Corner::TopRight,
-            look: Look::default(),
-        };
-        let spoils = |ds: &DataSet| spoils_the_mark(ds, &copies, &mark);
+        let spoils = |ds: &DataSet| spoils_the_mark(ds, &copies, &|_| None);
         assert_eq!(spoils(&ds), None);
         let longs = |a: i32, b: i32| Value::Bytes([a, b].iter().flat_map(|n| n.to_le_bytes()).collect());
         let mut area = DataSet::default();

@@ -46,12 +46,18 @@ pub fn choose(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Res
 const CONTRAST: f64 = 0.3;
 
 fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<Tones, MarkError> {
-    let range = frame.layout.range();
+    let (bottom, top) = frame.layout.range();
+    // From the first mapped value on a supplemental palette shows colours, not shades.
+    let range = (bottom, supplemental(data_set, frame.layout.signed).map_or(top, |first| top.min(first - 1)));
+    if range.0 >= range.1 {
+        return Err(MarkError::NoContrast);
+    }
     let shown = Grey::of(data_set, attributes, &frame.layout);
     let padding = padding(data_set, frame.layout.signed);
     let is_padding = |v: i64| padding.is_some_and(|(low, high)| (low..=high).contains(&v));
     // What is there already shows as light and dark in any window that shows the image at all.
     let (least, most) = samples::extent(frame, padding).unwrap_or(range);
+    let (least, most) = (least.min(range.1), most.min(range.1));
     let mut own = shown.voi.clone();
     if own.is_empty() {
         own.push(shown.spanning(least, most));
@@ -112,6 +118,13 @@ fn padding(data_set: &DataSet, signed: bool) -> Option<(i64, i64)> {
     let value = number(tags::PIXEL_PADDING_VALUE)?;
     let limit = number(tags::PIXEL_PADDING_RANGE_LIMIT).unwrap_or(value);
     Some((value.min(limit), value.max(limit)))
+}
+
+/// The first stored value that a Supplemental Palette Color LUT maps (C.7.6.19), where there is one.
+fn supplemental(data_set: &DataSet, signed: bool) -> Option<i64> {
+    let descriptor = data_set.bytes(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR)?.as_chunks::<2>().0;
+    let first = u16::from_le_bytes(*descriptor.get(1)?);
+    Some(if signed { i64::from(first.cast_signed()) } else { i64::from(first) })
 }
 
 fn is_ct(data_set: &DataSet) -> bool {

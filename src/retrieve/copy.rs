@@ -11,6 +11,7 @@ use crate::dicom::image::Layout;
 use crate::dicom::{DataSet, Element, Syntax, VR, Value, syntax, tags, uids};
 use crate::index::InstanceRow;
 use crate::mark::derive::{self, Lost, Source};
+use crate::mark::graphics::Corner;
 use crate::mark::layout::{Canvas, Placed, place};
 use crate::mark::refer::{self, Copies};
 use crate::mark::{Form, MarkError, burn, never_marked, plane, tone};
@@ -122,17 +123,12 @@ pub fn marked<'a>(
         return Err(NoCopy::Unsuitable("it carries a recognition mark already".into()));
     }
     let layout = object.layout()?;
-    let mut canvas = Canvas::of(&object.data_set, &object.attributes_of(0), layout.rows, layout.columns);
-    if Displayed::has_embedded(&object.data_set) {
-        // One place serves all frames: the first one's overlay is what it keeps clear of.
-        let plain = frame(&object, 0, &layout, None, pool)?;
-        canvas.displayed.embed(&object.data_set, &plain.layout, &plain.bytes);
-    }
-    let placed = place(mark, &canvas)?;
+    let placed = placed(&object, &layout, mark, pool)?;
     let burnt = Some(&placed).filter(|_| form == Form::Burnt);
     let first = frame(&object, 0, &layout, burnt, pool)?;
     source.lost = lost(&object, &layout);
     let mut data_set = object.data_set.clone();
+    derive::settle(&mut data_set, object.syntax);
     derive::derive(&mut data_set, &source, mark, form, &first, layout.frames);
     if form == Form::Overlay {
         plane::add(&mut data_set, &placed, layout.rows, layout.columns)?;
@@ -140,19 +136,41 @@ pub fn marked<'a>(
     start(object, data_set, layout, burnt.cloned(), &first, output, pool)
 }
 
+/// Where the mark stands: one place serves all frames, clear of what overlays draw on any of them.
+fn placed(object: &Object, layout: &Layout, mark: &Mark, pool: &Pool) -> Result<Placed, NoCopy> {
+    let mut canvas = Canvas::of(&object.data_set, &object.attributes_of(0), layout.rows, layout.columns);
+    if Displayed::has_embedded(&object.data_set) {
+        for number in 0..layout.frames {
+            let plain = frame(object, number, layout, None, pool)?;
+            canvas.displayed.embed(&object.data_set, &plain.layout, &plain.bytes, number);
+        }
+    }
+    Ok(place(mark, &canvas)?)
+}
+
+/// Where the mark stands on the copy of a stored image, grown to the corner: left, upper, right, lower.
+///
+/// # Errors
+/// Why there is no such copy.
+pub fn corner_of(store: &Store, row: &InstanceRow, mark: &Mark, pool: &Pool) -> Result<[f64; 4], NoCopy> {
+    let object = open(store, row)?;
+    let layout = object.layout()?;
+    Ok(placed(&object, &layout, mark, pool)?.to_corner(mark, layout.columns, layout.rows))
+}
+
 /// Longest object that is carried over with other references, bytes: it is held in memory.
 const CARRIED: u64 = 1 << 28;
 
-/// Whether an object of the study is to be carried over: it refers to one of the copies' originals.
+/// Whether an object of the study is to be carried over: it refers to one of the copies' originals. `corner` tells where the marks are.
 ///
 /// # Errors
 /// It does, and cannot be carried over: why it is left out. Or it cannot be read.
-pub fn refers(store: &Store, row: &InstanceRow, copies: &Copies, mark: &Mark) -> Result<bool, NoCopy> {
+pub fn refers(store: &Store, row: &InstanceRow, copies: &Copies, corner: &Corner<'_>) -> Result<bool, NoCopy> {
     let object = open(store, row)?;
     if !refer::refers(&object.data_set, copies) {
         return Ok(false);
     }
-    if let Some(why) = refer::spoils_the_mark(&object.data_set, copies, mark) {
+    if let Some(why) = refer::spoils_the_mark(&object.data_set, copies, corner) {
         return Err(NoCopy::Unsuitable(why.into()));
     }
     whole(&object)?;
@@ -174,7 +192,7 @@ pub fn carried(store: &Store, row: &InstanceRow, copies: &Copies) -> Result<Vec<
     let mut data_set = object.data_set.clone();
     refer::rename(&mut data_set, copies, own);
     data_set.elements.retain(|e| e.tag.1 != 0);
-    derive::settle(&mut data_set);
+    derive::settle(&mut data_set, object.syntax);
     if let Some(element) = data_set.elements.iter_mut().find(|e| e.tag == tags::PIXEL_DATA)
         && let Value::Deferred(extent) = element.value
     {
@@ -204,8 +222,8 @@ pub fn transcoded<'a>(store: &Store, row: &InstanceRow, output: &'static str, po
     let layout = object.layout()?;
     let first = frame(&object, 0, &layout, None, pool)?;
     let mut data_set = object.data_set.clone();
-    data_set.elements.retain(|e| e.tag.1 != 0 && e.tag < tags::EXTENDED_OFFSET_TABLE);
-    derive::settle(&mut data_set);
+    data_set.elements.retain(|e| e.tag.1 != 0 && !derive::is_of_pixels(e.tag));
+    derive::settle(&mut data_set, object.syntax);
     derive::pixel_attributes(&mut data_set, &first, layout.frames);
     if let Some(lost) = lost(&object, &layout) {
         lost.state(&mut data_set);
@@ -280,9 +298,12 @@ fn start<'a>(
     output: &'static str,
     pool: &'a Pool,
 ) -> Result<Copied<'a>, NoCopy> {
-    let mut bytes = Vec::new();
+    let (mut bytes, mut after) = (Vec::new(), Vec::new());
     let (plain, written) = fallback(output);
-    data_set.write_as(written, &mut bytes);
+    // Private groups may follow the pixels.
+    let (before, behind) = data_set.elements.into_iter().partition(|e| e.tag < tags::PIXEL_DATA);
+    DataSet { elements: before }.write_as(written, &mut bytes);
+    DataSet { elements: behind }.write_as(if native(output).is_some() { written } else { Syntax::EXPLICIT }, &mut after);
     let fragment = match native(output) {
         Some(_) => None,
         None => match pool.encode(first, output) {
@@ -291,7 +312,7 @@ fn start<'a>(
             Err(e) => return Err(e.into()),
         },
     };
-    let (transfer_syntax, end) = match fragment {
+    let (transfer_syntax, mut end) = match fragment {
         Some(fragment) => {
             bytes.extend_from_slice(UNDEFINED);
             // The basic offset table stays empty: where frames begin is not known before they are written.
@@ -317,6 +338,7 @@ fn start<'a>(
             (plain, vec![0; usize::from(total % 2 == 1)])
         }
     };
+    end.append(&mut after);
     let ready = io::Cursor::new(bytes);
     Ok(Copied { transfer_syntax, object, layout: Some(layout), placed, pool, ready, next: 1, end })
 }

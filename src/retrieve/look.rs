@@ -109,9 +109,9 @@ pub fn draw_overlays(picture: DynamicImage, object: &Object, number: u32, pool: 
     if Displayed::has_embedded(&object.data_set) {
         let layout = object.layout().map_err(|e| DecodeError::Damaged(e.to_string()))?;
         let frame = object.frame(number, &layout, pool)?;
-        displayed.embed(&object.data_set, &frame.layout, &frame.bytes);
+        displayed.embed(&object.data_set, &frame.layout, &frame.bytes, number);
     }
-    let points = displayed.drawn(picture.width(), picture.height());
+    let points = displayed.drawn(picture.width(), picture.height(), number);
     if points.is_empty() {
         return Ok(picture);
     }

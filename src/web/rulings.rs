@@ -108,12 +108,12 @@ fn journal(app: &App, row: &StudyRow, ruling: &Ruling) -> Result<(), Problem> {
     tracing::info!(study = %row.study, item = ruling.item, outcome = ?ruling.outcome, "a person ruled");
     // What a person rejects is not shown while the study is judged again.
     let withdrawn = ruling.outcome == Outcome::Reject && row.recognised.instances > 0;
-    app.ingest.judge_again(&row.study, withdrawn)?;
     if withdrawn {
         let (study, copies) = (row.study.to_string(), row.recognised.instances);
         let record = Record::Withdrawn { study, copies, why: "RULED".into() };
         app.journal.append(record, now_ms(), true).map_err(|e| failed(&e))?;
         metrics::counter!("hutong_withdrawals_total").increment(1);
     }
+    app.ingest.judge_again(&row.study, withdrawn)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{JobError, Shop, send, withdraw};
 use crate::dicom::stamp::Kind;
-use crate::dicom::{tags, uids};
+use crate::dicom::{Uid, tags, uids};
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, step};
 use crate::exam::verdict::Verdict;
@@ -12,7 +12,7 @@ use crate::journal::Event as Record;
 use crate::mark::refer::{self, Copies, Copy};
 use crate::mark::{Form, derive};
 use crate::procedure::catalogue::Mark;
-use crate::retrieve::{NoCopy, ObjectError, carried, marked_copy, refers, source_of};
+use crate::retrieve::{NoCopy, ObjectError, carried, corner_of, marked_copy, refers, source_of};
 use std::io::{Cursor, Read};
 
 /// Does a render job. Each copy has a UID of its own that depends on the source alone: doing it twice changes nothing.
@@ -110,18 +110,22 @@ fn copies(shop: &Shop, job: &Job, verdict: &Verdict, mark: &Mark) -> Result<Made
 
 /// Writes the objects that refer to copies, or to one another, with the copies' names; says which were left out and why.
 fn carry(shop: &Shop, job: &Job, mut rows: Vec<&InstanceRow>, mark: &Mark, made: &mut Made) -> Result<(), RenderError> {
-    // Other images make other objects of them: their names depend on all copies there are.
-    let all = refer::digest(&made.named);
-    let mut taken = Vec::new();
+    let corner = |named: &str| {
+        let row = shop.index.instance(&Uid::parse(named).ok()?).ok()??;
+        corner_of(&shop.store, &row, mark, &shop.pool).ok()
+    };
+    let images = made.named.clone();
+    let mut taken: Vec<&InstanceRow> = Vec::new();
     // What refers to something that is carried is carried too: until nothing more is found.
     loop {
         let before = taken.len();
         let mut rest = Vec::new();
         for row in rows {
-            match refers(&shop.store, row, &made.named, mark) {
+            match refers(&shop.store, row, &made.named, &corner) {
                 Ok(true) => {
-                    let (instance, series) = refer::names(&row.sop_instance, &row.series, &all, mark);
-                    made.named.insert(row.sop_instance.to_string(), Copy { instance, series, size: (0, 0) });
+                    // Its own name stands for the new one until all are known.
+                    let copy = Copy { instance: row.sop_instance.clone(), series: row.series.clone(), size: (0, 0) };
+                    made.named.insert(row.sop_instance.to_string(), copy);
                     taken.push(row);
                 }
                 Ok(false) => rest.push(row),
@@ -133,6 +137,12 @@ fn carry(shop: &Shop, job: &Job, mut rows: Vec<&InstanceRow>, mark: &Mark, made:
         if taken.len() == before {
             break;
         }
+    }
+    // Other images, and other objects beside them, make other objects of them: their names depend on all there are.
+    let all = refer::digest(&images, taken.iter().map(|row| &row.sop_instance));
+    for row in &taken {
+        let (instance, series) = refer::names(&row.sop_instance, &row.series, &all, mark);
+        made.named.insert(row.sop_instance.to_string(), Copy { instance, series, size: (0, 0) });
     }
     for row in taken {
         let Some(own) = made.named.get(row.sop_instance.as_str()).cloned() else { continue };
@@ -193,7 +203,7 @@ fn give_up(shop: &Shop, job: &Job, study: &StudyRow, verdict: Verdict, why: &str
     tracing::warn!(study = %job.study, why, "a mark cannot be burnt; the study waits for a person");
     let verdict = verdict.unmarkable(why);
     send::forward_judged(shop, study, &verdict)?;
-    shop.index.transition(&Transition {
+    let applied = shop.index.transition(&Transition {
         study: job.study.clone(),
         revision: job.revision,
         state: step(study.state, Event::Unmarkable)?,
@@ -202,6 +212,10 @@ fn give_up(shop: &Shop, job: &Job, study: &StudyRow, verdict: Verdict, why: &str
         done: Some(job.kind),
         next: None,
     })?;
+    // Copies of an earlier revision were shown until now.
+    if applied && study.recognised.instances > 0 {
+        withdraw::record(shop, study, study.recognised.instances, "NOT_MARKABLE");
+    }
     Ok(())
 }
 

@@ -104,9 +104,9 @@ pub(super) fn look_again(shop: &Shop, study: &Uid) -> Result<(), IndexError> {
 
 /// Takes a study's copies out of the exchange view and has it judged again.
 pub(super) fn withdraw(shop: &Shop, study: &StudyRow, why: &str) -> Result<(), IndexError> {
-    shop.ingest.judge_again(&study.study, true)?;
+    // Into the journal first: what is written twice after a crash in between is better than what is not written at all.
     record(shop, study, study.recognised.instances, why);
-    Ok(())
+    shop.ingest.judge_again(&study.study, true)
 }
 
 /// Writes down that copies left the exchange view.

@@ -146,6 +146,69 @@ def overlay(in_bits, rows=slice(200, 220), columns=slice(30, 200)):
     return d
 
 
+def overlay_of_frames():
+    """Two frames; what the overlay draws on the second one fills the top right corner."""
+    d = grey(12, False, "MONOCHROME2", frames=2)
+    planes = numpy.zeros((2, 256, 256), "u1")
+    planes[0, 200:220, 30:60] = 1
+    planes[1, :60, 190:] = 1
+    d.add_new(0x60000010, "US", 256)
+    d.add_new(0x60000011, "US", 256)
+    d.add_new(0x60000015, "IS", "2")
+    d.add_new(0x60000040, "CS", "G")
+    d.add_new(0x60000050, "SS", [1, 1])
+    d.add_new(0x60000051, "US", 1)
+    d.add_new(0x60000100, "US", 1)
+    d.add_new(0x60000102, "US", 0)
+    d.add_new(0x60003000, "OW", numpy.packbits(planes.reshape(-1), bitorder="little").tobytes())
+    return d
+
+
+def supplemental():
+    """Grey below 3,000, dark blue from there on."""
+    d = grey(12, False, "MONOCHROME2")
+    d.PixelPresentation = "COLOR"
+    for colour, shade in (("Red", 0), ("Green", 0), ("Blue", 90)):
+        setattr(d, f"{colour}PaletteColorLookupTableDescriptor", [1096, 3000, 16])
+        setattr(d, f"{colour}PaletteColorLookupTableData", numpy.full(1096, shade * 257, "<u2").tobytes())
+    return d
+
+
+def high_voi_lut():
+    """Signed samples that are 0 to 65,535 after rescaling; the table begins at 40,000 of them."""
+    d = grey(16, True, "MONOCHROME2")
+    del d.WindowCenter, d.WindowWidth
+    d.RescaleSlope, d.RescaleIntercept, d.RescaleType = 1, 32768, "US"
+    lut = Dataset()
+    lut.add_new(0x00283002, "US", [20000, 40000, 16])
+    lut.add_new(0x00283006, "OW", (numpy.arange(20000) * 65535 // 19999).astype("<u2").tobytes())
+    d.VOILUTSequence = [lut]
+    return d
+
+
+def signed_colour(photometric):
+    d = colour(photometric)
+    d.PixelRepresentation = 1
+    return d
+
+
+def oblong_pixels():
+    d = grey(12, False, "MONOCHROME2", rows=128, columns=256)
+    d.PixelAspectRatio = [2, 1]
+    return d
+
+
+def with_more():
+    """Attributes that a copy must not lose: private ones behind the pixels, descriptions as long as they may be."""
+    d = grey(12, False, "MONOCHROME2")
+    d.SeriesDescription = "头颅" + "x" * 62
+    d.DerivationDescription = "增强" * 400
+    d.private_block(0x0009, "HUTONG TEST", create=True).add_new(1, "LO", "before")
+    d.add_new(0x7FE10010, "LO", "HUTONG TEST")
+    d.add_new(0x7FE11001, "LO", "behind")
+    return d
+
+
 def padded():
     d = grey(12, True, "MONOCHROME2")
     array = numpy.frombuffer(d.PixelData, "<i2").copy().reshape(256, 256)
@@ -195,6 +258,13 @@ def formats():
     yield "overlay_in_bits", overlay(True)
     for where, in_bits in (("plane", False), ("bits", True)):
         yield f"overlay_corner_{where}", overlay(in_bits, slice(0, 60), slice(200, 256))
+    yield "overlay_corner_frames", overlay_of_frames()
+    yield "supplemental_palette", supplemental()
+    yield "voi_lut_high", high_voi_lut()
+    yield "rgb_signed", signed_colour("RGB")
+    yield "ybr_signed", signed_colour("YBR_FULL")
+    yield "oblong_pixels", oblong_pixels()
+    yield "with_more", with_more()
     yield "padded", padded()
     yield "shutter_rectangular", shuttered("RECTANGULAR")
     yield "shutter_circular", shuttered("CIRCULAR")
@@ -231,6 +301,7 @@ TO_COMPRESS = {
     "grey_frames": {k: COMPRESSED[k] for k in ("rle", "jpegls", "lossless70", "extended", "j2k")},
     "rgb_planar0": {k: v for k, v in COMPRESSED.items() if k not in ("extended", "spectral", "progressive")},
     "rgb_planar1": {k: COMPRESSED[k] for k in ("rle", "lossless70")},
+    "ybr_full_planar0": {k: COMPRESSED[k] for k in ("rle", "jpegls", "lossless57", "lossless70", "j2k")},
     "palette8": {k: COMPRESSED[k] for k in ("rle", "jpegls", "lossless70")},
 }
 

@@ -1,8 +1,11 @@
 """The burnt mark before foreign eyes: decoders (pydicom with pylibjpeg, DCMTK, GDCM) on every pixel outside its box, Tesseract on its
 letters as DCMTK renders them, dciodvfy on the objects around it."""
+import base64
 import hashlib
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,6 +37,8 @@ def mark(sources, out, *options, serial=False):
 def stored(data_set):
     """Samples as (frames, rows, columns, samples), nothing converted."""
     array = data_set.pixel_array
+    if array.dtype.kind == "i" and int(data_set.SamplesPerPixel) > 1:
+        array = array.view(array.dtype.str.replace("i", "u"))  # colours have no sign, whatever the header says
     frames = int(data_set.get("NumberOfFrames", 1) or 1)
     return array.reshape(frames, data_set.Rows, data_set.Columns, -1)
 
@@ -115,7 +120,7 @@ def compare(name, source, copy, plain, place):
     after, unmarked = (stored(pydicom.dcmread(p)) for p in (copy, plain))
     box, frames = box_of(unmarked, after)
     assert frames == len(after), (name, "not every frame is marked")
-    check_box(box, after.shape[1:3], shuttered="shutter" in name)
+    check_box(box, after.shape[1:3], shuttered="shutter" in name or "overlay_corner" in name)
     left, upper, right, lower = box
     seen = []
     for witness, data_set, samples in witnesses(source, place):
@@ -195,6 +200,69 @@ def test_marking_in_parallel_and_in_series_gives_the_same_bytes(generated, marke
     assert all(digest(row["out"]) == digest(again[name]["out"]) for name, row in marked_matrix.items())
 
 
+def test_the_mark_keeps_clear_of_what_hides_or_covers_it(generated, marked_matrix, tmp_path):
+    plain = mark(generated, tmp_path / "plain", "--form", "overlay")
+    rows, columns = numpy.mgrid[:256, :256]
+    wide_rows, wide_columns = numpy.mgrid[:512, :512]
+    covered = {
+        "overlay_corner_plane": (rows < 60) & (columns >= 200), "overlay_corner_bits": (rows < 60) & (columns >= 200),
+        "overlay_corner_frames": (rows < 60) & (columns >= 190),
+        "shutter_rectangular": (wide_columns < 40) | (wide_columns > 468) | (wide_rows < 60) | (wide_rows > 478),
+        "shutter_circular": (wide_rows - 255) ** 2 + (wide_columns - 255) ** 2 > 250 ** 2,
+    }
+    for name, hidden in covered.items():
+        left, upper, right, lower = box_of(*(stored(pydicom.dcmread(m[f"{name}.le.dcm"]["out"])) for m in (plain, marked_matrix)))[0]
+        assert not hidden[upper:lower, left:right].any(), name
+        size = hidden.shape[0]
+        assert left + right > size and upper + lower < size, (name, "in the top right quarter")
+
+
+# What a copy says otherwise than its source, or not at all (docs/mark.md).
+OWN = {"SOPInstanceUID", "SeriesInstanceUID", "ImageType", "SourceImageSequence", "DerivationCodeSequence", "DerivationDescription",
+       "ContributingEquipmentSequence", "SeriesDescription", "BurnedInAnnotation", "PixelData", "PlanarConfiguration",
+       "PhotometricInterpretation", "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"}
+
+
+def test_a_copy_keeps_every_attribute_and_says_what_it_is(generated, marked_matrix):
+    for name, row in marked_matrix.items():
+        source, copy = pydicom.dcmread(generated / name), pydicom.dcmread(row["out"])
+        for element in source:
+            if element.keyword in OWN or "signed" in name and element.keyword == "PixelRepresentation" and "grey" not in name:
+                continue
+            if element.keyword in ("BitsStored", "HighBit", "SmallestImagePixelValue") and "ybr_422" in name:
+                continue
+            assert element.tag in copy, (name, element.tag)
+            if not name.endswith((".be.dcm",)) or element.VR not in ("OW", "SQ"):
+                assert copy[element.tag].value == element.value and copy[element.tag].VR == element.VR, (name, element, copy[element.tag])
+        assert copy.ImageType[0] == "DERIVED" and (copy.get("BurnedInAnnotation") == "YES" or "Enhanced" in copy.SOPClassUID.name), name
+        assert copy.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID, name
+        assert copy.ContributingEquipmentSequence[-1].Manufacturer == "Hutong", name
+        assert copy.SeriesDescription.endswith("[渝北 HR]") and len(copy.SeriesDescription) <= 64, name
+        assert copy.DerivationDescription.endswith("mark burned in, all other pixels unchanged") and len(copy.DerivationDescription) <= 1024, name
+        before = (source.get("SeriesDescription", ""), source.get("DerivationDescription", ""))
+        assert copy.SeriesDescription.startswith(before[0][:50]) and copy.DerivationDescription.startswith(before[1][:900]), name
+        lossy = str(source.file_meta.TransferSyntaxUID) in LOSSY and "lossless" not in name and not name.endswith("jpegls.dcm")
+        if lossy or source.get("LossyImageCompression") == "01":
+            assert copy.LossyImageCompression == "01" and float(copy.LossyImageCompressionRatio) >= 1, name
+            for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+                if keyword in source:
+                    assert copy[keyword].value == source[keyword].value, name
+        else:
+            assert copy.get("LossyImageCompression", "00") == source.get("LossyImageCompression", "00"), name
+
+
+def test_the_sheet_shows_the_mark_on_every_kind_of_image(tmp_path):
+    out = tmp_path / "sheet.html"
+    subprocess.run([str(PROGRAM), "mark-sheet", "--region", REGION, "--out", str(out)], check=True, capture_output=True)
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', out.read_text(encoding="utf-8"))
+    assert len(pictures) >= 8, len(pictures)
+    for n, data in enumerate(pictures):
+        image = Image.open(io.BytesIO(base64.b64decode(data))).convert("L")
+        # Whole images, and what their corner looks like from near.
+        corner = numpy.asarray(image)[: max(image.height // 6, 85), image.width // 2:]
+        assert int(corner.max()) - int(corner.min()) > 90, n
+
+
 def read_by_ocr(picture):
     """The letters of a picture of one line."""
     said = subprocess.run(["tesseract", "-", "-", "-l", "chi_sim+eng", "--psm", "7"], input=picture, capture_output=True)
@@ -208,7 +276,10 @@ def corner(copy, plain, place, threshold, height, *window):
     subprocess.run(["dcmj2pnm", "+on", *window, str(copy), str(out)], check=True, capture_output=True)
     image = Image.open(out).convert("L")
     box, _ = box_of(*(stored(pydicom.dcmread(p)) for p in (plain, copy)))
-    # DCMTK stretches pixels that are no squares.
+    ratio = pydicom.dcmread(copy, stop_before_pixels=True).get("PixelAspectRatio")
+    if ratio:
+        image = image.resize((image.width, image.height * int(ratio[0]) // int(ratio[1])))
+    # DCMTK stretches pixels that are no squares, where their spacing says so.
     across, down = (size / n for size, n in zip(image.size, stored(pydicom.dcmread(copy)).shape[2:0:-1]))
     # On black the outline changes nothing: a little more than what differs.
     more = (box[3] - box[1]) // 5 + 1
@@ -240,18 +311,22 @@ def legible(copy, plain, place, *window):
 
 def test_tesseract_reads_the_mark_on_every_kind_of_image(generated, marked_matrix, tmp_path):
     plain = mark(generated, tmp_path / "plain", "--form", "overlay")
-    unread = {}
+    unread, faint = {}, {}
     for name, row in marked_matrix.items():
         data_set = pydicom.dcmread(row["out"], stop_before_pixels=True)
         # DCMTK's default is no window at all.
         window = []
         if data_set.PhotometricInterpretation.startswith("MONO"):
             window = ["+Wl", "1"] if "VOILUTSequence" in data_set else ["+Wi", "1"]
+        # Nothing is stretched here: what OCR makes out after stretching must stand out to the eye too.
+        contrast = contrast_of(row["out"], plain[name]["out"], tmp_path, *window)
+        if contrast < 70:
+            faint[name] = contrast
         read, text = legible(row["out"], plain[name]["out"], tmp_path, *window)
         if not read:
             unread[name] = text
             keep(tmp_path / "corner.png", name)
-    assert not unread, unread
+    assert not unread and not faint, (unread, faint)
 
 
 def keep(picture, name):
@@ -311,7 +386,9 @@ def test_objects_have_no_fault_that_their_sources_have_not(generated, marked_mat
             continue
         compared += 1
         enhanced = "Enhanced" in pydicom.uid.UID(pydicom.dcmread(source, stop_before_pixels=True, force=True).get("SOPClassUID", "")).name
-        more = {fault for fault in kinds(row["out"]) - kinds(source) if not (enhanced and KEPT in fault)}
+        # It counts bytes where characters count (PS3.5 6.2); how many there are, another test sees.
+        more = {fault for fault in kinds(row["out"]) - kinds(source)
+                if not (enhanced and KEPT in fault) and "Length invalid for this VR" not in fault}
         if more:
             new[str(source)] = more
     assert compared >= 150, compared

@@ -1,7 +1,9 @@
 """Objects that refer to marked images: in the exchange view they refer to the copies."""
 import io
+import urllib.error
 
 import pydicom
+import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
@@ -166,6 +168,50 @@ def test_segmentations_and_objects_that_name_carried_ones_follow_too(node, phant
     named = {r.ReferencedSOPInstanceUID for s in ko.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
              for r in s.ReferencedSOPSequence}
     assert named == {copies[images[0].SOPInstanceUID].SOPInstanceUID, copies[late.SOPInstanceUID].SOPInstanceUID, pr.SOPInstanceUID}
+
+
+def test_what_comes_later_is_named_and_what_cannot_be_marked_takes_the_copies_away(node, phantoms, tmp_path):
+    files = sorted((phantoms / "CtHead").glob("*.dcm"))
+    images = [pydicom.dcmread(f, stop_before_pixels=True) for f in files]
+    state = presentation(images[3:6], "later", 0)
+    keys = key_objects([images[3]])
+    listed = Dataset()
+    listed.SeriesInstanceUID, listed.ReferencedSOPSequence = state.SeriesInstanceUID, [reference(state)]
+    keys.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence.append(listed)
+
+    def send(name, *objects):
+        folder = tmp_path / name
+        folder.mkdir()
+        for n, d in enumerate(objects):
+            d.save_as(folder / f"{n:03}.dcm", enforce_file_format=True)
+        done, said = run("storescu", "-aet", "STORESCU", "-aec", "HUTONG", "+sd", "+r", "-R", "127.0.0.1", str(node.port), str(folder))
+        assert done == 0, said
+        return node.judged(images[0].StudyInstanceUID)
+
+    def shown():
+        rows = node.json(f"/exchange/dicom-web/studies/{images[0].StudyInstanceUID}/instances")
+        return rows, [pydicom.dcmread(io.BytesIO(fetch(row["00081190"]["Value"][0]))) for row in rows]
+
+    assert send("first", *(pydicom.dcmread(f) for f in files), keys)["verdict"]["outcome"] == "accept"
+    send("second", state)
+    rows, view = shown()
+    (pr,), (ko,) = ([c for c in view if c.Modality == m] for m in ("PR", "KO"))
+    named = {r.ReferencedSOPInstanceUID for s in ko.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+             for r in s.ReferencedSOPSequence}
+    assert pr.SOPInstanceUID in named and state.SOPInstanceUID not in named
+    # An image of the series on which no mark can be seen: all copies go, and whoever asks is told so.
+    closed = pydicom.dcmread(files[5])
+    closed.SOPInstanceUID = closed.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    closed.ImagePositionPatient = [*closed.ImagePositionPatient[:2], closed.ImagePositionPatient[2] + 0.1]
+    closed.InstanceNumber = 99
+    closed.ShutterShape, closed.CenterOfCircularShutter, closed.RadiusOfCircularShutter = "CIRCULAR", [10, 10], 4
+    assert send("third", closed)["verdict"]["outcome"] != "accept"
+    with pytest.raises(urllib.error.HTTPError) as gone:
+        fetch(rows[0]["00081190"]["Value"][0])
+    assert gone.value.code == 410
+    journal = (node.place / "storage/journal").read_text() if (node.place / "storage/journal").is_file() else "".join(
+        p.read_text() for p in sorted((node.place / "storage").rglob("*journal*")) if p.is_file())
+    assert '"withdrawn"' in journal.lower()
 
 
 def test_key_objects_and_presentation_states_name_the_copies(node, phantoms, tmp_path):

@@ -2,10 +2,12 @@
 
 use crate::support::PROGRAM;
 use hutong::codec::{Limits, Pool, native_frame, samples};
+use hutong::dicom::displayed::Displayed;
 use hutong::dicom::image::Layout;
-use hutong::dicom::{DataSet, Tag, Uid, VR, Value, tags, uids};
+use hutong::dicom::{Attributes, DataSet, Tag, Uid, VR, Value, tags, uids};
 use hutong::mark::Form;
 use hutong::mark::derive::Source;
+use hutong::mark::layout::{Canvas, place};
 use hutong::procedure::{Mark, embedded, load};
 use hutong::retrieve::{NoCopy, Object, marked};
 use proptest::prelude::*;
@@ -22,6 +24,18 @@ fn pool() -> &'static Pool {
 fn mark() -> &'static Mark {
     static MARK: OnceLock<Mark> = OnceLock::new();
     MARK.get_or_init(|| load(embedded::FILES).unwrap().region_for("20260310").unwrap().mark.clone())
+}
+
+/// Where the mark is to stand: left, upper, right, lower.
+fn place_of(data_set: &DataSet) -> [u32; 4] {
+    let layout = Layout::of_data_set(data_set).unwrap();
+    let mut canvas = Canvas::of(data_set, &Attributes::decode(data_set, |_| true), layout.rows, layout.columns);
+    if Displayed::has_embedded(data_set) {
+        let frames = data_set.bytes(tags::PIXEL_DATA).unwrap().chunks(usize::try_from(layout.frame_bytes()).unwrap());
+        frames.zip(0..layout.frames).for_each(|(f, n)| canvas.displayed.embed(data_set, &layout, f, n));
+    }
+    let placed = place(mark(), &canvas).unwrap();
+    [placed.x, placed.y, placed.x + placed.mask.width, placed.y + placed.mask.height]
 }
 
 /// The marked copy's elements.
@@ -185,15 +199,12 @@ proptest! {
         for (was, is) in frames(&original, &before).iter().zip(frames(&copy, &after)) {
             prop_assert_eq!(was.len(), is.len());
             prop_assert!(is.iter().all(|v| (low..=high).contains(&i64::from(*v)) || high > i64::from(i32::MAX)));
-            let changed: Vec<usize> = (0..was.len()).filter(|i| was[*i] != is[*i]).map(|i| i / after.samples as usize).collect();
+            let mut changed = (0..was.len()).filter(|i| was[*i] != is[*i]).map(|i| i / after.samples as usize).peekable();
+            prop_assert!(changed.peek().is_some(), "no mark");
             let columns = after.columns as usize;
-            let span = |f: fn(usize, usize) -> usize| {
-                let all: Vec<usize> = changed.iter().map(|p| f(*p, columns)).collect();
-                all.iter().max().zip(all.iter().min()).map_or(0, |(a, b)| a - b + 1)
-            };
-            // What changed fits the box of a mark of these sizes, and is not nothing.
-            prop_assert!(!changed.is_empty(), "no mark");
-            prop_assert!(span(|p, c| p / c) <= 60 && span(|p, c| p % c) <= 220, "{:?}", changed.len());
+            let [left, upper, right, lower] = place_of(&source).map(|n| n as usize);
+            let outside = changed.find(|p| !(left..right).contains(&(p % columns)) || !(upper..lower).contains(&(p / columns)));
+            prop_assert_eq!(outside, None, "{:?}", place_of(&source));
         }
     }
 }
