@@ -140,7 +140,10 @@ pub fn repair_mojibake(text: &str) -> Option<String> {
     if text.is_ascii() {
         return None;
     }
-    gbk_as_latin(text).or_else(|| utf8_as(text, WINDOWS_1252, 1)).or_else(|| utf8_as(text, GB18030, 2))
+    gbk_as_latin(text)
+        .or_else(|| utf8_as_latin(text))
+        .or_else(|| utf8_as(text, WINDOWS_1252, 1))
+        .or_else(|| utf8_as(text, GB18030, 2))
 }
 
 fn gbk_as_latin(text: &str) -> Option<String> {
@@ -156,6 +159,15 @@ fn gbk_as_latin(text: &str) -> Option<String> {
     let mut foreign = meant.chars().filter(|c| !c.is_ascii()).peekable();
     foreign.peek()?;
     foreign.all(is_han_or_wide).then(|| meant.into_owned())
+}
+
+/// UTF-8 whose bytes were each taken for a character.
+fn utf8_as_latin(text: &str) -> Option<String> {
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    let meant = String::from_utf8(bytes?).ok()?;
+    let mut foreign = meant.chars().filter(|c| !c.is_ascii()).peekable();
+    foreign.peek()?;
+    foreign.all(is_han_or_wide).then_some(meant)
 }
 
 /// UTF-8 that was read as another set. A character may have been lost at the end of a run: what is left must be mostly Chinese.

@@ -127,12 +127,6 @@ pub fn known(uid: &str) -> Option<&'static Known> {
     TABLE.iter().find(|row| row.uid == uid)
 }
 
-/// Whether what is stored so has lost something for certain: baseline and extended JPEG, whatever carries them, and video.
-pub fn is_lossy_only(uid: &str) -> bool {
-    const JPEG_RECOMPRESSED: &str = "1.2.840.10008.1.2.4.111";
-    is_video(uid) || matches!(uid, uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | JPEG_RECOMPRESSED)
-}
-
 /// The defined term of Lossy Image Compression Method (0028,2114) for a transfer syntax that can lose something (PS3.3 C.7.6.1.1.5.1).
 pub fn lossy_method(uid: &str) -> Option<&'static str> {
     match uid {

@@ -1,16 +1,17 @@
 //! Whether the series of an item are complete (序列完整): gaps, duplicates, uneven or mixed slices, coverage, thickness, counts.
 
 use super::classify::Recognised;
-use super::facts::{SeriesFacts, StudyFacts};
+use super::facts::{Acquisition, SeriesFacts, StudyFacts};
 use super::finding::{Finding, Level};
 use super::geometry::{Plane, Stack};
+use super::space;
 use crate::procedure::catalogue::Completeness;
 use crate::procedure::{Item, Region};
 use std::collections::BTreeSet;
 
 /// Checks every series of slices. Faults of series that carry no item only warn once there is an item: nothing of them is marked.
 pub fn check(study: &StudyFacts, recognised: &[Recognised], region: Option<&Region>, limits: &Completeness) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = fewer_than_stated(study);
     let localizer = |s: &&SeriesFacts| s.image_type.iter().any(|t| t.trim() == "LOCALIZER");
     let slices = study.series.iter().filter(|s| matches!(s.modality.as_str(), "CT" | "MR"));
     for series in slices.filter(|s| !localizer(s)) {
@@ -19,10 +20,10 @@ pub fn check(study: &StudyFacts, recognised: &[Recognised], region: Option<&Regi
         let extra = carried.is_empty() && !recognised.is_empty();
         let found = check_series(series, limits).into_iter();
         findings.extend(found.map(|f| if extra { Finding { level: f.level.min(Level::Warn), ..f } } else { f }));
-        findings.extend(carried.iter().filter_map(|item| check_thickness(series, item)));
     }
     for one in recognised {
         if let Some(item) = region.and_then(|r| r.item(one.item)) {
+            findings.extend(check_thicknesses(study, one, item));
             findings.extend(check_coverage(study, one, item, limits));
         }
     }
@@ -32,9 +33,9 @@ pub fn check(study: &StudyFacts, recognised: &[Recognised], region: Option<&Regi
 fn check_series(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
     let mut findings: Vec<Finding> = series.stacks.iter().flat_map(|stack| check_stack(stack, limits)).collect();
     findings.extend(too_few(series));
-    findings.extend(mixed_orientations(series, limits));
+    findings.extend(space::check(series, limits));
     findings.extend(unplaced(series));
-    findings.extend(fewer_than_expected(series));
+    findings.extend(fewer_than_announced(series));
     findings.extend(instance_numbers(series));
     findings.extend(series.stacks.iter().filter_map(|stack| out_of_order(series, stack)));
     findings.into_iter().map(|f| f.in_series(&series.uid)).collect()
@@ -126,35 +127,6 @@ fn too_few(series: &SeriesFacts) -> Option<Finding> {
     })
 }
 
-/// C-01: a CT series that mixes orientations, planes or tilts. Angled blocks are normal in MR of the spine.
-fn mixed_orientations(series: &SeriesFacts, limits: &Completeness) -> Option<Finding> {
-    let mut groups: Vec<(&Stack, usize)> = Vec::new();
-    for stack in &series.stacks {
-        let same = |other: &Stack| {
-            other.orientation.iter().zip(&stack.orientation).all(|(a, b)| (a - b).abs() < limits.orientation_tolerance)
-        };
-        match groups.iter_mut().find(|(first, _)| same(first)) {
-            Some((_, slices)) => *slices += stack.slices.len(),
-            None => groups.push((stack, stack.slices.len())),
-        }
-    }
-    if series.modality != "CT" || groups.len() < 2 {
-        return None;
-    }
-    let all: usize = groups.iter().map(|(_, n)| n).sum();
-    let largest = groups.iter().map(|(_, n)| *n).max().unwrap_or(0);
-    #[expect(clippy::cast_precision_loss, reason = "numbers of slices are far below 2^52")]
-    let share = largest as f64 / all as f64;
-    let level = if share < limits.main_stack_share { Level::Reject } else { Level::Warn };
-    let finding = Finding::new(
-        "C-01",
-        level,
-        format!("同一序列内混有 {} 个不同方向或倾角的图像，请分开发送", groups.len()),
-        format!("the series mixes images of {} orientations or tilts; send them apart", groups.len()),
-    );
-    Some(finding.measured(share, limits.main_stack_share, "of slices"))
-}
-
 /// Slices without a position cannot be counted.
 fn unplaced(series: &SeriesFacts) -> Option<Finding> {
     let placed: usize = series.stacks.iter().map(|s| s.slices.len()).sum();
@@ -170,12 +142,19 @@ fn unplaced(series: &SeriesFacts) -> Option<Finding> {
     })
 }
 
-/// C-07: by the header in images, by the performed procedure step in objects.
-fn fewer_than_expected(series: &SeriesFacts) -> Option<Finding> {
-    let by_header = series.expected.map(|expected| (expected, series.count));
-    let short = |(expected, here): &(usize, usize)| expected > here;
-    let (expected, here) = series.announced.filter(short).or(by_header.filter(short))?;
+/// C-07: fewer objects than the performed procedure step names.
+fn fewer_than_announced(series: &SeriesFacts) -> Option<Finding> {
+    let (expected, here) = series.announced.filter(|(expected, here)| expected > here)?;
     Some(fewer(expected, here))
+}
+
+/// C-07: acquisitions of which no series holds all images. A second reconstruction may have fewer: the images are there.
+fn fewer_than_stated(study: &StudyFacts) -> Vec<Finding> {
+    let localizer = |s: &&SeriesFacts| s.image_type.iter().any(|t| t.trim() == "LOCALIZER");
+    let all = || study.series.iter().filter(|s| !localizer(s)).flat_map(|s| s.acquisitions.iter().map(move |a| (s, a)));
+    let short = all().filter(|(_, a)| a.here < a.stated);
+    let elsewhere = |one: &Acquisition| all().any(|(_, other)| other.is_of(one) && other.here >= one.stated);
+    short.filter(|(_, a)| !elsewhere(a)).map(|(series, a)| fewer(a.stated, a.here).in_series(&series.uid)).collect()
 }
 
 /// C-07: fewer images than the modality says that it made.
@@ -231,31 +210,43 @@ fn instance_numbers(series: &SeriesFacts) -> Option<Finding> {
     ))
 }
 
-/// C-09 and M-03: every series that carries the item is marked, so every one is held to its thickness.
-fn check_thickness(series: &SeriesFacts, item: &Item) -> Option<Finding> {
-    let limits = item.thickness_mm?;
-    let Some(thickness) = series.stack()?.thickness_mm else {
+/// C-09 and M-03: the thinnest series of a plane is held to the item's thickness; thicker ones beside it are a warning.
+fn check_thicknesses(study: &StudyFacts, one: &Recognised, item: &Item) -> Vec<Finding> {
+    let Some(limits) = item.thickness_mm else { return Vec::new() };
+    let carrying: Vec<(&SeriesFacts, &Stack)> =
+        study.series.iter().filter(|s| one.series.contains(&s.uid)).filter_map(|s| Some((s, s.stack()?))).collect();
+    let check = |series: &SeriesFacts| if series.modality == "MR" { "M-03" } else { "C-09" };
+    let mut findings = Vec::new();
+    for (series, stack) in &carrying {
+        let Some(thickness) = stack.thickness_mm else {
+            let finding = Finding::new(
+                check(series),
+                Level::Review,
+                "未说明层厚，无法核对，请人工确认",
+                "Slice Thickness (0018,0050) is not stated; decide by hand",
+            );
+            findings.push(finding.in_series(&series.uid));
+            continue;
+        };
+        let (level, limit) = match thickness {
+            t if t > limits.reject + 0.01 => (Level::Reject, limits.reject),
+            t if t > limits.warn + 0.01 => (Level::Warn, limits.warn),
+            _ => continue,
+        };
+        // Of MR each weighting is looked at by itself; of CT a thick copy beside a thin one shows nothing less.
+        let thinner = |(other, s): &(&SeriesFacts, &Stack)| {
+            other.agents == series.agents && s.plane == stack.plane && s.thickness_mm.is_some_and(|t| t <= limits.reject + 0.01)
+        };
+        let beside = series.modality == "CT" && carrying.iter().any(thinner);
         let finding = Finding::new(
-            if series.modality == "MR" { "M-03" } else { "C-09" },
-            Level::Review,
-            "未说明层厚，无法核对，请人工确认",
-            "Slice Thickness (0018,0050) is not stated; decide by hand",
+            check(series),
+            if beside { Level::Warn } else { level },
+            format!("层厚 {thickness:.1} mm，超过 {limit:.1} mm，请重建薄层后重新发送"),
+            format!("the slices are {thickness:.1} mm thick, over {limit:.1} mm; reconstruct thinner ones"),
         );
-        return Some(finding.in_series(&series.uid));
-    };
-    let (level, limit) = match thickness {
-        t if t > limits.reject + 0.01 => (Level::Reject, limits.reject),
-        t if t > limits.warn + 0.01 => (Level::Warn, limits.warn),
-        _ => return None,
-    };
-    let check = if series.modality == "MR" { "M-03" } else { "C-09" };
-    let finding = Finding::new(
-        check,
-        level,
-        format!("层厚 {thickness:.1} mm，超过 {limit:.1} mm，请重建薄层后重新发送"),
-        format!("the slices are {thickness:.1} mm thick, over {limit:.1} mm; reconstruct thinner ones"),
-    );
-    Some(finding.in_series(&series.uid).measured(thickness, limit, "mm"))
+        findings.push(finding.in_series(&series.uid).measured(thickness, limit, "mm"));
+    }
+    findings
 }
 
 /// C-08: the longest series of the item.

@@ -85,8 +85,8 @@ pub struct SeriesFacts {
     pub stacks: Vec<Stack>,
     /// Instance numbers, as they are.
     pub numbers: Vec<i64>,
-    /// Images in Acquisition (0020,1002), if all agree.
-    pub expected: Option<usize>,
+    /// The acquisitions that say how many images they have (Images in Acquisition, 0020,1002).
+    pub acquisitions: Vec<Acquisition>,
     /// Objects that the modality's performed procedure step announced for the series, and those that are here; none where no finished step
     /// names it.
     pub announced: Option<(usize, usize)>,
@@ -139,6 +139,8 @@ pub struct ImageFacts {
 pub struct InstanceInput<'a> {
     /// SOP Instance UID.
     pub uid: &'a Uid,
+    /// Which of its frames, from 0.
+    pub frame: u32,
     /// Instance-level attributes.
     pub attributes: &'a Attributes,
 }
@@ -191,7 +193,7 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
     // A code without its meaning is still an agent.
     let named = |c: Code| if c.meaning.trim().is_empty() { format!("{} {}", c.scheme, c.value) } else { c.meaning };
     let meanings = |tag| coded(tag).into_iter().map(named).filter(|m| !m.trim().is_empty());
-    let positions: Vec<_> = series.instances.iter().filter_map(|i| geometry::slice(i.uid, i.attributes)).collect();
+    let positions: Vec<_> = series.instances.iter().filter_map(|i| geometry::slice(i.uid, i.frame, i.attributes)).collect();
     SeriesFacts {
         uid: series.uid.clone(),
         modality: own(tags::MODALITY),
@@ -225,13 +227,67 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
             stacks
         },
         numbers: series.instances.iter().filter_map(|i| i.attributes.int(tags::INSTANCE_NUMBER)).collect(),
-        expected: match all(tags::IMAGES_IN_ACQUISITION).as_slice() {
-            [one] => one.trim().parse().ok(),
-            _ => None,
-        },
+        acquisitions: acquisitions(&series.instances),
         announced: None,
         times_ms: (number(tags::REPETITION_TIME), first(tags::ECHO_TIME), number(tags::INVERSION_TIME)),
     }
+}
+
+/// The images of one acquisition in one series.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Acquisition {
+    /// Acquisition Number; empty for the steps of a sequential scanner, which are one.
+    pub number: String,
+    /// How many images it is said to have; several values: the largest.
+    pub stated: usize,
+    /// How many are in this series.
+    pub here: usize,
+    /// First and last Acquisition Time, seconds of the day.
+    pub span: Option<(f64, f64)>,
+}
+
+impl Acquisition {
+    fn add(&mut self, other: &Acquisition) {
+        self.stated = self.stated.max(other.stated);
+        self.here += other.here;
+        self.span = match (self.span, other.span) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+            (one, other) => one.or(other),
+        };
+    }
+
+    /// Whether these may be other images of the same acquisition: another reconstruction.
+    pub fn is_of(&self, other: &Acquisition) -> bool {
+        let together = |a: (f64, f64), b: (f64, f64)| a.0 <= b.1 && b.0 <= a.1;
+        self.number == other.number && self.span.zip(other.span).is_none_or(|(a, b)| together(a, b))
+    }
+}
+
+fn acquisitions(instances: &[InstanceInput<'_>]) -> Vec<Acquisition> {
+    let mut by_number: std::collections::BTreeMap<String, Acquisition> = std::collections::BTreeMap::new();
+    for InstanceInput { attributes, .. } in instances {
+        let number = attributes.texts(tags::ACQUISITION_NUMBER).join("/");
+        let stated = attributes.int(tags::IMAGES_IN_ACQUISITION).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let span = attributes.text(tags::ACQUISITION_TIME).and_then(seconds).map(|t| (t, t));
+        let one = Acquisition { number: number.clone(), stated, here: 1, span };
+        by_number.entry(number.clone()).or_insert_with(|| Acquisition { number, ..Acquisition::default() }).add(&one);
+    }
+    let mut all: Vec<Acquisition> = by_number.into_values().collect();
+    if all.len() > 1 && all.iter().all(|a| a.here == 1) {
+        let mut whole = Acquisition::default();
+        all.iter().for_each(|step| whole.add(step));
+        all = vec![whole];
+    }
+    all.retain(|a| a.stated > 0);
+    all
+}
+
+/// Seconds of the day of a DICOM time.
+fn seconds(text: &str) -> Option<f64> {
+    let text: String = text.chars().filter(|c| *c != ':').collect();
+    let two = |at: usize| text.get(at..at + 2).and_then(|t| t.parse::<f64>().ok());
+    let rest = text.get(4..).and_then(|t| t.trim().parse::<f64>().ok()).unwrap_or(0.0);
+    Some(two(0)? * 3600.0 + two(2).unwrap_or(0.0) * 60.0 + rest)
 }
 
 fn image_facts(instance: &InstanceInput<'_>) -> ImageFacts {

@@ -7,12 +7,18 @@ use crate::dicom::{Attributes, Uid, tags};
 pub struct Slice {
     /// SOP Instance UID.
     pub uid: Uid,
+    /// Which of the instance's frames, from 0.
+    pub frame: u32,
     /// Row and column direction cosines.
     pub orientation: [f64; 6],
     /// Image Position (Patient), mm.
     pub position: [f64; 3],
-    /// What must not be mixed when slices are counted: phase, echo, kernel, agent, size, image type.
+    /// What must not be mixed when slices are counted: phase, echo, kernel, agent, size, image type, thickness.
     pub group: String,
+    /// Frame of Reference UID.
+    pub frame_of_reference: String,
+    /// Pixel Spacing, mm, as written.
+    pub spacing: String,
     /// Acquisition Number. Sequential scanners count it up slice by slice, so it parts only slices that stand at one place.
     pub acquisition: String,
     /// Slice Thickness, mm.
@@ -22,9 +28,10 @@ pub struct Slice {
 }
 
 /// Which way a slice lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Plane {
     /// Across the body.
+    #[default]
     Axial,
     /// From left to right.
     Sagittal,
@@ -33,10 +40,20 @@ pub enum Plane {
 }
 
 /// Slices of one orientation and group, in order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Stack {
     /// The slices, along the normal.
     pub slices: Vec<Uid>,
+    /// Which frame of its instance each is, from 0.
+    pub frames: Vec<u32>,
+    /// Where each stands across the normal: along rows and along columns, mm.
+    pub across: Vec<(f64, f64)>,
+    /// What its slices have in common; see [`Slice::group`].
+    pub group: String,
+    /// Their frame of reference.
+    pub frame_of_reference: String,
+    /// Their pixel spacing, as written.
+    pub spacing: String,
     /// Position of each along the normal, mm.
     pub along: Vec<f64>,
     /// Instance Number of each, where it has one.
@@ -76,8 +93,8 @@ const SAME_PLACE_MM: f64 = 1e-3;
 /// Orientations closer than this are one.
 const SAME_ORIENTATION: f64 = 1e-3;
 
-/// The slice of an instance; none when it has no position.
-pub fn slice(uid: &Uid, attributes: &Attributes) -> Option<Slice> {
+/// The slice of a frame (counted from 0) of an instance; none when it has no position, or axes that are none.
+pub fn slice(uid: &Uid, frame: u32, attributes: &Attributes) -> Option<Slice> {
     let orientation: [f64; 6] = attributes.floats(tags::IMAGE_ORIENTATION_PATIENT).try_into().ok()?;
     let position: [f64; 3] = attributes.floats(tags::IMAGE_POSITION_PATIENT).try_into().ok()?;
     let parts = [
@@ -91,17 +108,37 @@ pub fn slice(uid: &Uid, attributes: &Attributes) -> Option<Slice> {
     let mut group: Vec<String> = parts.iter().map(|t| attributes.texts(*t).join("/")).collect();
     group.push(attributes.texts(tags::IMAGE_TYPE).join("/"));
     let thickness = attributes.float(tags::SLICE_THICKNESS).filter(|t| *t > 0.0);
+    // A thin block beside a thick one has a step of its own.
+    group.push(thickness.map_or(String::new(), |t| format!("{t:.1}")));
+    normal(&orientation)?;
+    let spacing = attributes.floats(tags::PIXEL_SPACING).iter().map(|s| format!("{s:.4}")).collect::<Vec<_>>().join("/");
+    let frame_of_reference = attributes.text(tags::FRAME_OF_REFERENCE_UID).unwrap_or("").to_string();
     let number = attributes.int(tags::INSTANCE_NUMBER);
     let acquisition = attributes.texts(tags::ACQUISITION_NUMBER).join("/");
-    Some(Slice { uid: uid.clone(), orientation, position, group: group.join("|"), acquisition, thickness, number })
+    Some(Slice {
+        uid: uid.clone(),
+        frame,
+        orientation,
+        position,
+        group: group.join("|"),
+        frame_of_reference,
+        spacing,
+        acquisition,
+        thickness,
+        number,
+    })
 }
 
 /// The normal of an orientation; none when the cosines are not two orthogonal unit vectors.
 pub fn normal(o: &[f64; 6]) -> Option<[f64; 3]> {
     let [a, b, c, d, e, f] = *o;
+    let unit = |x: f64, y: f64, z: f64| ((x * x + y * y + z * z).sqrt() - 1.0).abs() < SAME_ORIENTATION;
+    if !unit(a, b, c) || !unit(d, e, f) || (a * d + b * e + c * f).abs() > SAME_ORIENTATION {
+        return None;
+    }
     let n = [b * f - c * e, c * d - a * f, a * e - b * d];
     let length = (n[0] * n[0] + n[1] * n[1] + n[2] * n[2]).sqrt();
-    ((length - 1.0).abs() < 0.01).then(|| n.map(|x| x / length))
+    Some(n.map(|x| x / length))
 }
 
 /// Splits slices into stacks.
@@ -110,6 +147,8 @@ pub fn stacks(slices: &[Slice]) -> Vec<Stack> {
     for slice in slices {
         let same = |first: &Slice| {
             first.group == slice.group
+                && first.spacing == slice.spacing
+                && first.frame_of_reference == slice.frame_of_reference
                 && first.orientation.iter().zip(&slice.orientation).all(|(a, b)| (a - b).abs() < SAME_ORIENTATION)
         };
         match groups.iter_mut().find(|(first, _)| same(first)) {
@@ -159,8 +198,15 @@ fn stack(members: &[&Slice]) -> Option<Stack> {
     } else {
         Plane::Coronal
     };
+    let [a, b, c, d, e, f] = first.orientation;
+    let across = |p: &[f64; 3]| (p[0] * a + p[1] * b + p[2] * c, p[0] * d + p[1] * e + p[2] * f);
     Some(Stack {
         slices: placed.iter().map(|(_, s)| s.uid.clone()).collect(),
+        frames: placed.iter().map(|(_, s)| s.frame).collect(),
+        across: placed.iter().map(|(_, s)| across(&s.position)).collect(),
+        group: first.group.clone(),
+        frame_of_reference: first.frame_of_reference.clone(),
+        spacing: first.spacing.clone(),
         along,
         numbers: placed.iter().map(|(_, s)| s.number).collect(),
         plane,
@@ -188,7 +234,10 @@ mod tests {
                 uid: Uid::derived(&[&i.to_string()]),
                 orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
                 position: [0.0, 0.0, *z],
+                frame: 0,
                 group: String::new(),
+                frame_of_reference: String::new(),
+                spacing: String::new(),
                 acquisition: String::new(),
                 thickness: Some(5.0),
                 number: None,
@@ -236,5 +285,6 @@ mod tests {
         let planes: Vec<_> = stacks(&all).iter().map(|s| (s.plane, s.slices.len())).collect();
         assert_eq!(planes, [(Plane::Axial, 2), (Plane::Sagittal, 1)]);
         assert_eq!(normal(&[1.0, 0.0, 0.0, 1.0, 0.0, 0.0]), None);
+        assert_eq!(normal(&[1.0, 0.0, 0.0, 0.087, 0.996, 0.0]), None, "axes that are not at right angles");
     }
 }

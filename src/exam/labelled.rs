@@ -169,7 +169,7 @@ fn series<'a>(cell: &dyn Fn(&str) -> &'a str, i: usize, s: &SeriesCell) -> Serie
         acquisition_contrast: vec![],
         stacks: stack(s, modality, n, &uid).into_iter().collect(),
         numbers: vec![],
-        expected: None,
+        acquisitions: vec![],
         announced: None,
         times_ms: (None, None, None),
     }
@@ -195,5 +195,6 @@ fn stack(s: &SeriesCell, modality: &str, n: usize, uid: &dyn Fn(&str, usize) -> 
         step_mm,
         thickness_mm: s.th,
         coverage_mm: s.z.unwrap_or(0.0),
+        ..Stack::default()
     })
 }

@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod quality;
 pub mod ruling;
 pub mod score;
+pub mod space;
 pub mod verdict;
 
 pub use facts::{ImageFacts, SeriesFacts, StudyFacts};

@@ -307,6 +307,25 @@ pub fn is_lossy(transfer_syntax: &str, data_set: &DataSet, reversible: impl Fn()
         || (may_lose && stated.as_deref() != Some("00") && (stated.as_deref() == Some("01") || reversible() != Some(true)))
 }
 
+/// Whether decoding a code stream gives other samples than its encoder was given, by what the stream itself says; none where it does not.
+/// `begins` is the first fragment, or its beginning.
+pub fn loses(transfer_syntax: &str, begins: &[u8]) -> Option<bool> {
+    match syntax::lossy_method(transfer_syntax) {
+        None => Some(false),
+        Some("ISO_10918_1") => Some(true),
+        Some("ISO_14495_1") => near(begins).map(|near| near > 0),
+        Some("ISO_18181_1") => None,
+        Some(_) => is_reversible(begins).map(|reversible| !reversible),
+    }
+}
+
+/// NEAR of a JPEG-LS stream's first scan (ITU-T T.87 C.2.3).
+fn near(stream: &[u8]) -> Option<u8> {
+    let scan = stream.windows(2).position(|w| w == [0xFF, 0xDA])?;
+    let components = usize::from(*stream.get(scan + 4)?);
+    stream.get(scan + 5 + 2 * components).copied()
+}
+
 /// Whether a JPEG 2000 codestream uses the reversible transform (ITU-T T.800 A.6.1); none for what is none.
 pub fn is_reversible(codestream: &[u8]) -> Option<bool> {
     let begins = codestream.windows(4).position(|w| w == [0xFF, 0x4F, 0xFF, 0x51])?;

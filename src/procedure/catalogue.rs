@@ -234,6 +234,7 @@ pub struct Hounsfield {
     pub soft_high: f64,
     pub noise_warn_head: f64,
     pub noise_warn_body: f64,
+    pub odd_slice: f64,
     pub rim_warn: f64,
     pub metal_warn: f64,
 }
@@ -300,6 +301,9 @@ pub struct Completeness {
     pub duplicate_share: f64,
     pub orientation_tolerance: f64,
     pub gapped_factor: f64,
+    pub aside_mm: f64,
+    pub mr_gap_warn: f64,
+    pub mr_gap_reject: f64,
     pub gap_mm: f64,
     pub main_stack_share: f64,
     pub coverage_reject_share: f64,
@@ -330,6 +334,11 @@ pub struct Pixels {
     pub range_warn: f64,
     pub range_reject: f64,
     pub partly_blank: f64,
+    pub blank_series: f64,
+    pub faint_share: f64,
+    pub mode_share: f64,
+    pub empty_lines: f64,
+    pub noise_correlation: f64,
 }
 
 /// Thresholds of identity checks.
@@ -339,6 +348,8 @@ pub struct Pixels {
 pub struct Identity {
     pub earliest_year: i32,
     pub future_days: i64,
+    pub apart_days: i64,
+    pub placeholders: Vec<String>,
 }
 
 /// Everything in `procedures/`.

@@ -81,6 +81,6 @@ fn input<'a>(series: &'a SeriesRow, rows: &'a [InstanceRow], whole: &'a Whole) -
 }
 
 fn instances<'a>(row: &'a InstanceRow, frames: &'a [Attributes]) -> Vec<InstanceInput<'a>> {
-    let input = |attributes| InstanceInput { uid: &row.sop_instance, attributes };
-    if frames.is_empty() { vec![input(&row.attributes)] } else { frames.iter().map(input).collect() }
+    let input = |(frame, attributes)| InstanceInput { uid: &row.sop_instance, frame, attributes };
+    if frames.is_empty() { vec![input((0, &row.attributes))] } else { (0..).zip(frames).map(input).collect() }
 }

@@ -281,6 +281,17 @@ fn lost(object: &Object, layout: &Layout) -> Option<Lost> {
     is_lossy.then(|| Lost { method, ratio: layout.total_bytes() as f64 / stored.max(1) as f64 })
 }
 
+/// What a stored object's bytes tell of its compression: whether it lost something, where anybody can tell, and native over stored bytes.
+pub fn compression(object: &Object, layout: &Layout) -> (Option<bool>, f64) {
+    let native = (Some(false), 1.0);
+    let Some(Value::Fragments(fragments)) = object.data_set.get(tags::PIXEL_DATA).map(|e| &e.value) else { return native };
+    let bytes: u64 = fragments.iter().skip(1).map(|f| f.length).sum();
+    let begins = fragments.get(1).and_then(|f| object.range(f.offset, f.length.min(4096)).ok()).unwrap_or_default();
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of two digits")]
+    let ratio = layout.total_bytes() as f64 / bytes.max(1) as f64;
+    (derive::loses(&object.transfer_syntax, &begins), ratio)
+}
+
 /// What an output becomes where it cannot hold the samples.
 fn fallback(output: &str) -> (&'static str, Syntax) {
     match native(output) {

@@ -2,7 +2,7 @@
 
 use crate::dicom::dataset::{self, Limits, ParseError, Parsed, Seeking};
 use crate::dicom::part10::FileMeta;
-use crate::dicom::{Attributes, DataSet, Syntax, levels, multiframe};
+use crate::dicom::{Attributes, DataSet, Syntax, Value, levels, multiframe, tags};
 use crate::index::InstanceRow;
 use crate::store::{Key, Store};
 use std::fs::File;
@@ -54,6 +54,15 @@ pub(super) enum Bytes {
 }
 
 impl Object {
+    /// Length of native pixel data, bytes; none for compressed ones, or where there are none.
+    pub fn native_length(&self) -> Option<u64> {
+        match &self.data_set.get(tags::PIXEL_DATA)?.value {
+            Value::Bytes(bytes) => u64::try_from(bytes.len()).ok(),
+            Value::Deferred(extent) => Some(extent.length),
+            _ => None,
+        }
+    }
+
     /// Opens a stored instance. Values over `value_limit` bytes, pixel data always, are deferred.
     ///
     /// # Errors

@@ -1,29 +1,24 @@
 //! From a settled study to its verdict.
 
+use super::pixels::Seen;
 use super::{JobError, Shop, send, withdraw};
-use crate::codec::{DecodeError, samples};
-use crate::dicom::image::Layout;
-use crate::dicom::{Attributes, Uid, coded, syntax, tags};
+use crate::dicom::{Attributes, Uid, coded, tags};
 use crate::exam::classify::Classification;
-use crate::exam::facts::{StudyFacts, rule_modality};
+use crate::exam::facts::StudyFacts;
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::calibrated::{self, Measure};
-use crate::exam::quality::perception::Perceived;
-use crate::exam::quality::{self, identity, neighbours, pixels};
+use crate::exam::quality::{self, identity};
 use crate::exam::ruling::{self, Ruling};
 use crate::exam::verdict::{self, Outcome, Verdict};
 use crate::exam::{classify, complete};
 use crate::index::{InstanceRow, Job, JobKind, Recognised, SeriesRow, StudyRow, Transition};
 use crate::ingest::{china_now, now_ms};
 use crate::journal::Event as Record;
-use crate::mark::derive;
 use crate::procedure::Region;
 use crate::report::{self, Contents, Whole};
-use crate::retrieve::Object;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{Hash, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Does an assess job.
@@ -227,7 +222,20 @@ impl Case<'_> {
         let limits = &self.shop.procedures.quality;
         let recognised = &self.classification.recognised;
         let today = today();
-        let patient = identity::Input { study: &study.attributes, patients_differ: study.patients_differ, today: &today };
+        let dates = [tags::SERIES_DATE, tags::ACQUISITION_DATE, tags::CONTENT_DATE];
+        let own = |whole: &Whole| -> BTreeSet<String> {
+            let all = std::iter::once(&whole.attributes).chain(&whole.images);
+            all.flat_map(|a| dates.iter().filter_map(|tag| a.text(*tag)).map(str::to_string)).collect()
+        };
+        let dates = self.whole.iter().flat_map(own).collect();
+        let register = self.shop.register.current();
+        let patient = identity::Input {
+            study: &study.attributes,
+            patients_differ: study.patients_differ,
+            today: &today,
+            hospital_known: register.producer_of_all(&study.sources).is_ok(),
+            dates,
+        };
         let mut findings = identity::check(&patient, &limits.identity);
         findings.extend(complete::check(&self.facts, recognised, self.region, &limits.completeness));
         let described = self.originals.iter().zip(self.whole).zip(&self.facts.series);
@@ -236,7 +244,8 @@ impl Case<'_> {
             facts,
             images: rows.iter().zip(&whole.images).map(|(row, attributes)| header_of(row, attributes)).collect(),
         });
-        let exam = quality::Exam { recognised, region: self.region, series: series.collect(), limits };
+        let everything = self.scope.everything;
+        let exam = quality::Exam { recognised, region: self.region, series: series.collect(), limits, everything };
         findings.extend(quality::checks::run(&exam));
         findings
     }
@@ -253,21 +262,18 @@ impl Case<'_> {
             };
             let modality = series.attributes.text(tags::MODALITY).unwrap_or("");
             let frames: usize = whole.frames.iter().map(|f| f.len().max(1)).sum();
-            let every = frames.div_ceil(procedures.quality.perception.frames_a_series.max(1)).max(1);
-            let mut seen = Seen { every, ..Seen::default() };
-            for (row, image) in rows.iter().zip(&whole.images).filter(|(row, _)| carries(row)) {
-                findings.extend(check_instance(self.shop, modality, row, image, &mut seen)?);
+            let mut seen = Seen::of(modality, frames, &procedures.quality);
+            for (n, row) in rows.iter().enumerate().filter(|(_, row)| carries(row)) {
+                let image = whole.images.get(n).unwrap_or(&row.attributes);
+                let frames = whole.frames.get(n).map_or(&[][..], Vec::as_slice);
+                findings.extend(seen.instance(self.shop, row, image, frames)?);
             }
             let items: Vec<u32> = carried.clone().map(|r| r.item).collect();
             let head =
                 |item: &u32| self.region.and_then(|r| r.item(*item)).is_some_and(|i| i.region.iter().any(|c| c == "head"));
-            let mut judged = quality::slices::judge(&seen.slices, items.iter().any(head), &procedures.quality.hounsfield);
-            judged.extend(pixels::partly_blank(&seen.uniform, &procedures.quality.pixels));
-            let least = procedures.quality.perception.misfit_warn;
-            judged.extend(facts.stacks.iter().flat_map(|stack| neighbours::misfits(stack, &seen.coarse, least)));
-            judged.extend(calibrated::dead_lines(modality, &seen.perceived));
+            let judged = seen.judge(&facts.stacks, items.iter().any(head));
             findings.extend(judged.into_iter().map(|f| f.in_series(&series.series)));
-            let measures = calibrated::measures(&series.series, &series.attributes, &items, &seen.perceived);
+            let measures = calibrated::measures(&series.series, &series.attributes, &items, seen.perceived());
             findings.extend(calibrated::judge(modality, &measures, &procedures.calibration));
             measured.extend(measures);
         }
@@ -275,182 +281,8 @@ impl Case<'_> {
     }
 }
 
-/// What was seen of the frames of one series.
-#[derive(Default)]
-struct Seen {
-    slices: Vec<quality::slices::Measures>,
-    perceived: Vec<Perceived>,
-    /// Of every slice: how much of it is uniform.
-    uniform: Vec<(Uid, f64)>,
-    /// Coarse samplings of slices, to compare neighbours.
-    coarse: HashMap<Uid, Vec<f32>>,
-    /// Digest of the samples, and the first image that has them.
-    same: HashMap<u64, Uid>,
-    /// One frame in so many is measured: medians over a series need no more.
-    every: usize,
-    /// Frames so far.
-    frames: usize,
-}
-
 fn header_of<'a>(row: &'a InstanceRow, attributes: &'a Attributes) -> quality::Image<'a> {
     quality::Image { uid: &row.sop_instance, attributes, transfer_syntax: &row.transfer_syntax }
-}
-
-/// G-01, G-02 and the pixel checks: every frame of an image is decoded once.
-fn check_instance(
-    shop: &Shop,
-    modality: &str,
-    row: &InstanceRow,
-    image: &Attributes,
-    seen: &mut Seen,
-) -> Result<Vec<Finding>, JobError> {
-    let about = |finding: Finding| finding.in_series(&row.series).at(&row.sop_instance);
-    let fault = |check: &str, level, zh: String, en: String| Ok(vec![about(Finding::new(check, level, zh, en))]);
-    if syntax::is_video(&row.transfer_syntax) {
-        return fault("G-01", Level::Review, "视频编码不能打标".into(), "a video stream is not marked".into());
-    }
-    let object = match Object::open(&shop.store, row, 1 << 20) {
-        Ok(object) => object,
-        Err(e) => {
-            return fault(
-                "G-01",
-                Level::Reject,
-                "文件损坏，无法读取，请重新发送".into(),
-                format!("the object cannot be read: {e}; send it again"),
-            );
-        }
-    };
-    if derive::is_marked(&object.data_set) {
-        return fault(
-            "ALREADY_MARKED",
-            Level::Reject,
-            "图像已带互认标识，不再重复加注".into(),
-            "it carries a recognition mark already and is not marked again".into(),
-        );
-    }
-    let layout = match object.layout() {
-        Ok(layout) => layout,
-        Err(e) => return fault("G-01", Level::Reject, format!("像素描述无效：{e}"), e.to_string()),
-    };
-    let mut findings = Vec::new();
-    let projection = rule_modality(modality) == "DX";
-    for number in 0..layout.frames {
-        let frame = match object.frame(number, &layout, &shop.pool) {
-            Ok(frame) => frame,
-            Err(e) if e.is_ours() => return Err(e.into()),
-            Err(e) => {
-                findings.push(about(fault_of_decoding(&e, number)));
-                return Ok(findings);
-            }
-        };
-        if !frame.layout.is_grey() {
-            findings.push(about(in_colour()));
-            return Ok(findings);
-        }
-        let values = samples::read(&frame);
-        let mut found: Vec<Finding> = seen.twice(&values, &row.sop_instance).into_iter().collect();
-        let units = hounsfield(modality, image);
-        seen.take(&values, &frame.layout, units, projection);
-        found.extend(if projection {
-            let statistics = pixels::FrameStatistics::of(&values, frame.layout.range());
-            statistics.map(|s| pixels::judge(&s, &shop.procedures.quality.pixels)).unwrap_or_default()
-        } else {
-            let columns = usize::try_from(frame.layout.columns).unwrap_or(0);
-            if seen.uniform.len() < MOST_FRAMES {
-                seen.uniform.push((row.sop_instance.clone(), pixels::uniform_share(&values, columns)));
-                let coarse = neighbours::sampling(&values, columns).filter(|_| layout.frames == 1);
-                seen.coarse.extend(coarse.map(|c| (row.sop_instance.clone(), c)));
-            }
-            pixels::blank(&values).into_iter().collect()
-        });
-        // The same fault of many frames of an object is one finding.
-        found.retain(|f| !findings.iter().any(|known: &Finding| known.check == f.check && known.level == f.level));
-        findings.extend(found.into_iter().map(about));
-    }
-    Ok(findings)
-}
-
-impl Seen {
-    /// G-06: the samples of another image of the series under a UID of their own. A frame of one grey is another finding.
-    fn twice(&mut self, samples: &[i32], instance: &Uid) -> Option<Finding> {
-        if pixels::blank(samples).is_some() {
-            return None;
-        }
-        let mut hasher = std::hash::DefaultHasher::new();
-        // A seventeenth of them tells images apart as well, at no cost beside decoding.
-        samples.iter().step_by(17).for_each(|s| s.hash(&mut hasher));
-        let first = self.same.entry(hasher.finish()).or_insert_with(|| instance.clone());
-        (first != instance).then(|| {
-            Finding::new(
-                "G-06",
-                Level::Warn,
-                format!("像素与图像 {first} 完全相同，请核对是否重复"),
-                format!("its pixels are those of {first}; check for duplicates"),
-            )
-        })
-    }
-
-    /// Measures one frame; `units` are slope and intercept of a CT slice.
-    fn take(&mut self, samples: &[i32], layout: &Layout, units: Option<(f64, f64)>, projection: bool) {
-        let Ok(columns) = usize::try_from(layout.columns) else { return };
-        let looked_at = self.frames.is_multiple_of(self.every.max(1));
-        if let Some((slope, intercept)) = units.filter(|_| looked_at) {
-            self.slices.push(quality::slices::Slice { samples, columns, slope, intercept }.measure());
-        }
-        if looked_at {
-            let background =
-                units.and_then(|(slope, intercept)| quality::perception::stored(AIR_BESIDE_BODY, slope, intercept));
-            self.perceived
-                .push(quality::perception::Frame { samples, columns, background, of_detector: projection }.perceive());
-        }
-        self.frames += 1;
-    }
-}
-
-/// Below this a CT sample is air, HU.
-const AIR_BESIDE_BODY: f64 = -300.0;
-
-/// Rescale slope and intercept of a CT image; none for other modalities and where the header has none.
-fn hounsfield(modality: &str, image: &Attributes) -> Option<(f64, f64)> {
-    (modality == "CT").then_some(())?;
-    Some((image.float(tags::RESCALE_SLOPE)?, image.float(tags::RESCALE_INTERCEPT)?))
-}
-
-/// Frames of a series that are compared with each other.
-const MOST_FRAMES: usize = 50_000;
-
-/// a radiograph or slice in colour is a picture of one; no check looks into it.
-fn in_colour() -> Finding {
-    Finding::new(
-        "X-15",
-        Level::Review,
-        "彩色图像，无法核对像素质量，请人工确认是否为原始采集",
-        "an image in colour: its pixels are not checked; decide by hand whether it is an acquisition",
-    )
-}
-
-fn fault_of_decoding(error: &DecodeError, number: u32) -> Finding {
-    let frame = number + 1;
-    match error {
-        DecodeError::Unsupported(ts) => Finding::new(
-            "G-01",
-            Level::Review,
-            format!("本版本不能解码传输语法 {ts}，请人工处理"),
-            format!("transfer syntax {ts} is not decoded by this version; decide by hand"),
-        ),
-        DecodeError::Short { got, wanted } => Finding::new(
-            "G-02",
-            Level::Reject,
-            format!("像素数据不完整：应有 {wanted}，实有 {got} 字节，请重新发送"),
-            format!("pixel data are cut off: {got} of {wanted} bytes; send it again"),
-        ),
-        other => Finding::new(
-            "G-01",
-            Level::Reject,
-            format!("第 {frame} 帧无法解码，请重新发送"),
-            format!("frame {frame} does not decode ({other}); send it again"),
-        ),
-    }
 }
 
 /// The exam date, which picks the edition: `YYYYMMDD` however it was written; empty where there is none.

@@ -2,6 +2,7 @@
 
 mod assess;
 pub mod describe;
+mod pixels;
 mod pull;
 mod render;
 mod runner;

@@ -47,7 +47,7 @@ fn series(modality: &str, n: usize, description: &str) -> SeriesFacts {
         acquisition_contrast: vec![],
         stacks: vec![],
         numbers: vec![],
-        expected: None,
+        acquisitions: vec![],
         announced: None,
         times_ms: (None, None, None),
     }
@@ -64,6 +64,7 @@ fn stacked(mut series: SeriesFacts, plane: Plane, step_mm: f64) -> SeriesFacts {
         step_mm,
         thickness_mm: Some(step_mm),
         coverage_mm: n as f64 * step_mm,
+        ..Stack::default()
     }];
     series
 }

@@ -103,7 +103,9 @@ fn faults_in_real_series_are_named_and_clean_ones_have_no_fault_of_images() {
     ] {
         let Some(files) = real(series) else { return };
         let (checks, _) = said(&check_files(&files), &["reject"]);
-        let of_images: Vec<&String> = checks.iter().filter(|c| c.len() < 6 && !c.starts_with('G')).collect();
+        // Cut down to 204 by 201 pixels by whoever published it: that is a fault (C-10), and no other is wanted.
+        let small = |c: &str| c == "C-10" && *series == *"CT_ibsi_chest_60";
+        let of_images: Vec<&String> = checks.iter().filter(|c| c.len() < 6 && !c.starts_with('G') && !small(c)).collect();
         if !of_images.is_empty() {
             missed.push(format!("{series}, clean: {of_images:?}"));
         }

@@ -1,5 +1,6 @@
 //! Identity and dates: G-07 to G-12 (患者基本信息和检查日期准确).
 
+use crate::dicom::charset::repair_mojibake;
 use crate::dicom::{Attributes, tags};
 use crate::exam::facts::{age_months, age_of_string, date};
 use crate::exam::finding::{Finding, Level};
@@ -13,6 +14,10 @@ pub struct Input<'a> {
     pub patients_differ: bool,
     /// Today, `YYYYMMDD`, where the node stands.
     pub today: &'a str,
+    /// The hospital that sent it is known by the application entity that did.
+    pub hospital_known: bool,
+    /// Series Date, Acquisition Date and Content Date of the images, each once.
+    pub dates: Vec<String>,
 }
 
 /// Runs the checks.
@@ -26,8 +31,8 @@ pub fn check(input: &Input<'_>, limits: &Identity) -> Vec<Finding> {
             "identifier, name or birth date differ within the study: check whether somebody else's images are among them",
         ));
     }
-    findings.extend(missing(input.study));
-    findings.extend(placeholder(input.study));
+    findings.extend(missing(input));
+    findings.extend(placeholder(input.study, limits));
     findings.extend(garbled(input.study));
     findings.extend(dates(input, limits));
     findings.extend(age(input.study));
@@ -35,16 +40,19 @@ pub fn check(input: &Input<'_>, limits: &Identity) -> Vec<Finding> {
 }
 
 /// G-08.
-fn missing(study: &Attributes) -> Vec<Finding> {
+fn missing(input: &Input<'_>) -> Vec<Finding> {
+    let study = input.study;
     let required = [
         (tags::PATIENT_ID, Level::Reject, "患者ID", "Patient ID (0010,0020)"),
         (tags::PATIENT_NAME, Level::Reject, "患者姓名", "Patient's Name (0010,0010)"),
         (tags::STUDY_DATE, Level::Reject, "检查日期", "Study Date (0008,0020)"),
         (tags::PATIENT_SEX, Level::Warn, "性别", "Patient's Sex (0010,0040)"),
         (tags::ACCESSION_NUMBER, Level::Warn, "检查号", "Accession Number (0008,0050)"),
+        (tags::INSTITUTION_NAME, Level::Warn, "医疗机构名称", "Institution Name (0008,0080)"),
     ];
     let mut findings: Vec<Finding> = required
         .into_iter()
+        .filter(|(tag, ..)| *tag != tags::INSTITUTION_NAME || !input.hospital_known)
         .filter(|(tag, ..)| study.text(*tag).is_none_or(|t| t.trim_matches(['^', ' ', '=']).is_empty()))
         .map(|(_, level, zh, en)| {
             Finding::new(
@@ -67,13 +75,17 @@ fn missing(study: &Attributes) -> Vec<Finding> {
 }
 
 /// G-09: a name that stands for no one.
-fn placeholder(study: &Attributes) -> Option<Finding> {
+fn placeholder(study: &Attributes, limits: &Identity) -> Option<Finding> {
     let name = study.text(tags::PATIENT_NAME)?.to_lowercase();
     let id = study.text(tags::PATIENT_ID).unwrap_or("");
-    let words = ["test", "unknown", "anonymous", "noname", "no name", "无名氏", "未知", "测试"];
+    let parts: Vec<&str> = name.split(['^', '=', ' ']).map(str::trim).filter(|p| !p.is_empty()).collect();
+    let meant = |word: &String| name.starts_with(word.as_str()) || parts.iter().any(|p| p == word);
+    // A name of one sign and the like: X, XXX, N^N.
+    let letters: std::collections::BTreeSet<char> = parts.iter().flat_map(|p| p.chars()).collect();
+    let one_sign = letters.len() == 1 && name.is_ascii();
     let emergency = name.strip_prefix("急诊").is_some_and(|rest| rest.chars().any(|c| c.is_ascii_digit()));
     let zeros = !id.is_empty() && id.chars().all(|c| c == '0');
-    (words.iter().any(|w| name.starts_with(w)) || emergency || zeros).then(|| {
+    (limits.placeholders.iter().any(meant) || one_sign || emergency || zeros).then(|| {
         Finding::new(
             "G-09",
             Level::Review,
@@ -86,7 +98,8 @@ fn placeholder(study: &Attributes) -> Option<Finding> {
 /// G-10.
 fn garbled(study: &Attributes) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if study.text(tags::PATIENT_NAME).is_some_and(|n| n.contains('\u{FFFD}') || n.contains("??")) {
+    let suspect = |n: &str| n.contains('\u{FFFD}') || n.contains("??") || repair_mojibake(n).is_some();
+    if study.text(tags::PATIENT_NAME).is_some_and(suspect) {
         findings.push(Finding::new(
             "G-10",
             Level::Warn,
@@ -120,6 +133,15 @@ fn dates(input: &Input<'_>, limits: &Identity) -> Vec<Finding> {
     if exam.0 < i64::from(limits.earliest_year) {
         findings.push(Finding::new("G-12", Level::Warn, "检查日期过早，请核对", "Study Date is implausibly early"));
     }
+    let off = |d: &(i64, i64, i64)| (days(*d) - days(exam)).abs() > limits.apart_days;
+    if input.dates.iter().filter_map(|d| date(d)).any(|d| off(&d)) {
+        findings.push(Finding::new(
+            "G-12",
+            Level::Warn,
+            "序列、采集或内容日期与检查日期相差过大，请核对",
+            "Series, Acquisition or Content Date lies far from Study Date; check them",
+        ));
+    }
     match input.study.text(tags::PATIENT_BIRTH_DATE).map(date) {
         Some(Some(birth)) if birth > exam => {
             findings.push(Finding::new(
@@ -146,8 +168,10 @@ fn days(d: (i64, i64, i64)) -> i64 {
 fn age(study: &Attributes) -> Option<Finding> {
     study.text(tags::PATIENT_BIRTH_DATE)?;
     let (stated, computed) = (age_of_string(study.text(tags::PATIENT_AGE)?)?, age_months(study)?);
-    let tolerance = if stated >= 24 { 12 + 11 } else { 1 };
-    (stated.abs_diff(computed) > tolerance).then(|| {
+    // An age in years is one of completed years, or rounded: a year to either side of what it covers.
+    let (low, high) =
+        if stated >= 24 { (stated.saturating_sub(12), stated + 12 + 11) } else { (stated.saturating_sub(1), stated + 1) };
+    (!(low..=high).contains(&computed)).then(|| {
         Finding::new(
             "G-11",
             Level::Warn,
@@ -172,12 +196,19 @@ mod tests {
             (tags::ACCESSION_NUMBER, "A1"),
             (tags::PATIENT_BIRTH_DATE, "19800102"),
             (tags::PATIENT_AGE, "046Y"),
+            (tags::INSTITUTION_NAME, "H"),
         ];
         for (tag, value) in good.iter().chain(changes) {
             a.set(*tag, VR::LO, vec![(*value).to_string()]);
         }
-        let limits = Identity { earliest_year: 1990, future_days: 1 };
-        let input = Input { study: &a, patients_differ: false, today: "20260311" };
+        let limits = crate::procedure::load(crate::procedure::embedded::FILES).unwrap().quality.identity;
+        let input = Input {
+            study: &a,
+            patients_differ: false,
+            today: "20260311",
+            hospital_known: false,
+            dates: vec!["20260311".into()],
+        };
         check(&input, &limits).into_iter().map(|f| (f.check, f.level)).collect()
     }
 
@@ -197,6 +228,16 @@ mod tests {
             (tags::STUDY_DATE, "20261332", "G-12", Level::Reject),
             (tags::PATIENT_BIRTH_DATE, "20260311", "G-12", Level::Reject),
             (tags::PATIENT_AGE, "020Y", "G-11", Level::Warn),
+            (tags::PATIENT_AGE, "048Y", "G-11", Level::Warn),
+            (tags::PATIENT_NAME, "PATIENT^TEST", "G-09", Level::Review),
+            (tags::PATIENT_NAME, "ANON^A", "G-09", Level::Review),
+            (tags::PATIENT_NAME, "匿名", "G-09", Level::Review),
+            (tags::PATIENT_NAME, "XXX", "G-09", Level::Review),
+            (tags::PATIENT_NAME, "N^N", "G-09", Level::Review),
+            (tags::PATIENT_NAME, "Íõ^Ð¡¶«", "G-10", Level::Warn),
+            (tags::PATIENT_NAME, "ç\u{8e}\u{8b}å°\u{8f}ä¸\u{9c}", "G-10", Level::Warn),
+            (tags::INSTITUTION_NAME, "", "G-08", Level::Warn),
+            (tags::STUDY_DATE, "20260301", "G-12", Level::Warn),
         ] {
             assert!(checks(&[(tag, value)]).contains(&(check.to_string(), level)), "{tag} {value}");
         }

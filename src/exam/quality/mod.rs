@@ -4,7 +4,9 @@
 
 pub mod calibrated;
 pub mod checks;
+pub mod field;
 pub mod identity;
+pub mod lossy;
 pub mod neighbours;
 pub mod perception;
 pub mod pixels;
@@ -25,6 +27,8 @@ pub struct Exam<'a> {
     pub series: Vec<Series<'a>>,
     /// The thresholds.
     pub limits: &'a Quality,
+    /// Look at series that carry no item too.
+    pub everything: bool,
 }
 
 /// A series with its images.
@@ -51,8 +55,13 @@ impl<'a> Exam<'a> {
     /// The series that carry an item; of some modalities (`DX` means every radiograph), or of all when none is named.
     pub fn carrying(&self, modality: &[&str]) -> impl Iterator<Item = &Series<'a>> {
         let own = |s: &&Series<'_>| modality.is_empty() || modality.contains(&rule_modality(&s.facts.modality));
-        let all = self.series.iter().filter(|s| self.recognised.iter().any(|r| r.series.contains(s.uid)));
+        let all = self.series.iter().filter(|s| self.everything || self.carries(s.uid));
         all.filter(own).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Whether a series carries an item.
+    fn carries(&self, series: &Uid) -> bool {
+        self.recognised.iter().any(|r| r.series.contains(series))
     }
 
     /// The recognised items, each with the series that carry it.

@@ -54,6 +54,8 @@ const COARSE_OF_NOISE: f64 = 0.31;
 const BESIDE_THE_BODY: f64 = 0.4;
 /// Share of a line's samples that must stand out.
 const WHOLE_LINE: f64 = 0.8;
+/// A band of dead lines is at most one part in so many of the frame.
+const THIN: usize = 20;
 /// A normal distribution's standard deviation over its median absolute deviation.
 const FROM_MAD: f64 = 1.4826;
 /// Rayleigh: mean signal over the standard deviation of air to signal over that of the signal (one coil).
@@ -225,7 +227,30 @@ fn lines(count: usize, length: usize, at: &dyn Fn(usize, usize) -> f64) -> usize
         }
         over.max(under) as f64 >= WHOLE_LINE * along.len().max(1) as f64
     };
-    (1..count.saturating_sub(1)).filter(outstanding).count()
+    let single = (1..count.saturating_sub(1)).filter(outstanding).count();
+    single.max(constant_lines(count, &along, at))
+}
+
+/// Lines of one value inside of the frame, in bands that are too thin to be the gap between two exposures.
+fn constant_lines(count: usize, along: &[usize], at: &dyn Fn(usize, usize) -> f64) -> usize {
+    let constant = |line: usize| {
+        let mut values = along.iter().map(|a| at(line, *a));
+        let first = values.next();
+        first.is_some() && values.all(|v| Some(v) == first)
+    };
+    let (mut found, mut band) = (0, 0);
+    let mut before_any = true;
+    for line in 0..count {
+        if constant(line) {
+            band += 1;
+            continue;
+        }
+        if band > 0 && !before_any && band <= (count / THIN).max(1) {
+            found += band;
+        }
+        (band, before_any) = (0, false);
+    }
+    found
 }
 
 fn sharpness(tiles: &[&Detail]) -> Option<f64> {
@@ -345,6 +370,13 @@ mod tests {
         samples[512 * 200..512 * 201].fill(0);
         (0..512).for_each(|y| samples[y * 512 + 301] = 4000);
         assert_eq!(perceive(&samples, 512).dead_lines, 2);
+        let mut block = picture(512, 5.0);
+        block[512 * 300..512 * 320].fill(0);
+        assert_eq!(perceive(&block, 512).dead_lines, 20);
+        let mut shutter = picture(512, 5.0);
+        shutter[..512 * 60].fill(0);
+        shutter[512 * 200..512 * 300].fill(0);
+        assert_eq!(perceive(&shutter, 512).dead_lines, 0, "a shutter, and the gap between two exposures");
         let mut mr = vec![2i32; 256 * 256];
         for y in 60..196 {
             (80..176).for_each(|x| mr[y * 256 + x] = 800);

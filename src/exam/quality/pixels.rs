@@ -1,5 +1,6 @@
 //! Gross faults of a frame: blank (X-06, C-18), clipped, hardly any contrast. Each frame is looked at once.
 
+use super::field::Field;
 use crate::dicom::Uid;
 use crate::exam::finding::{Finding, Level};
 use crate::exam::geometry::median;
@@ -12,8 +13,6 @@ pub struct FrameStatistics {
     pub deviation: f64,
     /// Entropy of a histogram of 256 bins between the extremes, bits.
     pub entropy: f64,
-    /// Share of samples at the largest and at the smallest value, without what may be background.
-    pub clipped: (f64, f64),
     /// Between the 0.5th and 99.5th percentile, over the value range.
     pub spread: f64,
 }
@@ -34,7 +33,6 @@ impl FrameStatistics {
         let (mut sum, mut squares) = (0.0f64, 0.0f64);
         let mut bins = vec![0u32; BINS];
         let scale = (BINS - 1) as f64 / (f64::from(high) - f64::from(low)).max(1.0);
-        let (mut at_low, mut at_high) = (0u64, 0u64);
         for &sample in samples {
             let value = f64::from(sample) - f64::from(low);
             sum += value;
@@ -42,8 +40,6 @@ impl FrameStatistics {
             if let Some(bin) = bins.get_mut((value * scale) as usize) {
                 *bin += 1;
             }
-            at_low += u64::from(sample == low);
-            at_high += u64::from(sample == high);
         }
         let mean = sum / count;
         let deviation = (squares / count - mean * mean).max(0.0).sqrt() / full;
@@ -64,14 +60,7 @@ impl FrameStatistics {
             });
             at.unwrap_or(BINS - 1) as f64 / scale
         };
-        // Extremes that are the end of the range are saturation; others are just the darkest and lightest sample.
-        let saturated = |value: i32, n: u64, end: i64| if i64::from(value) == end { n as f64 / count } else { 0.0 };
-        Some(FrameStatistics {
-            deviation,
-            entropy,
-            clipped: (saturated(high, at_high, range.1), saturated(low, at_low, range.0)),
-            spread: (percentile(0.995) - percentile(0.005)) / full,
-        })
+        Some(FrameStatistics { deviation, entropy, spread: (percentile(0.995) - percentile(0.005)) / full })
     }
 }
 
@@ -81,42 +70,116 @@ pub fn blank(samples: &[i32]) -> Option<Finding> {
     rest.iter().all(|s| s == first).then(|| empty("C-18").measured(0.0, 0.0, "of range"))
 }
 
-/// Share of the rows, or of the columns where these are more, that hold one value each.
-#[expect(clippy::cast_precision_loss, reason = "counts of lines")]
+/// Side of the squares that emptiness is counted in, pixels.
+const SQUARE: usize = 8;
+
+/// Share of the squares that hold one value each.
+#[expect(clippy::cast_precision_loss, reason = "counts of squares")]
 pub fn uniform_share(samples: &[i32], columns: usize) -> f64 {
-    let rows = samples.len().checked_div(columns).unwrap_or(0);
-    if rows == 0 {
+    let (across, down) = (columns / SQUARE, samples.len().checked_div(columns).unwrap_or(0) / SQUARE);
+    if across * down == 0 {
         return 0.0;
     }
-    let same = |mut line: std::iter::StepBy<std::slice::Iter<'_, i32>>| {
-        let first = line.next();
-        line.all(|s| Some(s) == first)
-    };
-    let row = |y: &usize| same(samples.get(y * columns..(y + 1) * columns).unwrap_or_default().iter().step_by(1));
-    let column = |x: &usize| same(samples.get(*x..).unwrap_or_default().iter().step_by(columns));
-    let rows_share = (0..rows).filter(row).count() as f64 / rows as f64;
-    rows_share.max((0..columns).filter(column).count() as f64 / columns as f64)
+    let mut uniform = 0usize;
+    for y in 0..down {
+        // Of each square in this row: its first value, and whether all that was seen is that.
+        let mut squares: Vec<(i32, bool)> = Vec::with_capacity(across);
+        for row in y * SQUARE..(y + 1) * SQUARE {
+            let line = samples.get(row * columns..(row + 1) * columns).unwrap_or_default();
+            for (x, part) in line.chunks_exact(SQUARE).enumerate() {
+                let Some(first) = part.first() else { continue };
+                match squares.get_mut(x) {
+                    Some((value, same)) => *same = *same && part.iter().all(|s| s == value),
+                    None => squares.push((*first, part.iter().all(|s| s == first))),
+                }
+            }
+        }
+        uniform += squares.iter().filter(|(_, same)| *same).count();
+    }
+    uniform as f64 / (across * down) as f64
 }
 
-/// C-18: slices of which much more is uniform than of the others of their series; each with its `uniform_share`.
-pub fn partly_blank(slices: &[(Uid, f64)], limits: &Pixels) -> Vec<Finding> {
-    let usual = median(slices.iter().map(|(_, share)| *share).collect()).unwrap_or(0.0);
-    let over = slices.iter().filter(|(_, share)| *share < 1.0 && *share > usual + limits.partly_blank);
-    let finding = |(uid, share): &(Uid, f64)| {
-        Finding::new(
-            "C-18",
-            Level::Reject,
-            format!("图像的 {:.0}% 为空白，同序列其他层面为 {:.0}%，请补传", share * 100.0, usual * 100.0),
-            format!(
-                "{:.0} % of the image is blank, of the others of its series {:.0} %; send it again",
-                share * 100.0,
-                usual * 100.0
-            ),
-        )
-        .at(uid)
-        .measured(*share, usual + limits.partly_blank, "of lines")
+/// What is held against the neighbours of a slice.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Content {
+    /// Its [`uniform_share`].
+    pub uniform: f64,
+    /// Standard deviation of its samples.
+    pub deviation: f64,
+}
+
+/// C-18: slices with far less in them than a neighbour has; each with its instance, in the order of the stack.
+pub fn emptied(slices: &[(Uid, Content)], limits: &Pixels) -> Vec<Finding> {
+    let neighbours = |n: usize| {
+        let before = n.checked_sub(1).and_then(|p| slices.get(p));
+        before.into_iter().chain(slices.get(n + 1)).map(|(_, c)| *c).collect::<Vec<Content>>()
     };
-    over.map(finding).collect()
+    let mut findings = Vec::new();
+    for (n, (uid, content)) in slices.iter().enumerate() {
+        let beside = neighbours(n);
+        // A neighbour of nothing but noise has no square of one value.
+        let whole = beside.iter().filter(|c| c.deviation >= limits.faint_share * content.deviation);
+        let uniform = whole.map(|c| c.uniform).fold(f64::INFINITY, f64::min);
+        // The last slices of a stack may have little in them, but not suddenly nothing on both sides.
+        let faint = beside.len() == 2 && beside.iter().all(|c| content.deviation < limits.faint_share * c.deviation);
+        if content.uniform < 1.0 && content.uniform > uniform + limits.partly_blank {
+            findings.push(
+                Finding::new(
+                    "C-18",
+                    Level::Reject,
+                    format!("图像的 {:.0}% 为空白，相邻层面为 {:.0}%，请补传", content.uniform * 100.0, uniform * 100.0),
+                    format!(
+                        "{:.0} % of the image is blank, of its neighbour {:.0} %; send it again",
+                        content.uniform * 100.0,
+                        uniform * 100.0
+                    ),
+                )
+                .at(uid)
+                .measured(content.uniform, uniform + limits.partly_blank, "of squares"),
+            );
+        } else if faint {
+            let zh = "该层几乎没有内容，而相邻层面有，请补传";
+            let en = "there is hardly anything in the slice while there is in its neighbours; send it again";
+            let finding = Finding::new("C-18", Level::Reject, zh, en).at(uid);
+            findings.push(finding.measured(content.deviation, limits.faint_share, "of deviation"));
+        }
+    }
+    findings
+}
+
+/// C-18: a series that is blank nearly everywhere.
+pub fn mostly_blank(slices: &[Content], limits: &Pixels) -> Option<Finding> {
+    let usual = median(slices.iter().map(|c| c.uniform).collect()).filter(|share| *share > limits.blank_series)?;
+    let finding = Finding::new(
+        "C-18",
+        Level::Reject,
+        format!("序列的图像大部分为空白（{:.0}%），请重新采集或补传", usual * 100.0),
+        format!("the images of the series are mostly blank ({:.0} %); acquire or send them again", usual * 100.0),
+    );
+    Some(finding.measured(usual, limits.blank_series, "of squares"))
+}
+
+/// C-18: a CT slice of nothing but noise. MR stacks may end in the air beside the body.
+pub fn noise_alone(field: &Field, limits: &Pixels) -> Option<Finding> {
+    (field.correlation < limits.noise_correlation)
+        .then(|| empty("C-18").measured(field.correlation, limits.noise_correlation, "of correlation"))
+}
+
+/// a plateau at an end of the values, inside of the anatomy.
+pub fn clipped(field: &Field, limits: &Pixels) -> Option<Finding> {
+    let worst = field.plateau.0.max(field.plateau.1);
+    let (level, limit) = match worst {
+        w if w > limits.clipped_reject => (Level::Reject, limits.clipped_reject),
+        w if w > limits.clipped_warn => (Level::Warn, limits.clipped_warn),
+        _ => return None,
+    };
+    let finding = Finding::new(
+        "X-07",
+        level,
+        "图像饱和（截断）像素过多，请核对曝光与处理后重新发送",
+        "too many clipped samples; check exposure and processing, and send it again",
+    );
+    Some(finding.measured(worst, limit, "of samples"))
 }
 
 fn empty(check: &str) -> Finding {
@@ -125,25 +188,25 @@ fn empty(check: &str) -> Finding {
 }
 
 /// Judges a radiograph.
-pub fn judge(statistics: &FrameStatistics, limits: &Pixels) -> Vec<Finding> {
+pub fn judge(statistics: &FrameStatistics, field: Option<&Field>, limits: &Pixels) -> Vec<Finding> {
     let mut findings = Vec::new();
     let s = statistics;
     if s.deviation <= f64::EPSILON || (s.deviation < limits.blank_share && s.entropy < limits.entropy_bits) {
         findings.push(empty("X-06").measured(s.deviation, limits.blank_share, "of range"));
         return findings;
     }
-    // One end of a radiograph may be direct exposure or the collimator's shadow; both at once, or most of the image, is not.
-    let worst = s.clipped.0.max(s.clipped.1);
-    let level = if worst > limits.clipped_reject { Some((Level::Reject, limits.clipped_reject)) } else { None };
-    let level = level.or((worst > limits.clipped_warn).then_some((Level::Warn, limits.clipped_warn)));
-    if let Some((level, limit)) = level {
-        let finding = Finding::new(
-            "X-07",
-            level,
-            "图像饱和（截断）像素过多，请核对曝光与处理后重新发送",
-            "too many saturated samples; check exposure and processing, and send it again",
-        );
-        findings.push(finding.measured(worst, limit, "of samples"));
+    if let Some(field) = field {
+        for (measured, limit, is, unit) in [
+            (field.mode, limits.mode_share, field.mode > limits.mode_share, "of samples"),
+            (field.empty_lines, limits.empty_lines, field.empty_lines > limits.empty_lines, "of lines"),
+            (field.correlation, limits.noise_correlation, field.correlation < limits.noise_correlation, "of correlation"),
+        ] {
+            if is {
+                findings.push(empty("X-06").measured(measured, limit, unit));
+                return findings;
+            }
+        }
+        findings.extend(clipped(field, limits));
     }
     let level = if s.spread < limits.range_reject { Some((Level::Reject, limits.range_reject)) } else { None };
     let level = level.or((s.spread < limits.range_warn).then_some((Level::Warn, limits.range_warn)));
@@ -171,21 +234,64 @@ mod tests {
         range_warn: 0.1,
         range_reject: 0.03,
         partly_blank: 0.25,
+        blank_series: 0.88,
+        faint_share: 0.2,
+        mode_share: 0.5,
+        empty_lines: 0.75,
+        noise_correlation: 0.2,
     };
 
     fn checks(samples: &[i32]) -> Vec<(String, Level)> {
         let statistics = FrameStatistics::of(samples, (0, 4095)).unwrap();
-        judge(&statistics, &LIMITS).into_iter().map(|f| (f.check, f.level)).collect()
+        judge(&statistics, Field::of(samples, 200, false).as_ref(), &LIMITS).into_iter().map(|f| (f.check, f.level)).collect()
     }
 
     #[test]
     fn gross_faults_are_found_and_a_plain_gradient_is_not_one() {
-        let gradient: Vec<i32> = (0..40_000).map(|i| 100 + (i % 3900)).collect();
+        let gradient: Vec<i32> = (0..40_000).map(|i| 100 + (i % 200) * 15 + (i / 200) * 4).collect();
         assert_eq!(checks(&gradient), []);
         assert_eq!(checks(&[7; 40_000]), [("X-06".to_string(), Level::Reject)]);
-        let clipped: Vec<i32> = gradient.iter().map(|v| if v % 2 == 0 { 4095 } else { *v }).collect();
-        assert_eq!(checks(&clipped), [("X-07".to_string(), Level::Reject)]);
+        // A hole in the middle of the anatomy, at the end of the range: not connected to the border.
+        let hole = |i: usize| (20..180).contains(&(i % 200)) && (20..180).contains(&(i / 200)) && !i.is_multiple_of(3);
+        let clipped: Vec<i32> = gradient.iter().enumerate().map(|(i, v)| if hole(i) { 4095 } else { *v }).collect();
+        assert_eq!(checks(&clipped).first(), Some(&("X-07".to_string(), Level::Reject)));
         let flat: Vec<i32> = gradient.iter().map(|v| 2000 + v / 40).collect();
-        assert_eq!(checks(&flat).first().map(|c| c.0.clone()), Some("X-08".to_string()));
+        assert!(checks(&flat).iter().any(|c| c.0 == "X-08"));
+        let mut filled = gradient;
+        filled[..30_000].fill(2000);
+        assert_eq!(checks(&filled), [("X-06".to_string(), Level::Reject)]);
+    }
+
+    #[test]
+    fn slices_with_less_in_them_than_their_neighbours_are_told_and_the_ends_of_a_body_are_not() {
+        let run = |contents: &[(f64, f64)]| {
+            let slices: Vec<(Uid, Content)> = contents
+                .iter()
+                .enumerate()
+                .map(|(n, (uniform, deviation))| {
+                    (Uid::derived(&[&n.to_string()]), Content { uniform: *uniform, deviation: *deviation })
+                })
+                .collect();
+            let names: Vec<Uid> = emptied(&slices, &LIMITS).into_iter().filter_map(|f| f.instance).collect();
+            slices.iter().map(|(uid, _)| names.contains(uid)).collect::<Vec<bool>>()
+        };
+        // Towards the top of a head there is more and more air.
+        assert_eq!(run(&[(0.5, 300.0), (0.55, 290.0), (0.65, 250.0), (0.8, 200.0), (0.93, 90.0)]), [false; 5]);
+        assert_eq!(run(&[(0.5, 300.0), (0.96, 100.0), (0.5, 300.0), (0.5, 300.0)]), [false, true, false, false]);
+        assert_eq!(run(&[(0.96, 100.0), (0.5, 300.0), (0.5, 300.0)]), [true, false, false]);
+        assert_eq!(run(&[(0.5, 300.0), (0.5, 300.0), (0.96, 90.0), (0.96, 90.0)]), [false, false, true, false]);
+        assert_eq!(run(&[(0.5, 300.0), (0.1, 8.0), (0.5, 300.0)]), [false, true, false]);
+        assert_eq!(run(&[(0.1, 100.0), (0.1, 30.0), (0.1, 5.0)]), [false; 3]);
+        let blank = [Content { uniform: 0.95, deviation: 1.0 }; 3];
+        assert!(mostly_blank(&blank, &LIMITS).is_some() && mostly_blank(&[], &LIMITS).is_none());
+    }
+
+    #[test]
+    fn squares_of_one_value_are_counted() {
+        let mut samples: Vec<i32> = (0..64 * 64).collect();
+        assert_eq!(uniform_share(&samples, 64), 0.0);
+        samples[..64 * 32].fill(3);
+        assert_eq!(uniform_share(&samples, 64), 0.5);
+        assert_eq!((uniform_share(&[], 0), uniform_share(&[1; 9], 3)), (0.0, 0.0));
     }
 }

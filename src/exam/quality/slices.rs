@@ -1,6 +1,7 @@
 //! What the pixels of CT slices say of their series, in Hounsfield units: calibration (C-11), noise (C-14), metal (C-15), a body cut off
 //! by the field of view (C-17). Measured slice by slice in one pass, judged by the median over the series: one odd slice is no fault.
 
+use crate::dicom::Uid;
 use crate::exam::finding::{Finding, Level};
 use crate::exam::geometry::median;
 use crate::procedure::catalogue::Hounsfield;
@@ -24,6 +25,8 @@ pub struct Measures {
     pub air: Option<f64>,
     /// The most frequent value between -200 and 200, HU: soft tissue.
     pub soft_tissue: Option<f64>,
+    /// The most frequent value between -700 and -250, HU, where many samples have it: nothing in a body is so.
+    pub between: Option<f64>,
     /// The most frequent standard deviation of blocks of soft tissue, HU.
     pub noise: Option<f64>,
     /// Share of the reconstruction circle's rim that is body, 0 to 1.
@@ -41,6 +44,8 @@ const BLOCK: usize = 9;
 const LEAST_BLOCKS: usize = 40;
 /// Samples below which a peak is not told, as a share of the slice.
 const LEAST_SHARE: f64 = 0.01;
+/// The same where nothing is expected.
+const MUCH: f64 = 0.05;
 /// Above this a sample of the rim is body, HU.
 const BODY: f64 = -300.0;
 
@@ -49,8 +54,9 @@ impl Slice<'_> {
     pub fn measure(&self) -> Measures {
         let rows = self.samples.len().checked_div(self.columns).unwrap_or(0);
         Measures {
-            air: self.peak(-1150.0, -800.0),
-            soft_tissue: self.peak(-200.0, 200.0),
+            air: self.peak(-1150.0, -800.0, LEAST_SHARE),
+            soft_tissue: self.peak(-200.0, 200.0, LEAST_SHARE),
+            between: self.peak(-700.0, -250.0, MUCH),
             noise: self.noise(rows),
             rim: self.rim(rows),
             metal: self.metal(),
@@ -74,7 +80,7 @@ impl Slice<'_> {
         clippy::cast_precision_loss,
         reason = "bins of a bounded range"
     )]
-    fn peak(&self, low: f64, high: f64) -> Option<f64> {
+    fn peak(&self, low: f64, high: f64, least: f64) -> Option<f64> {
         const BIN: f64 = 10.0;
         let mut bins = vec![0usize; ((high - low) / BIN) as usize + 1];
         for value in self.samples.iter().map(|s| self.hounsfield(*s)).filter(|v| (low..high).contains(v)) {
@@ -83,7 +89,7 @@ impl Slice<'_> {
             }
         }
         let (at, fullest) = bins.iter().enumerate().max_by_key(|(_, n)| **n)?;
-        (*fullest as f64 >= LEAST_SHARE * self.samples.len() as f64).then_some(low + (at as f64 + 0.5) * BIN)
+        (*fullest as f64 >= least * self.samples.len() as f64).then_some(low + (at as f64 + 0.5) * BIN)
     }
 
     #[expect(
@@ -147,10 +153,12 @@ impl Slice<'_> {
     }
 }
 
-/// Judges the slices of one series; `head` has a lower limit of noise.
-pub fn judge(slices: &[Measures], head: bool, limits: &Hounsfield) -> Vec<Finding> {
+/// Judges the slices of one series, each with its instance; `head` has a lower limit of noise.
+pub fn judge(slices: &[(Uid, Measures)], head: bool, limits: &Hounsfield) -> Vec<Finding> {
+    let odd = odd_slices(slices, limits);
+    let slices: Vec<Measures> = slices.iter().map(|(_, m)| *m).collect();
     let middle = |of: fn(&Measures) -> Option<f64>| median(slices.iter().filter_map(of).collect());
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = odd.into_iter().collect();
     let mut off = |value: Option<f64>, low: f64, high: f64, zh: &str, en: &str| {
         let Some(value) = value.filter(|v| !(low..=high).contains(v)) else { return };
         let finding = Finding::new(
@@ -195,6 +203,33 @@ pub fn judge(slices: &[Measures], head: bool, limits: &Hounsfield) -> Vec<Findin
     findings
 }
 
+/// C-11: slices whose numbers fit neither air nor soft tissue, or not those of the others: a wrong rescale value, or none in Hounsfield units.
+fn odd_slices(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Option<Finding> {
+    let usual = |of: fn(&Measures) -> Option<f64>| median(slices.iter().filter_map(|(_, m)| of(m)).collect());
+    let (air, soft) = (usual(|m| m.air), usual(|m| m.soft_tissue));
+    let far = |own: Option<f64>, usual: Option<f64>| own.zip(usual).is_some_and(|(a, b)| (a - b).abs() > limits.odd_slice);
+    let is_odd = |m: &Measures| {
+        if m.between.is_some() {
+            return true;
+        }
+        // The top of a head is mostly air: only what fits nothing at all is odd.
+        let neither = m.soft_tissue.is_none() && m.air.is_none();
+        neither || far(m.air, air) || far(m.soft_tissue, soft)
+    };
+    let odd: Vec<&Uid> = slices.iter().filter(|(_, m)| is_odd(m)).map(|(uid, _)| uid).collect();
+    let first = odd.first()?;
+    let finding = Finding::new(
+        "C-11",
+        Level::Warn,
+        format!("{} 层的 CT 值与空气、软组织或其他层面不符，请核对重缩放值", odd.len()),
+        format!(
+            "the CT numbers of {} slices fit neither air nor soft tissue, or not the other slices; check rescale values",
+            odd.len()
+        ),
+    );
+    Some(finding.at(first))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +242,7 @@ mod tests {
         noise_warn_body: 25.0,
         rim_warn: 0.05,
         metal_warn: 0.001,
+        odd_slice: 100.0,
     };
 
     /// A disc of soft tissue in air, with some noise.
@@ -226,7 +262,7 @@ mod tests {
 
     fn checks(samples: &[i32], slope: f64, head: bool) -> Vec<String> {
         let slice = Slice { samples, columns: 512, slope, intercept: -1024.0 };
-        judge(&[slice.measure()], head, &LIMITS).into_iter().map(|f| f.check).collect()
+        judge(&[(Uid::derived(&["slice"]), slice.measure())], head, &LIMITS).into_iter().map(|f| f.check).collect()
     }
 
     #[test]
@@ -240,6 +276,24 @@ mod tests {
         let mut screwed = good;
         (0..40).for_each(|y| screwed[(230 + y) * 512 + 250..(230 + y) * 512 + 260].fill(5000));
         assert_eq!(checks(&screwed, 1.0, true), ["C-15"]);
+    }
+
+    #[test]
+    fn a_slice_with_other_rescale_values_than_the_rest_is_named() {
+        let samples = disc(180.0, 40.0, 4.0);
+        let of = |n: u32, intercept: f64| {
+            let slice = Slice { samples: &samples, columns: 512, slope: 1.0, intercept };
+            (Uid::derived(&[&n.to_string()]), slice.measure())
+        };
+        let mut slices: Vec<_> = (0..9).map(|n| of(n, -1024.0)).collect();
+        assert_eq!(judge(&slices, false, &LIMITS), vec![]);
+        for intercept in [-1900.0, -524.0, -1024.0 + 120.0, 5000.0] {
+            slices[4] = of(4, intercept);
+            let found = judge(&slices, false, &LIMITS);
+            assert_eq!(found.first().and_then(|f| f.instance.clone()), Some(slices[4].0.clone()), "{intercept}");
+        }
+        let all: Vec<_> = (0..9).map(|n| of(n, -524.0)).collect();
+        assert!(judge(&all, false, &LIMITS).iter().any(|f| f.check == "C-11"));
     }
 
     #[test]

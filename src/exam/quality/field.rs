@@ -1,0 +1,233 @@
+//! A frame on a coarse grid: how much of it is a plateau at one of its ends, or of one value; whether neighbours have anything in common.
+//!
+//! What is connected to the border at an end of the values is no anatomy: direct exposure, a shutter, the air around a patient at the dark
+//! end; whole rows and columns at the bright one, which a collimator covers. It counts for nothing (inside the collimated area, outside
+//! direct exposure).
+
+use std::collections::HashMap;
+
+/// What the grid amounts to.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Field {
+    /// Share of samples at the lowest and at the highest value, of those that are no background.
+    pub plateau: (f64, f64),
+    /// Share of the most frequent value, of those that are no background.
+    pub mode: f64,
+    /// Share of the rows or columns, whichever is more, that are background from end to end.
+    pub empty_lines: f64,
+    /// Correlation of a sample with its right neighbour.
+    pub correlation: f64,
+    /// Standard deviation, in stored values.
+    pub deviation: f64,
+}
+
+/// Grid cells along the longer side.
+const SIDE: usize = 160;
+/// Rank of the ends: a few dead pixels do not hide a plateau.
+const END: f64 = 0.002;
+
+struct Grid {
+    columns: usize,
+    rows: usize,
+    values: Vec<i32>,
+}
+
+impl Field {
+    /// Of the samples of a grey frame, row by row, `dark_is_high` for MONOCHROME1; none for one too small to say anything.
+    pub fn of(samples: &[i32], columns: usize, dark_is_high: bool) -> Option<Field> {
+        let rows = samples.len().checked_div(columns)?;
+        if rows < 32 || columns < 32 {
+            return None;
+        }
+        let step = rows.max(columns).div_ceil(SIDE);
+        let mut grid = Grid { columns: columns.div_ceil(step), rows: rows.div_ceil(step), values: Vec::new() };
+        let mut pairs = Pairs::default();
+        for y in (0..rows).step_by(step) {
+            let line = samples.get(y * columns..(y + 1) * columns)?;
+            for x in (0..columns).step_by(step) {
+                let value = *line.get(x)?;
+                grid.values.push(value);
+                if let Some(next) = line.get(x + 1) {
+                    pairs.add(f64::from(value), f64::from(*next));
+                }
+            }
+        }
+        let mut sorted = grid.values.clone();
+        sorted.sort_unstable();
+        let (low, high) = (rank(&sorted, END), rank(&sorted, 1.0 - END));
+        let mut background = vec![false; grid.values.len()];
+        if low < high {
+            grid.flood(&mut background, &|v| if dark_is_high { v >= high } else { v <= low });
+            let mut covered = vec![false; grid.values.len()];
+            grid.flood(&mut covered, &|v| if dark_is_high { v <= low } else { v >= high });
+            grid.keep_lines(&mut covered);
+            background.iter_mut().zip(covered).for_each(|(b, c)| *b |= c);
+        }
+        Some(Field {
+            empty_lines: grid.empty_lines(&background),
+            correlation: pairs.correlation(),
+            deviation: pairs.deviation(),
+            ..shares(&grid, &background, (low, high))
+        })
+    }
+}
+
+/// Shares of what is no background.
+#[expect(clippy::cast_precision_loss, reason = "counts of a small grid")]
+fn shares(grid: &Grid, background: &[bool], (low, high): (i32, i32)) -> Field {
+    let (mut at_low, mut at_high, mut all) = (0usize, 0usize, 0usize);
+    let mut frequent: HashMap<i32, usize> = HashMap::new();
+    for value in grid.values.iter().zip(background).filter(|(_, b)| !**b).map(|(v, _)| *v) {
+        at_low += usize::from(value <= low);
+        at_high += usize::from(value >= high);
+        all += 1;
+        *frequent.entry(value).or_default() += 1;
+    }
+    let share = |n: usize| n as f64 / all.max(1) as f64;
+    let mode = frequent.values().max().copied().unwrap_or(0);
+    Field { plateau: (share(at_low), share(at_high)), mode: share(mode), ..Field::default() }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "an index below the length"
+)]
+fn rank(sorted: &[i32], share: f64) -> i32 {
+    sorted.get((share * sorted.len().saturating_sub(1) as f64).round() as usize).copied().unwrap_or(0)
+}
+
+impl Grid {
+    /// Marks what is connected to the border by cells that are so.
+    fn flood(&self, marked: &mut [bool], is: &dyn Fn(i32) -> bool) {
+        let border = |i: &usize| {
+            let (x, y) = (i % self.columns, i / self.columns);
+            x == 0 || y == 0 || x + 1 == self.columns || y + 1 == self.rows
+        };
+        let mut open: Vec<usize> = (0..self.values.len()).filter(border).collect();
+        while let Some(i) = open.pop() {
+            let (Some(value), Some(mark)) = (self.values.get(i), marked.get_mut(i)) else { continue };
+            if *mark || !is(*value) {
+                continue;
+            }
+            *mark = true;
+            let x = i % self.columns;
+            open.extend([
+                if x > 0 { i - 1 } else { i },
+                if x + 1 < self.columns { i + 1 } else { i },
+                i.saturating_sub(self.columns),
+                i + self.columns,
+            ]);
+        }
+    }
+
+    /// Leaves marked what is in a row or column that is marked nearly from end to end.
+    fn keep_lines(&self, marked: &mut [bool]) {
+        let nearly = |count: usize, of: usize| count * 20 >= of * 19;
+        let is = |x: usize, y: usize| marked.get(y * self.columns + x) == Some(&true);
+        let rows: Vec<bool> =
+            (0..self.rows).map(|y| nearly((0..self.columns).filter(|x| is(*x, y)).count(), self.columns)).collect();
+        let columns: Vec<bool> =
+            (0..self.columns).map(|x| nearly((0..self.rows).filter(|y| is(x, *y)).count(), self.rows)).collect();
+        for (i, mark) in marked.iter_mut().enumerate() {
+            *mark &= rows.get(i / self.columns) == Some(&true) || columns.get(i % self.columns) == Some(&true);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of a small grid")]
+    fn empty_lines(&self, background: &[bool]) -> f64 {
+        let row = |y: &usize| (0..self.columns).all(|x| background.get(y * self.columns + x) == Some(&true));
+        let column = |x: &usize| (0..self.rows).all(|y| background.get(y * self.columns + x) == Some(&true));
+        let rows = (0..self.rows).filter(row).count() as f64 / self.rows.max(1) as f64;
+        rows.max((0..self.columns).filter(column).count() as f64 / self.columns.max(1) as f64)
+    }
+}
+
+/// Running sums of pairs of neighbours.
+#[derive(Default)]
+struct Pairs {
+    count: f64,
+    first: f64,
+    second: f64,
+    squares: (f64, f64),
+    product: f64,
+}
+
+impl Pairs {
+    fn add(&mut self, a: f64, b: f64) {
+        self.count += 1.0;
+        self.first += a;
+        self.second += b;
+        self.squares.0 += a * a;
+        self.squares.1 += b * b;
+        self.product += a * b;
+    }
+
+    fn variances(&self) -> (f64, f64) {
+        let n = self.count.max(1.0);
+        ((self.squares.0 / n - (self.first / n).powi(2)).max(0.0), (self.squares.1 / n - (self.second / n).powi(2)).max(0.0))
+    }
+
+    fn deviation(&self) -> f64 {
+        self.variances().0.sqrt()
+    }
+
+    /// 1 for a frame of one value, which is no noise.
+    fn correlation(&self) -> f64 {
+        let (a, b) = self.variances();
+        let n = self.count.max(1.0);
+        if a * b <= 0.0 { 1.0 } else { (self.product / n - self.first / n * self.second / n) / (a * b).sqrt() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bright disc in a dark surrounding of one value, both with some structure inside the disc.
+    fn disc(side: usize, radius: f64) -> Vec<i32> {
+        (0..side * side)
+            .map(|i| {
+                let (x, y) = ((i % side) as f64 - side as f64 / 2.0, (i / side) as f64 - side as f64 / 2.0);
+                if x.hypot(y) < radius { 2000 + (300.0 * (x / 15.0).sin() + 200.0 * (y / 9.0).cos()) as i32 } else { 0 }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_surrounds_the_anatomy_counts_for_nothing() {
+        let field = Field::of(&disc(640, 200.0), 640, false).unwrap();
+        assert!(field.plateau.0 < 0.01 && field.plateau.1 < 0.02 && field.mode < 0.05, "{field:?}");
+        assert!(field.correlation > 0.9 && (0.3..0.45).contains(&field.empty_lines), "{field:?}");
+        let turned: Vec<i32> = disc(640, 200.0).iter().map(|v| 4095 - v).collect();
+        assert_eq!(Field::of(&turned, 640, true).unwrap().plateau.1, field.plateau.0);
+    }
+
+    #[test]
+    fn clipping_emptiness_and_noise_are_seen() {
+        let clipped: Vec<i32> = disc(640, 300.0).iter().map(|v| (*v).min(2000)).collect();
+        assert!(Field::of(&clipped, 640, false).unwrap().plateau.1 > 0.3);
+        let mut zeroed = disc(640, 319.0);
+        zeroed[..640 * 576].fill(0);
+        assert!(Field::of(&zeroed, 640, false).unwrap().empty_lines >= 0.89);
+        let mut filled = disc(640, 319.0);
+        filled[..640 * 576].fill(1900);
+        assert!(Field::of(&filled, 640, false).unwrap().mode > 0.8);
+        let mut seed = 5u32;
+        let noise: Vec<i32> = (0..256 * 256)
+            .map(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 20) as i32
+            })
+            .collect();
+        assert!(Field::of(&noise, 256, false).unwrap().correlation.abs() < 0.1);
+        let ramp: Vec<i32> = (0..640 * 640).map(|i| (i % 640) * 3 + i / 640 * 3).collect();
+        let cut: Vec<i32> = ramp.iter().map(|v| (*v).min(1500)).collect();
+        assert!(Field::of(&cut, 640, false).unwrap().plateau.1 > 0.4, "no straight edge: it was cut off");
+        let mut covered = disc(640, 310.0);
+        (0..640 * 640).filter(|i| i % 640 < 100 || i % 640 > 560).for_each(|i| covered[i] = 4095);
+        assert!(Field::of(&covered, 640, false).unwrap().plateau.1 < 0.01, "what a collimator covers is white");
+        assert_eq!(Field::of(&[1; 100], 10, false), None);
+    }
+}
