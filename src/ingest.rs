@@ -14,7 +14,7 @@ use crate::dicom::header::HeaderError;
 use crate::dicom::part10::{FileError, Meta, read_meta};
 use crate::dicom::stamp::{Kind, Stamp};
 use crate::dicom::{Attributes, Header, Syntax, Uid, levels};
-use crate::index::{Index, IndexError, InstanceRow, Job, JobKind, State, Transition};
+use crate::index::{Index, IndexError, InstanceRow, Job, JobKind, State, StudyRow, Transition};
 use crate::store::{Finished, Key, Store};
 use std::collections::HashSet;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -171,18 +171,29 @@ impl Ingest {
     /// The index failed.
     pub fn judge_again(&self, study: &Uid, withdrawn: bool) -> Result<(), IndexError> {
         let Some(row) = self.index.study(study)?.filter(|row| row.state != State::Receiving) else { return Ok(()) };
-        let job = Job { kind: JobKind::Assess, study: study.clone(), revision: row.revision, due_ms: now_ms(), attempts: 0 };
         // When a new image came meanwhile, the study is judged anyway.
-        self.index.transition(&Transition {
-            study: study.clone(),
-            revision: row.revision,
-            state: row.state,
-            verdict: None,
-            recognised: withdrawn.then(crate::index::Recognised::default),
-            done: None,
-            next: Some(job),
-        })?;
+        self.assess_now(&row, withdrawn.then(crate::index::Recognised::default))
+    }
+
+    fn assess_now(&self, row: &StudyRow, recognised: Option<crate::index::Recognised>) -> Result<(), IndexError> {
+        let (study, revision, state) = (row.study.clone(), row.revision, row.state);
+        let next = Some(Job { kind: JobKind::Assess, study: study.clone(), revision, due_ms: now_ms(), attempts: 0 });
+        self.index.transition(&Transition { study, revision, state, verdict: None, recognised, done: None, next })?;
         Ok(())
+    }
+
+    /// Has a study that is still being received judged now, when each series has as many objects as its modality announced.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn settle(&self, study: &Uid, announced: &std::collections::BTreeMap<String, usize>) -> Result<(), IndexError> {
+        let Some(row) = self.index.study(study)?.filter(|row| row.state == State::Receiving) else { return Ok(()) };
+        let here = self.index.contents(study)?;
+        let count = |uid: &str| here.iter().find(|(s, _)| s.series.as_str() == uid).map_or(0, |(_, rows)| rows.len());
+        if announced.is_empty() || announced.iter().any(|(series, expected)| count(series) < *expected) {
+            return Ok(());
+        }
+        self.assess_now(&row, None)
     }
 
     /// Takes an object. Blocks until it is durable and findable, or refused. Memory does not grow with its size.

@@ -40,6 +40,11 @@ pub enum Event {
         uid: String,
         step: Step,
     },
+    /// A sender asked to have objects of a study committed that never came.
+    Missed {
+        study: String,
+        instances: Vec<String>,
+    },
     Ruled {
         study: String,
         ruling: serde_json::Value,
@@ -166,6 +171,8 @@ struct Known {
     of_study: BTreeMap<String, BTreeSet<String>>,
     /// Studies whose copies were withdrawn at least once.
     withdrawn: BTreeSet<String>,
+    /// By study: objects that a sender asked to have committed and that were not here.
+    missed: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Known {
@@ -176,6 +183,7 @@ impl Known {
                 self.of_study.entry(step.study.clone()).or_default().insert(uid.clone());
                 self.steps.insert(uid, step);
             }
+            Event::Missed { study, instances } => self.missed.entry(study).or_default().extend(instances),
             Event::Withdrawn { study, .. } => {
                 self.withdrawn.insert(study);
             }
@@ -262,9 +270,14 @@ impl Journal {
     }
 
     /// How much is known of a study, to tell whether more has come.
-    pub fn known_of(&self, study: &str) -> (usize, BTreeMap<String, usize>) {
+    pub fn known_of(&self, study: &str) -> (usize, usize, BTreeMap<String, usize>) {
         let rulings = self.lock().known.rulings.get(study).map_or(0, Vec::len);
-        (rulings, self.announced(study))
+        (rulings, self.missed(study).len(), self.announced(study))
+    }
+
+    /// Objects of a study that a sender asked to have committed and that were not here then.
+    pub fn missed(&self, study: &str) -> BTreeSet<String> {
+        self.lock().known.missed.get(study).cloned().unwrap_or_default()
     }
 
     /// Whether copies of a study left the exchange view at least once.

@@ -164,7 +164,7 @@ pub fn fewer(expected: usize, here: usize) -> Finding {
     let finding = Finding::new(
         "C-07",
         Level::Reject,
-        format!("设备声明本序列 {expected} 幅，只收到 {here} 幅，请补传"),
+        format!("设备声明 {expected} 幅，只收到 {here} 幅，请补传"),
         format!("the device announced {expected} images, {here} arrived; send the rest"),
     );
     finding.measured(numbers.0, numbers.1, "images")

@@ -7,9 +7,11 @@ use crate::dicom::{Attributes, Uid, tags};
 use crate::dimse::commitment::{self, FAILURES_EXIST, INSTANCE, REQUEST};
 use crate::dimse::{Association, AssociationError, Command, Context, Status, identifier};
 use crate::ingest::now_ms;
+use crate::journal::Event;
 use crate::outbox::Report;
 use crate::peers::Principal;
 use crate::retrieve::commitment::results;
+use std::collections::BTreeSet;
 
 /// Instances in one request.
 const MOST: usize = 100_000;
@@ -52,8 +54,36 @@ pub fn request(
         return refuse(association, Status::ProcessingFailure, "the request cannot be kept; send it again");
     }
     association.send(context.id, &request.response(Status::Success))?;
+    note_missing(shared, &report);
     let called_back = shared.peers.get(&caller.aet).is_some_and(|peer| peer.address.is_some());
     if called_back { Ok(()) } else { tell_here(shared, association, context, &report) }
+}
+
+/// Objects noted of one request: enough to say that a study is short.
+const NOTED: usize = 1_000;
+
+/// What the sender believes to have sent and what never came makes its study incomplete (C-07), where the rest says which study it is.
+fn note_missing(shared: &Shared, report: &Report) {
+    let (mut studies, mut missing) = (BTreeSet::new(), Vec::new());
+    for (_, instance) in &report.wanted {
+        let Ok(uid) = Uid::parse(instance) else { continue };
+        match shared.index.instance(&uid) {
+            Ok(Some(row)) => drop(studies.insert(row.study)),
+            Ok(None) if missing.len() < NOTED => missing.push(instance.clone()),
+            Ok(None) => {}
+            Err(e) => return tracing::error!(error = %e, "the index failed in a storage commitment"),
+        }
+    }
+    let mut only = studies.into_iter();
+    let (Some(study), None, false) = (only.next(), only.next(), missing.is_empty()) else { return };
+    tracing::warn!(study = %study, instances = missing.len(), "a sender asks to commit objects that never came");
+    let event = Event::Missed { study: study.to_string(), instances: missing };
+    if let Err(e) = shared.journal.append(event, now_ms(), true) {
+        return tracing::error!(error = %e, "the journal cannot be written");
+    }
+    if let Err(e) = shared.ingest.judge_again(&study, false) {
+        tracing::error!(error = %e, "the study is not judged again");
+    }
 }
 
 fn wanted(information: &Attributes, aet: &str) -> Result<Report, (Status, String)> {

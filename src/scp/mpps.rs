@@ -47,7 +47,8 @@ pub fn answer(
     }
     if let Ok(study) = Uid::parse(&study)
         && done
-        && let Err(e) = ingest.judge_again(&study, false)
+        && let Err(e) =
+            ingest.judge_again(&study, false).and_then(|()| ingest.settle(&study, &journal.announced(study.as_str())))
     {
         tracing::warn!(study = %study, error = %e, "a finished step does not lead to another judgement");
     }

@@ -151,6 +151,7 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let case = Case { shop, scope, originals: &originals, whole: &whole, region, facts, classification, ruled };
     let mut findings = case.by_headers(study);
     findings.extend(absent);
+    findings.extend(missed(shop, &study.study, &originals)?);
     findings.extend(returned);
     findings.extend(originals.iter().filter_map(|(series, _)| mixed(series)));
     let (by_pixels, measures) = case.by_pixels()?;
@@ -184,6 +185,16 @@ fn announce(facts: &mut StudyFacts, originals: &Contents, mut announced: BTreeMa
         series.announced = announced.remove(series.uid.as_str()).map(|expected| (expected, rows.len()));
     }
     announced.values().filter(|n| **n > 0).map(|n| complete::fewer(*n, 0)).collect()
+}
+
+/// C-07: objects that the sender asked to have committed and that are still not here.
+fn missed(shop: &Shop, study: &Uid, originals: &Contents) -> Result<Option<Finding>, JobError> {
+    let mut missing = 0;
+    for uid in shop.journal.missed(study.as_str()).iter().filter_map(|uid| Uid::parse(uid).ok()) {
+        missing += usize::from(shop.index.instance(&uid)?.is_none());
+    }
+    let here = originals.iter().map(|(_, rows)| rows.len()).sum::<usize>();
+    Ok((missing > 0).then(|| complete::fewer(here + missing, here)))
 }
 
 /// Images of one series that say different things: rules go by what the first one says, so a person must look.

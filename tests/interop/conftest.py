@@ -35,12 +35,13 @@ valid_to = "2099-12-31"
 
 class Node:
     register = REGISTER
+    quiet = "1s"
 
     def __init__(self, place):
         self.place = place
         (place / "hospitals.toml").write_text(self.register, encoding="utf-8")
         env = {**os.environ, "HUTONG_STORAGE__ROOT": str(place / "storage"), "HUTONG_DIMSE__PORT": "0",
-               "HUTONG_HTTP__PORT": "0", "HUTONG_STUDY__QUIET_PERIOD": "1s", "HUTONG_STORAGE__RESERVE_MIB": "64",
+               "HUTONG_HTTP__PORT": "0", "HUTONG_STUDY__QUIET_PERIOD": self.quiet, "HUTONG_STORAGE__RESERVE_MIB": "64",
                "HUTONG_EXCHANGE__REGISTER": str(place / "hospitals.toml")}
         self.process = subprocess.Popen([str(PROGRAM), "serve"], env=env, stdout=subprocess.PIPE, text=True, cwd=place,
                                         stderr=open(place / "log", "w"))

@@ -4,15 +4,19 @@ import time
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
-from pynetdicom import AE
-from pynetdicom.sop_class import CTImageStorage, ModalityPerformedProcedureStep
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import CTImageStorage, ModalityPerformedProcedureStep, StorageCommitmentPushModel
+
+from conftest import Node
 
 
 def associate(node):
     ae = AE(ae_title="INTEROP")
     ae.add_requested_context(ModalityPerformedProcedureStep)
     ae.add_requested_context(CTImageStorage)
-    association = ae.associate("127.0.0.1", node.port, ae_title="HUTONG")
+    ae.add_requested_context(StorageCommitmentPushModel)
+    told = [(evt.EVT_N_EVENT_REPORT, lambda event: (0x0000, None))]
+    association = ae.associate("127.0.0.1", node.port, ae_title="HUTONG", evt_handlers=told)
     assert association.is_established
     return association
 
@@ -115,4 +119,46 @@ def test_steps_out_of_order_are_refused_in_the_protocols_terms(node):
     assert change(association, strange, uid) == 0x0106
     assert change(association, ended("DISCONTINUED", []), uid) == 0x0000
     assert change(association, ended("COMPLETED", []), uid) == 0x0110
+    association.release()
+
+
+def test_a_finished_step_settles_its_study_and_none_waits_for_quiet(tmp_path, phantoms, monkeypatch):
+    monkeypatch.setattr(Node, "quiet", "1h")
+    node = Node(tmp_path)
+    try:
+        images = sorted((pydicom.dcmread(p) for p in (phantoms / "CtHead").iterdir()), key=lambda i: int(i.InstanceNumber))
+        study, uid = images[0].StudyInstanceUID, generate_uid()
+        association = associate(node)
+        assert create(association, begun(study), uid) == 0x0000
+        for image in images:
+            assert association.send_c_store(image).Status == 0x0000
+        time.sleep(1.5)
+        assert node.json(f"/api/v1/studies/{study}")["state"] == "receiving"
+        assert change(association, ended("COMPLETED", images), uid) == 0x0000
+        assert node.judged(study)["verdict"]["outcome"] == "accept"
+        association.release()
+    finally:
+        node.stop()
+
+
+def test_objects_that_were_to_be_committed_and_never_came_are_missed(node, phantoms):
+    images = sorted((pydicom.dcmread(p) for p in (phantoms / "CtHead").iterdir()), key=lambda i: int(i.InstanceNumber))
+    study = images[0].StudyInstanceUID
+    association = associate(node)
+    for image in images[:-2]:
+        assert association.send_c_store(image).Status == 0x0000
+    assert node.judged(study)["verdict"]["outcome"] == "accept"
+    request = Dataset()
+    request.TransactionUID, request.ReferencedSOPSequence = generate_uid(), []
+    for image in images:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+        request.ReferencedSOPSequence.append(item)
+    status, _ = association.send_n_action(request, 1, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1")
+    assert status.Status == 0x0000
+    missed = [f for f in until(node, study, "reject")["verdict"]["findings"] if f["check"] == "C-07"]
+    assert [(f["measured"], f["threshold"]) for f in missed] == [(28, 30)]
+    for image in images[-2:]:
+        assert association.send_c_store(image).Status == 0x0000
+    until(node, study, "accept")
     association.release()
