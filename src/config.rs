@@ -1,6 +1,11 @@
 //! Configuration: defaults, then `hutong.toml`, then environment `HUTONG_SECTION__KEY`. Unknown keys are errors.
 
+mod mark;
+
+pub use mark::{CopySyntax, Mark};
+
 use crate::access;
+use crate::federation::External;
 use crate::outbox::{PullRule, Rule};
 use crate::peers::{Peer, Right, check_title};
 use serde::Deserialize;
@@ -39,6 +44,8 @@ pub struct Config {
     pub forward: Vec<Rule>,
     /// Rules of fetching: `[[pull]]`.
     pub pull: Vec<PullRule>,
+    /// Other hospitals' nodes: `[[external]]`.
+    pub external: Vec<External>,
 }
 
 /// `[storage]`.
@@ -222,47 +229,6 @@ impl Default for Codec {
     }
 }
 
-/// `[mark]`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Mark {
-    /// What marked copies are written in.
-    pub transfer_syntax: CopySyntax,
-}
-
-/// Transfer syntaxes of marked copies. Samples that one of the compressed ones cannot hold are written without compression.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-#[value(rename_all = "kebab-case")]
-pub enum CopySyntax {
-    /// 1.2.840.10008.1.2.1, without compression: every viewer reads it at once.
-    #[default]
-    ExplicitVrLe,
-    /// 1.2.840.10008.1.2.4.80.
-    JpegLs,
-    /// 1.2.840.10008.1.2.4.90.
-    #[serde(rename = "jpeg-2000")]
-    #[value(name = "jpeg-2000")]
-    Jpeg2000,
-    /// 1.2.840.10008.1.2.4.201.
-    Htj2k,
-    /// 1.2.840.10008.1.2.5.
-    Rle,
-}
-
-impl CopySyntax {
-    /// Its UID.
-    pub fn uid(self) -> &'static str {
-        match self {
-            CopySyntax::ExplicitVrLe => "1.2.840.10008.1.2.1",
-            CopySyntax::JpegLs => "1.2.840.10008.1.2.4.80",
-            CopySyntax::Jpeg2000 => "1.2.840.10008.1.2.4.90",
-            CopySyntax::Htj2k => "1.2.840.10008.1.2.4.201",
-            CopySyntax::Rle => "1.2.840.10008.1.2.5",
-        }
-    }
-}
-
 /// `[log]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -303,6 +269,8 @@ pub struct Procedures {
 pub struct Exchange {
     /// File with hospitals and their accreditation; without it nothing is marked.
     pub register: Option<PathBuf>,
+    /// Code of our own hospital in it: for what others have, the policy needs to know who asks.
+    pub hospital: Option<String>,
 }
 
 /// What is wrong with the configuration.
@@ -404,6 +372,12 @@ impl Config {
             rule.check().map_err(ConfigError::Value)?;
             if self.forward.iter().take(n).any(|r| r.name == rule.name) {
                 return Err(ConfigError::Value(format!("forward {}: there are two of that name", rule.name)));
+            }
+        }
+        for (n, external) in self.external.iter().enumerate() {
+            external.check().map_err(ConfigError::Value)?;
+            if self.external.iter().take(n).any(|e| e.name == external.name) {
+                return Err(ConfigError::Value(format!("external {}: there are two of that name", external.name)));
             }
         }
         for (n, rule) in self.pull.iter().enumerate() {

@@ -40,6 +40,15 @@ pub enum Event {
         uid: String,
         step: Step,
     },
+    /// A study of another hospital was fetched and verified.
+    External {
+        study: String,
+        node: String,
+        hospital: String,
+        by: String,
+        instances: u32,
+        verified: Vec<String>,
+    },
     /// A sender asked to have objects of a study committed that never came.
     Missed {
         study: String,

@@ -7,6 +7,7 @@ pub mod dicom;
 pub mod dimse;
 pub mod exam;
 pub mod exchange;
+pub mod federation;
 pub mod index;
 pub mod ingest;
 pub mod journal;

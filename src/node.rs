@@ -6,6 +6,7 @@ use crate::config::{Config, ConfigError, Dimse, Http};
 use crate::dimse::{ClientTls, Own, ServerTls, Timeouts};
 use crate::exchange::entitled::Entitled;
 use crate::exchange::live::LiveRegister;
+use crate::federation::{External, Remote, Retrievals};
 use crate::index::{Index, IndexError, SledIndex};
 use crate::ingest::{self, Ingest, Settings, now_ms};
 use crate::journal::{Event, Journal};
@@ -19,7 +20,8 @@ use crate::retrieve::Opened;
 use crate::scp::{Listener, Shared};
 use crate::store::{Store, walk};
 use crate::web::server::{self, serve};
-use crate::web::{App, Commitments, Decisions, Turns, router};
+use crate::web::{self, App, Commitments, Decisions, Turns, router};
+use crate::work::external::Externals;
 use crate::work::{Runner, Sending, Shop};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io;
@@ -37,6 +39,8 @@ use tokio::task::JoinHandle;
 pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("external {0}: {1}")]
+    External(String, String),
     #[error("storage.root {0}: {1}")]
     Storage(PathBuf, io::Error),
     #[error("index in {0}: {1}")]
@@ -226,6 +230,8 @@ impl Node {
     /// What is wrong and what to do about it. Nothing keeps running.
     pub async fn start(config: &Config, program: PathBuf) -> Result<Node, StartError> {
         let metrics = recorder();
+        let open = |e: &External| Remote::open(e).map_err(|why| StartError::External(e.name.clone(), why));
+        let remotes = || config.external.iter().map(open).collect::<Result<Vec<_>, _>>();
         let procedures = Arc::new(procedures(config.procedures.root.as_deref())?);
         let register = Arc::new(register(config.exchange.register.as_deref())?);
         let Data { store, index } = open_data(config)?;
@@ -257,6 +263,7 @@ impl Node {
         let peers = Arc::new(Peers::open(root, &config.peer, dimse.unknown_rights(), config.dimse_is_strict()).map_err(kept)?);
         let outbox = Arc::new(Outbox::open(root).map_err(kept)?);
         let calls = calls(dimse)?;
+        let retrievals = Arc::new(Retrievals::open(root).map_err(kept)?);
         let entitled = Entitled {
             register: register.clone(),
             index: index.clone(),
@@ -299,6 +306,11 @@ impl Node {
             journal: journal.clone(),
             procedures: procedures.clone(),
             metrics,
+            external: web::external::External {
+                remotes: remotes()?,
+                retrievals: retrievals.clone(),
+                own: config.exchange.hospital.clone(),
+            },
             config: config.http.clone(),
             port: http.port(),
             reserve_bytes: config.storage.reserve_mib << 20,
@@ -308,7 +320,13 @@ impl Node {
         let secure = listener.tls_address();
         let sending =
             Some(Sending { peers, calls, outbox, entitled, rules: config.forward.clone(), pulls: config.pull.clone() });
-        let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output, sending });
+        let externals = Some(Externals {
+            remotes: remotes()?,
+            retrievals,
+            drafts: root.join("drafts"),
+            longest: config.storage.max_object_mib << 20,
+        });
+        let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output, sending, externals });
         let runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;
         record(&shop.journal, Event::Started { version: env!("CARGO_PKG_VERSION").into() });
         let (stop, stopped) = watch::channel(false);

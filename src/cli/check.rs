@@ -77,6 +77,7 @@ impl Check {
             journal: Arc::new(Journal::open(&place.path().join("journal.jsonl"))?),
             output: config.mark.transfer_syntax.uid(),
             sending: None,
+            externals: None,
         };
         let judged = judge(&shop, &door, !self.json)?;
         if let Some(folder) = &self.html {

@@ -6,6 +6,7 @@ mod commit;
 mod demo;
 mod evaluate;
 mod explain;
+mod external;
 mod files;
 mod maintain;
 mod mark;
@@ -89,6 +90,8 @@ enum Command {
     Commit(commit::Commit),
     /// 说明结论 Print why a study got its verdict
     Explain(explain::Explain),
+    /// 外院调阅 What other hospitals have of a patient, and fetching it; the node must be running
+    External(external::External),
     /// 人工裁定 Rule on a study: settle a review, overrule a rejection; the node must be running
     Rule(rule::Rule),
     /// 离线检查 Judge files without a node: items, verdict, findings
@@ -140,6 +143,7 @@ pub fn run() -> ExitCode {
         Command::Get(get) => get.run(),
         Command::Commit(commit) => commit.run(),
         Command::Explain(explain) => explain.run(),
+        Command::External(external) => external.run(),
         Command::Rule(rule) => rule.run(),
         Command::Check(check) => check.run(),
         Command::Calibrate(calibrate) => calibrate.run(),

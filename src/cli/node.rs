@@ -10,11 +10,14 @@ pub fn ask(port: u16, method: &str, path: &str, body: &str) -> anyhow::Result<(u
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
         .with_context(|| format!("no node answers on http.port {port}; is it running, and is the port right?"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     let length = body.len();
+    // An administrator's key, where the node asks who is there.
+    let key = std::env::var("HUTONG_API_KEY").ok().filter(|k| k.bytes().all(|b| b.is_ascii_graphic()));
+    let key = key.map_or_else(String::new, |key| format!("X-Api-Key: {key}\r\n"));
     write!(
         stream,
-        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{key}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -130,6 +130,11 @@ impl ClientTls {
         Ok(ClientTls(Arc::new(config)))
     }
 
+    /// For other protocols over TLS.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.0.clone()
+    }
+
     /// Shakes hands with `host:port`.
     ///
     /// # Errors

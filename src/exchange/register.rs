@@ -78,6 +78,9 @@ pub enum Ownership {
     Private,
 }
 
+/// What senders of fetched studies begin with.
+pub const EXTERNAL: &str = "external:";
+
 /// One round of quality assessment.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,6 +177,10 @@ impl Register {
     /// # Errors
     /// Neither is in the register, or they name different hospitals.
     pub fn producer(&self, sender: &str, institution: &str) -> Result<&Hospital, NotAccredited> {
+        // What was fetched from another hospital is marked there or nowhere.
+        if sender.starts_with(EXTERNAL) {
+            return Err(NotAccredited::UnknownHospital);
+        }
         let institution = institution.trim();
         let named = |h: &&Hospital| h.name == institution || h.institution_names.iter().any(|n| n == institution);
         let by_aet = self.hospitals.iter().find(|h| h.ae_titles.iter().any(|a| a == sender));

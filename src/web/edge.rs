@@ -29,6 +29,7 @@ const NEEDS: &[(&str, &[Method], Option<Role>)] = &[
     ("/wado", &[], Some(Role::House)),
     ("/openapi.json", &[], Some(Role::House)),
     ("/metrics", &[], Some(Role::House)),
+    ("/api/v1/external", &[], Some(Role::House)),
     ("/api/v1/studies/", &[Method::GET, Method::HEAD], Some(Role::House)),
     ("/", &[], Some(Role::Admin)),
 ];

@@ -10,6 +10,7 @@ mod capabilities;
 mod commitment;
 mod edge;
 mod exchange;
+pub mod external;
 mod layers;
 mod multipart;
 mod openapi;

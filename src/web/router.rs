@@ -2,11 +2,12 @@
 
 use super::commitment::{self, Commitments};
 use super::edge;
+use super::external::External;
 use super::layers::{self, Text};
 use super::problem::Problem;
 use super::turns::Turns;
 use super::wado::{bulk, frames, metadata, objects, rendered};
-use super::{api, base, capabilities, exchange, openapi, peers, qido, reports, rulings, stow, uri};
+use super::{api, base, capabilities, exchange, external, openapi, peers, qido, reports, rulings, stow, uri};
 use crate::access::Guard;
 use crate::codec::Pool;
 use crate::config::Http;
@@ -59,6 +60,8 @@ pub struct App {
     pub procedures: Arc<Procedures>,
     /// Metrics.
     pub metrics: PrometheusHandle,
+    /// Other hospitals' nodes.
+    pub external: External,
     /// Settings.
     pub config: Http,
     /// The port that is listened on.
@@ -118,7 +121,10 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(Router::new().route("/studies", post(stow::store)).route("/studies/{study}", post(stow::store_in)))
         .route("/commitment-requests/{transaction}", post(commitment::request).get(commitment::result))
         .layer(Extension(HOUSE));
-    let roots = [(HOUSE, house), (EXCHANGE, dicomweb(EXCHANGE))];
+    // Not of the standard: what a Hutong node verifies a fetched study with.
+    let exchange = dicomweb(EXCHANGE)
+        .merge(Router::new().route("/studies/{study}/manifest", get(exchange::manifest::show)).layer(Extension(EXCHANGE)));
+    let roots = [(HOUSE, house), (EXCHANGE, exchange)];
     let mut all = Router::new();
     for (root, routes) in roots {
         // With and without a slash at the end.
@@ -152,6 +158,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/peers", get(peers::all))
         .route("/api/v1/peers/{aet}", get(peers::one).put(peers::put).delete(peers::delete))
         .route("/api/v1/peers/{aet}/pull", post(peers::pull))
+        .route("/api/v1/external", get(external::all))
+        .route("/api/v1/external/searches", post(external::find))
+        .route("/api/v1/external/retrievals", post(external::retrieve))
+        .route("/api/v1/external/retrievals/{id}", get(external::progress).delete(external::forget))
         .route("/api/v1/outbox", get(peers::outbox))
         .route("/api/v1/outbox/{id}", delete(peers::drop_task))
         .route("/api/v1/outbox/{id}/retry", post(peers::retry))

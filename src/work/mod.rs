@@ -2,6 +2,7 @@
 
 mod assess;
 pub mod describe;
+pub mod external;
 mod pixels;
 mod pull;
 mod render;

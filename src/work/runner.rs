@@ -1,6 +1,7 @@
 //! Takes due jobs from the index and does them on a few threads; a failure is put back for later.
 
-use super::{assess, render, send, withdraw};
+use super::external::Externals;
+use super::{assess, external, render, send, withdraw};
 use crate::codec::Pool;
 use crate::exchange::entitled::Entitled;
 use crate::exchange::live::LiveRegister;
@@ -36,6 +37,8 @@ pub struct Shop {
     pub output: &'static str,
     /// What goes out by DIMSE; none where there is no node.
     pub sending: Option<Sending>,
+    /// Other hospitals' nodes; none where there is no node.
+    pub externals: Option<Externals>,
 }
 
 /// What sending works with.
@@ -82,6 +85,9 @@ impl Runner {
         let mut threads = (0..threads.max(1)).map(spawn).collect::<Result<Vec<_>, _>>()?;
         let (sender, sends) = (shop.clone(), stopping.clone());
         threads.push(std::thread::Builder::new().name("work-send".into()).spawn(move || send::follow(&sender, &sends))?);
+        let (fetcher, fetches) = (shop.clone(), stopping.clone());
+        let fetching = std::thread::Builder::new().name("work-external".into());
+        threads.push(fetching.spawn(move || external::follow(&fetcher, &fetches))?);
         let (shop, follows) = (shop.clone(), stopping.clone());
         threads
             .push(std::thread::Builder::new().name("work-register".into()).spawn(move || withdraw::follow(&shop, &follows))?);

@@ -21,8 +21,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("retrieve", &["dicom", "dimse", "codec", "mark", "procedure", "store", "index"]),
     ("report", &["dicom", "codec", "procedure", "exam", "mark", "phantom", "store", "index", "retrieve"]),
     ("exchange", &["dicom", "exam", "index", "journal", "procedure"]),
+    ("federation", &["dicom", "dimse", "procedure", "exam", "store", "exchange"]),
     ("access", &["exchange"]),
-    ("config", &["peers", "outbox", "access"]),
+    ("config", &["peers", "outbox", "federation", "access"]),
     (
         "work",
         &[
@@ -41,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "retrieve",
             "report",
             "exchange",
+            "federation",
         ],
     ),
     (
@@ -57,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "access",
             "dimse",
             "exchange",
+            "federation",
             "peers",
             "outbox",
             "dicom",
@@ -79,6 +82,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "codec",
             "dicom",
             "exchange",
+            "federation",
             "index",
             "ingest",
             "journal",

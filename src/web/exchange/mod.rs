@@ -3,6 +3,7 @@
 pub mod cds;
 pub mod decisions;
 pub mod fhir;
+pub mod manifest;
 pub mod public;
 pub mod register;
 pub mod reminders;

@@ -1,0 +1,300 @@
+//! Fetches studies of other hospitals: all objects first, then everything is verified (digests, names, mark, accreditation), then it is
+//! stored as external, and forwarded if that was asked for.
+//!
+//! Never stores a part, never marks, and never takes what does not verify for what it says it is.
+
+use super::Shop;
+use crate::dicom::dataset::{Limits, Seeking, parse};
+use crate::dicom::part10::{FileMeta, read_meta};
+use crate::dicom::stamp::Kind;
+use crate::dicom::{Attributes, Syntax, Uid, coded, tags};
+use crate::federation::{Listed, Manifest, Remote, RemoteError, Retrieval, Retrievals, SENDER, Stage};
+use crate::ingest::{Announced, now_ms};
+use crate::journal::Event;
+use crate::mark::never_marked;
+use crate::outbox::{Copies, Forward};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Who is asked, and for what.
+pub struct Externals {
+    /// The nodes.
+    pub remotes: Vec<Remote>,
+    /// What is to be fetched.
+    pub retrievals: Arc<Retrievals>,
+    /// Where objects wait until all are there and verified.
+    pub drafts: std::path::PathBuf,
+    /// Longest object, bytes.
+    pub longest: u64,
+}
+
+/// Seconds that a list of objects may take.
+const LISTING: Duration = Duration::from_secs(60);
+/// How often due ones are looked for.
+const TICK: Duration = Duration::from_millis(300);
+
+/// Why a study is not stored.
+enum Failed {
+    /// Another attempt may help.
+    Now(String),
+    /// It would not.
+    ForGood(String),
+}
+
+impl From<RemoteError> for Failed {
+    fn from(error: RemoteError) -> Failed {
+        match &error {
+            RemoteError::Refused { status: 401 | 403 | 404 | 410, .. } => Failed::ForGood(error.to_string()),
+            _ => Failed::Now(error.to_string()),
+        }
+    }
+}
+
+fn ours(error: impl std::fmt::Display) -> Failed {
+    Failed::Now(format!("here: {error}"))
+}
+
+/// Fetches what is due, one study at a time, until the node stops.
+pub(super) fn follow(shop: &Shop, stopping: &AtomicBool) {
+    let Some(externals) = &shop.externals else { return };
+    while !stopping.load(Ordering::Relaxed) {
+        let Some(task) = externals.retrievals.due(now_ms()) else {
+            std::thread::sleep(TICK);
+            continue;
+        };
+        let kept = match fetch(shop, externals, &task, stopping) {
+            Ok(()) => externals.retrievals.update(&task.id, |r| (r.stage, r.last_error) = (Stage::Done, None)),
+            Err(why) => {
+                let (why, for_good) = match why {
+                    Failed::Now(why) => (why, false),
+                    Failed::ForGood(why) => (why, true),
+                };
+                tracing::warn!(node = task.node, study = task.study, why, "a study of another hospital is not fetched");
+                externals.retrievals.update(&task.id, |r| r.failed(&why, for_good, now_ms()))
+            }
+        };
+        if let Err(e) = kept {
+            tracing::error!(error = %e, "the outbox cannot be written");
+            std::thread::sleep(TICK * 10);
+        }
+    }
+}
+
+fn fetch(shop: &Shop, externals: &Externals, task: &Retrieval, stopping: &AtomicBool) -> Result<(), Failed> {
+    let unknown = || Failed::ForGood(format!("no [[external]] is called {}", task.node));
+    let remote = externals.remotes.iter().find(|r| r.settings.name == task.node).ok_or_else(unknown)?;
+    let study = Uid::parse(&task.study).map_err(|e| Failed::ForGood(e.to_string()))?;
+    let sender = format!("{SENDER}{}", remote.settings.hospital());
+    let here = shop.index.contents(&study).map_err(ours)?;
+    if here.iter().flat_map(|(_, rows)| rows).any(|row| row.is_original() && row.sender != sender) {
+        return Err(Failed::ForGood("the study is here already, and not from there".into()));
+    }
+    let update = |change: &mut dyn FnMut(&mut Retrieval)| externals.retrievals.update(&task.id, |r| change(r)).map_err(ours);
+    update(&mut |r| r.stage = Stage::Fetching)?;
+    let manifest = remote.manifest(&task.study, LISTING)?;
+    let objects = match &manifest {
+        Some(manifest) => manifest.objects.clone(),
+        None => listed(remote, &task.study)?,
+    };
+    if objects.is_empty() {
+        return Err(Failed::ForGood("it shows nothing of this study".into()));
+    }
+    update(&mut |r| r.total = Some(objects.len()))?;
+    let folder = tempfile::Builder::new().prefix("external-").tempdir_in(&externals.drafts).map_err(ours)?;
+    let mut came = Vec::with_capacity(objects.len());
+    for (n, object) in objects.iter().enumerate() {
+        if stopping.load(Ordering::Relaxed) {
+            return Err(Failed::Now("the node stops".into()));
+        }
+        came.push(take(externals, remote, &task.study, object, &folder.path().join(format!("{n}.dcm")))?);
+        update(&mut |r| r.fetched = n + 1)?;
+    }
+    update(&mut |r| r.stage = Stage::Verifying)?;
+    let verified = verify(shop, remote, task, manifest.as_ref(), &came)?;
+    update(&mut |r| r.verified.clone_from(&verified))?;
+    let event = Event::External {
+        study: task.study.clone(),
+        node: task.node.clone(),
+        hospital: remote.settings.hospital().into(),
+        by: task.requested_by.clone(),
+        instances: u32::try_from(came.len()).unwrap_or(u32::MAX),
+        verified,
+    };
+    shop.journal.append(event, now_ms(), true).map_err(ours)?;
+    for object in &came {
+        store(shop, object, &sender)?;
+    }
+    forward(shop, task, &study)
+}
+
+/// The objects of a study, as any server lists them.
+fn listed(remote: &Remote, study: &str) -> Result<Vec<Listed>, Failed> {
+    let rows = remote.search(&format!("/studies/{study}/instances"), &[], LISTING)?;
+    let text = |row: &serde_json::Map<String, serde_json::Value>, tag: &str| {
+        let value = row.get(tag)?.get("Value")?.get(0)?.as_str()?;
+        Uid::parse(value).ok().map(|uid| uid.to_string())
+    };
+    let one = |row| Some(Listed { series: text(row, "0020000E")?, instance: text(row, "00080018")?, sha256: None });
+    let all: Option<Vec<Listed>> = rows.iter().map(one).collect();
+    all.ok_or_else(|| Failed::ForGood("its list of objects names one without UIDs".into()))
+}
+
+/// An object that came.
+struct Came {
+    file: File,
+    meta: FileMeta,
+    attributes: Attributes,
+    /// Why an object of its kind is never marked.
+    unmarkable: bool,
+}
+
+/// Takes one object and holds it against what it must be.
+fn take(externals: &Externals, remote: &Remote, study: &str, listed: &Listed, path: &Path) -> Result<Came, Failed> {
+    let mut body = remote.object(study, &listed.series, &listed.instance)?.take(externals.longest + 1);
+    let mut file = File::options().create_new(true).read(true).write(true).open(path).map_err(ours)?;
+    let broken = |e: io::Error| Failed::Now(format!("{}: it broke off ({})", listed.instance, e.kind()));
+    let mut chunk = vec![0u8; 1 << 18];
+    let mut length = 0u64;
+    loop {
+        let got = body.read(&mut chunk).map_err(broken)?;
+        if got == 0 {
+            break;
+        }
+        length += got as u64;
+        file.write_all(chunk.get(..got).unwrap_or_default()).map_err(ours)?;
+    }
+    if length > externals.longest {
+        return Err(Failed::ForGood(format!("{}: it is longer than storage.max_object_mib", listed.instance)));
+    }
+    let wrong = |what: &str| Failed::ForGood(format!("{}: {what}", listed.instance));
+    let meta = read_meta(BufReader::new(&file)).map_err(|e| wrong(&e.to_string()))?;
+    let digest = digest(&file, meta.data_set_at).map_err(ours)?;
+    if listed.sha256.as_ref().is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&digest)) {
+        return Err(Failed::Now(format!("{}: its bytes are not those that the manifest names", listed.instance)));
+    }
+    let (attributes, unmarkable) = header(&file, &meta, length).map_err(|e| wrong(&e))?;
+    let is = |tag, wanted: &str| attributes.text(tag).map(str::trim) == Some(wanted);
+    if !is(tags::SOP_INSTANCE_UID, &listed.instance)
+        || !is(tags::STUDY_INSTANCE_UID, study)
+        || !is(tags::SERIES_INSTANCE_UID, &listed.series)
+    {
+        return Err(wrong("it is another object than was asked for"));
+    }
+    Ok(Came { file, meta, attributes, unmarkable })
+}
+
+fn digest(file: &File, from: u64) -> io::Result<String> {
+    let mut reader = BufReader::with_capacity(1 << 18, file);
+    reader.seek(SeekFrom::Start(from))?;
+    let mut hash = Sha256::new();
+    io::copy(&mut reader, &mut hash)?;
+    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn header(file: &File, meta: &FileMeta, length: u64) -> Result<(Attributes, bool), String> {
+    let syntax = Syntax::of(&meta.transfer_syntax);
+    let mut reader = BufReader::new(file);
+    reader.seek(SeekFrom::Start(meta.data_set_at)).map_err(|e| e.to_string())?;
+    let total = Some(length.saturating_sub(meta.data_set_at));
+    let limits = Limits { value: 1 << 16, stop_at_pixels: true, partial: true, total };
+    let parsed = if syntax.deflated {
+        let inflated = flate2::read::DeflateDecoder::new(reader);
+        let mut source = crate::dicom::dataset::Streaming::new(inflated, 1 << 26);
+        parse(&mut source, syntax, Limits { total: None, ..limits })
+    } else {
+        parse(&mut Seeking(reader), syntax, limits)
+    };
+    let data_set = parsed.map_err(|e| e.to_string())?.data_set;
+    // Pixels were not read: everything that has rows is an image here.
+    let mut shown = data_set.clone();
+    shown.put(tags::PIXEL_DATA, crate::dicom::VR::OB, crate::dicom::Value::Bytes(vec![]));
+    let image = data_set.get(tags::ROWS).is_some();
+    Ok((Attributes::decode(&data_set, |_| true), !image || never_marked(&shown).is_some()))
+}
+
+/// What was verified, in words; an error where something speaks against taking it.
+fn verify(
+    shop: &Shop,
+    remote: &Remote,
+    task: &Retrieval,
+    manifest: Option<&Manifest>,
+    came: &[Came],
+) -> Result<Vec<String>, Failed> {
+    let mut verified = Vec::new();
+    let mut against = Vec::new();
+    match manifest.map(|m| m.objects.iter().filter(|o| o.sha256.is_some()).count()) {
+        Some(n) if n == came.len() => verified.push(format!("digests of all {n} objects")),
+        _ => verified.push("no digests: the server gives none".into()),
+    }
+    let of = |tag| -> std::collections::BTreeSet<&str> {
+        came.iter().map(|c| c.attributes.text(tag).unwrap_or("").trim()).collect()
+    };
+    if of(tags::PATIENT_ID).len() > 1 || of(tags::PATIENT_BIRTH_DATE).len() > 1 {
+        return Err(Failed::ForGood("its objects are of several patients".into()));
+    }
+    let images: Vec<&Came> = came.iter().filter(|c| !c.unmarkable).collect();
+    let unmarked = images.iter().filter(|c| !coded::says_marked(&c.attributes)).count();
+    if unmarked == 0 && !images.is_empty() {
+        verified.push(format!("the mark on all {} images", images.len()));
+    } else {
+        against.push(format!("{unmarked} of {} images carry no recognition mark", images.len()));
+    }
+    match accreditation(shop, remote, manifest, came) {
+        Ok(said) => verified.push(said),
+        Err(why) => against.push(why),
+    }
+    if against.is_empty() {
+        Ok(verified)
+    } else if task.unverified {
+        verified.extend(against.into_iter().map(|why| format!("taken all the same: {why}")));
+        Ok(verified)
+    } else {
+        Err(Failed::ForGood(format!("{}; ask for it with unverified to have it all the same", against.join("; "))))
+    }
+}
+
+/// Whether its hospital had a valid assessment for its items on the day of the exam.
+fn accreditation(shop: &Shop, remote: &Remote, manifest: Option<&Manifest>, came: &[Came]) -> Result<String, String> {
+    let register = shop.register.current();
+    let code = remote.settings.hospital();
+    if let Some(other) = manifest.map(|m| m.hospital.as_str()).filter(|h| *h != code) {
+        return Err(format!("the study is of hospital {other}, not of {code}"));
+    }
+    let hospital = register.hospital(code).ok_or_else(|| format!("hospital {code} is not in the register"))?;
+    let date = came.first().and_then(|c| c.attributes.text(tags::STUDY_DATE)).unwrap_or("");
+    let date: String = date.chars().filter(char::is_ascii_digit).collect();
+    let Some(manifest) = manifest else {
+        return if hospital.is_admitted(&date) {
+            Ok(format!("hospital {code} passed an assessment that holds on {date}"))
+        } else {
+            Err(format!("hospital {code} has no assessment that holds on {date}"))
+        };
+    };
+    let region = shop.procedures.region(&manifest.region, &manifest.edition);
+    for item in &manifest.items {
+        let category = region.and_then(|r| r.item(*item)).map_or("", |i| i.category.as_str());
+        hospital.accredited(category, *item, &date).map_err(|why| format!("hospital {code}, item {item}: {why:?}"))?;
+    }
+    Ok(format!("hospital {code} is accredited for items {:?} on {date}", manifest.items))
+}
+
+fn store(shop: &Shop, object: &Came, sender: &str) -> Result<(), Failed> {
+    let mut reader = BufReader::with_capacity(1 << 18, &object.file);
+    reader.seek(SeekFrom::Start(object.meta.data_set_at)).map_err(ours)?;
+    let announced = Announced { transfer_syntax: &object.meta.transfer_syntax, identity: None, sender, kind: Kind::Original };
+    shop.ingest.receive(&announced, &mut reader).map_err(ours)?;
+    Ok(())
+}
+
+fn forward(shop: &Shop, task: &Retrieval, study: &Uid) -> Result<(), Failed> {
+    let (Some(to), Some(sending)) = (&task.forward_to, &shop.sending) else { return Ok(()) };
+    let row = shop.index.study(study).map_err(ours)?;
+    let row = row.ok_or_else(|| ours("the study is gone again"))?;
+    let forward = Forward::new("external", to, study.as_str(), row.revision, Copies::Originals, now_ms());
+    sending.outbox.add(forward).map_err(ours)
+}
