@@ -5,6 +5,7 @@ mod mark;
 pub use mark::{CopySyntax, Mark};
 
 use crate::access;
+use crate::audit;
 use crate::federation::External;
 use crate::outbox::{PullRule, Rule};
 use crate::peers::{Peer, Right, check_title};
@@ -44,6 +45,8 @@ pub struct Config {
     pub forward: Vec<Rule>,
     /// Rules of fetching: `[[pull]]`.
     pub pull: Vec<PullRule>,
+    /// `[audit]`.
+    pub audit: audit::Settings,
     /// Other hospitals' nodes: `[[external]]`.
     pub external: Vec<External>,
 }
@@ -396,6 +399,7 @@ impl Config {
             return Err(ConfigError::Value("dimse.max_associations: at least 1".into()));
         }
         self.access.check().map_err(ConfigError::Value)?;
+        self.audit.check().map_err(ConfigError::Value)?;
         if !self.http.bind.is_loopback() && !self.http.allow_open && !self.asks_who() {
             let message = "http.bind is not a loopback address, and nobody is asked who he is: anybody who reaches it could read every \
                            study. Configure [[access.key]], [[access.issuer]] or http.tls_client_authorities (docs/exchange.md), or put \

@@ -334,6 +334,47 @@ pub fn scan(path: &Path, (from, to): (i64, i64), mut each: impl FnMut(i64, &Even
     Ok(())
 }
 
+/// A record as it is read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its number, from 0.
+    pub n: u64,
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// What.
+    pub event: Event,
+}
+
+/// How far a reader has come: the next record's number, and where its line begins in the file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Number of the next record.
+    pub n: u64,
+    /// Byte of the file.
+    pub offset: u64,
+}
+
+/// Reads at most so many records from a place on, and the place behind them. A line that is being written now is left for later.
+///
+/// # Errors
+/// The file does not read, or a line of it.
+pub fn since(path: &Path, mut place: Place, most: usize) -> io::Result<(Vec<Record>, Place)> {
+    let mut reader = BufReader::new(File::open(path)?);
+    reader.seek(SeekFrom::Start(place.offset))?;
+    let (mut found, mut text) = (Vec::new(), String::new());
+    while found.len() < most {
+        text.clear();
+        let read = reader.read_line(&mut text)?;
+        if !text.ends_with('\n') {
+            break;
+        }
+        let line: Line = serde_json::from_str(&text).map_err(|e| io::Error::other(format!("record {}: {e}", place.n)))?;
+        place = Place { n: line.n + 1, offset: place.offset + read as u64 };
+        found.push(Record { n: line.n, at_ms: line.at_ms, event: line.event });
+    }
+    Ok((found, place))
+}
+
 /// Checks the chain of a journal; the number of lines.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Hutong (互通): a DICOM imaging exchange node. See docs/architecture.md for the map and the rules between these modules.
 
 pub mod access;
+pub mod audit;
 pub mod codec;
 pub mod config;
 pub mod dicom;

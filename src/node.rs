@@ -1,6 +1,7 @@
 //! Wires the parts once: start, drain, stop. Knows every part, is known by none.
 
 use crate::access::Guard;
+use crate::audit::Follower;
 use crate::codec::{Limits, Pool};
 use crate::config::{Config, ConfigError, Dimse, Http};
 use crate::dimse::{ClientTls, Own, ServerTls, Timeouts};
@@ -239,6 +240,8 @@ impl Node {
         let journal_path = config.storage.root.join("journal.jsonl");
         let journal = Journal::open(&journal_path).map_err(|e| StartError::Storage(journal_path.clone(), e))?;
         let journal = Arc::new(journal);
+        let audit = Follower::open(&config.audit, &config.storage.root, &journal_path, &config.dimse.aet);
+        let audit = audit.map_err(|e| StartError::External("audit".into(), e))?;
         let workers = if config.codec.workers == 0 { processors() } else { config.codec.workers };
         let limits = Limits { workers, memory_mib: config.codec.memory_mib, time: Duration::from_secs(config.codec.seconds) };
         let pool = Arc::new(Pool::new(program, limits));
@@ -306,6 +309,7 @@ impl Node {
             journal: journal.clone(),
             procedures: procedures.clone(),
             metrics,
+            name: dimse.aet.clone(),
             external: web::external::External {
                 remotes: remotes()?,
                 retrievals: retrievals.clone(),
@@ -327,7 +331,10 @@ impl Node {
             longest: config.storage.max_object_mib << 20,
         });
         let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output, sending, externals });
-        let runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;
+        let mut runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;
+        if let Some(audit) = audit {
+            runner.also("audit", move |stopping| audit.follow(stopping)).map_err(StartError::Thread)?;
+        }
         record(&shop.journal, Event::Started { version: env!("CARGO_PKG_VERSION").into() });
         let (stop, stopped) = watch::channel(false);
         let edges = vec![

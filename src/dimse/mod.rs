@@ -20,4 +20,4 @@ pub use command::{Command, Field, Progress, Status};
 pub use connect::{PLAIN, Proposal, Requested, connect, connect_for};
 pub use identifier::identifier;
 pub use link::{Link, Stream, Timeouts};
-pub use tls::{ClientTls, Own, ServerTls, fingerprint, roots};
+pub use tls::{ClientTls, Own, ServerTls, TlsStream, fingerprint, roots};

@@ -98,6 +98,9 @@ impl ServerTls {
     }
 }
 
+/// A client's side of a connection.
+pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
 /// The requestor's side.
 #[derive(Clone)]
 pub struct ClientTls(Arc<ClientConfig>);
@@ -135,15 +138,29 @@ impl ClientTls {
         self.0.clone()
     }
 
+    /// A stream of its own, after the handshake with `host:port`.
+    ///
+    /// # Errors
+    /// As for an association.
+    pub fn stream(&self, socket: TcpStream, address: &str) -> io::Result<TlsStream> {
+        let mut stream = self.start(socket, address)?;
+        stream.conn.complete_io(&mut stream.sock)?;
+        Ok(stream)
+    }
+
+    fn start(&self, socket: TcpStream, address: &str) -> io::Result<TlsStream> {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+        let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(self.0.clone(), name).map_err(io::Error::other)?;
+        Ok(StreamOwned::new(connection, socket))
+    }
+
     /// Shakes hands with `host:port`.
     ///
     /// # Errors
     /// The server speaks no TLS, is too slow, or its certificate is not good.
     pub(super) fn connect(&self, socket: TcpStream, address: &str, within: Duration) -> io::Result<Box<dyn Stream>> {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
-        let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
-        let connection = ClientConnection::new(self.0.clone(), name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(connection, socket);
+        let mut stream = self.start(socket, address)?;
         shake(&mut stream.conn, &mut stream.sock, within)?;
         Ok(Box::new(stream))
     }

@@ -5,6 +5,7 @@
 mod accept;
 mod api;
 mod asked;
+pub mod audit;
 mod base;
 mod capabilities;
 mod commitment;

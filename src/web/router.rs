@@ -7,7 +7,7 @@ use super::layers::{self, Text};
 use super::problem::Problem;
 use super::turns::Turns;
 use super::wado::{bulk, frames, metadata, objects, rendered};
-use super::{api, base, capabilities, exchange, external, openapi, peers, qido, reports, rulings, stow, uri};
+use super::{api, audit, base, capabilities, exchange, external, openapi, peers, qido, reports, rulings, stow, uri};
 use crate::access::Guard;
 use crate::codec::Pool;
 use crate::config::Http;
@@ -60,6 +60,8 @@ pub struct App {
     pub procedures: Arc<Procedures>,
     /// Metrics.
     pub metrics: PrometheusHandle,
+    /// This node's AE title.
+    pub name: String,
     /// Other hospitals' nodes.
     pub external: External,
     /// Settings.
@@ -158,6 +160,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/peers", get(peers::all))
         .route("/api/v1/peers/{aet}", get(peers::one).put(peers::put).delete(peers::delete))
         .route("/api/v1/peers/{aet}/pull", post(peers::pull))
+        .route("/api/v1/fhir/AuditEvent", get(audit::events))
         .route("/api/v1/external", get(external::all))
         .route("/api/v1/external/searches", post(external::find))
         .route("/api/v1/external/retrievals", post(external::retrieve))

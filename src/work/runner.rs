@@ -94,6 +94,16 @@ impl Runner {
         Ok(Runner { stopping, threads })
     }
 
+    /// Another thread that works until the others stop.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn also(&mut self, name: &str, work: impl FnOnce(&AtomicBool) + Send + 'static) -> std::io::Result<()> {
+        let stopping = self.stopping.clone();
+        self.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || work(&stopping))?);
+        Ok(())
+    }
+
     /// Lets the jobs under way end, and no others begin.
     pub fn stop(self) {
         self.stopping.store(true, Ordering::Relaxed);

@@ -256,11 +256,14 @@ def test_the_sheet_shows_the_mark_on_every_kind_of_image(tmp_path):
     subprocess.run([str(PROGRAM), "mark-sheet", "--region", REGION, "--out", str(out)], check=True, capture_output=True)
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', out.read_text(encoding="utf-8"))
     assert len(pictures) >= 8, len(pictures)
+    contrasts = []
     for n, data in enumerate(pictures):
         image = Image.open(io.BytesIO(base64.b64decode(data))).convert("L")
         # Whole images, and what their corner looks like from near.
         corner = numpy.asarray(image)[: max(image.height // 6, 85), image.width // 2:]
-        assert int(corner.max()) - int(corner.min()) > 90, n
+        contrasts.append(int(corner.max()) - int(corner.min()))
+    # Windows four times as wide as the image's own leave a quarter of everything, the mark's contrast too.
+    assert min(contrasts) > 45 and sorted(contrasts)[len(contrasts) // 3] > 120, contrasts
 
 
 def read_by_ocr(picture):

@@ -22,8 +22,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &["dicom", "codec", "procedure", "exam", "mark", "phantom", "store", "index", "retrieve"]),
     ("exchange", &["dicom", "exam", "index", "journal", "procedure"]),
     ("federation", &["dicom", "dimse", "procedure", "exam", "store", "exchange"]),
+    ("audit", &["dimse", "journal", "store"]),
     ("access", &["exchange"]),
-    ("config", &["peers", "outbox", "federation", "access"]),
+    ("config", &["peers", "outbox", "federation", "access", "audit"]),
     (
         "work",
         &[
@@ -57,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "config",
             "access",
+            "audit",
             "dimse",
             "exchange",
             "federation",
@@ -79,6 +81,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "config",
             "access",
+            "audit",
             "codec",
             "dicom",
             "exchange",

@@ -1,0 +1,53 @@
+//! A record of the journal as FHIR R4 AuditEvent, after the patterns of IHE BALP: who, what, when, with which outcome, about which study.
+
+use super::message::{Told, instant};
+use serde_json::{Value as Json, json};
+
+const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
+
+/// The resource; `n` is the record's number in the journal.
+pub fn resource(told: &Told, n: u64, at_ms: i64, source: &str) -> Json {
+    let coding = |(code, display): (&str, &str)| json!({"system": DCM, "code": code, "display": display});
+    let agent = |name: &str, asked: bool| {
+        let kind = if asked { ("110153", "Source Role ID") } else { ("110152", "Destination Role ID") };
+        json!({"type": {"coding": [coding(kind)]}, "who": {"display": name}, "requestor": asked})
+    };
+    let by = if told.by.is_empty() { source } else { &told.by };
+    let mut agents = vec![agent(by, true)];
+    let other = told.other.as_deref().or((!told.by.is_empty()).then_some(source));
+    agents.extend(other.map(|name| agent(name, false)));
+    let details: Vec<Json> = told.detail.iter().map(|(name, value)| json!({"type": name, "valueString": value})).collect();
+    let mut event = json!({
+        "resourceType": "AuditEvent",
+        "id": n.to_string(),
+        "type": coding(told.event),
+        "action": told.action.to_string(),
+        "recorded": instant(at_ms),
+        "outcome": told.outcome.to_string(),
+        "agent": agents,
+        "source": {"observer": {"display": source}, "type": [{"system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4"}]},
+    });
+    let Some(object) = event.as_object_mut() else { return event };
+    if let Some(kind) = told.kind {
+        object.insert("subtype".into(), json!([coding(kind)]));
+    }
+    if let Some(purpose) = &told.purpose {
+        object.insert("purposeOfEvent".into(), json!([{"text": purpose}]));
+    }
+    let mut entity = match &told.study {
+        Some(study) => json!({
+            "what": {"identifier": {"system": "urn:dicom:uid", "value": format!("urn:oid:{study}")}},
+            "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "2", "display": "System Object"},
+            "role": {"system": "http://terminology.hl7.org/CodeSystem/object-role", "code": "3", "display": "Report"},
+        }),
+        None if !details.is_empty() => {
+            json!({"type": {"system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "2", "display": "System Object"}})
+        }
+        None => return event,
+    };
+    if let (Some(entity), false) = (entity.as_object_mut(), details.is_empty()) {
+        entity.insert("detail".into(), details.into());
+    }
+    object.insert("entity".into(), json!([entity]));
+    event
+}

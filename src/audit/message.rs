@@ -1,0 +1,220 @@
+//! A record of the journal as an audit message (PS3.15 A.5.3): a table of what each event is, and the XML of it.
+
+use crate::journal::Event;
+use quick_xml::escape::escape;
+use std::fmt::Write;
+
+/// A code of DCM with its meaning.
+pub type Code = (&'static str, &'static str);
+
+/// What an auditor is told of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What happened.
+    pub event: Code,
+    /// What kind of it.
+    pub kind: Option<Code>,
+    /// `C`, `R`, `U`, `D` or `E`.
+    pub action: char,
+    /// 0: success; 4: minor failure; 8: serious failure.
+    pub outcome: u8,
+    /// Who did it; the node itself where it is empty.
+    pub by: String,
+    /// Who else took part: where something went to or came from.
+    pub other: Option<String>,
+    /// The study that it is about.
+    pub study: Option<String>,
+    /// What was asked for, or changed.
+    pub detail: Vec<(&'static str, String)>,
+    /// Why somebody asked.
+    pub purpose: Option<String>,
+}
+
+const ACTIVITY: Code = ("110100", "Application Activity");
+const STARTED: Code = ("110120", "Application Start");
+const STOPPED: Code = ("110121", "Application Stop");
+const ACCESSED: Code = ("110103", "DICOM Instances Accessed");
+const TRANSFERRED: Code = ("110104", "DICOM Instances Transferred");
+const RECORD: Code = ("110110", "Patient Record");
+const QUERY: Code = ("110112", "Query");
+const SECURITY: Code = ("110113", "Security Alert");
+const AUTHENTICATION: Code = ("110114", "User Authentication");
+const LOGIN: Code = ("110122", "Login");
+const NETWORK: Code = ("110128", "Network Configuration");
+const CONFIGURATION: Code = ("110129", "Security Configuration");
+
+/// What an auditor is to be told of an event; none of what is no access, decision or change.
+pub fn of(event: &Event) -> Option<Told> {
+    let told = |event, action, by: &str| Told {
+        event,
+        kind: None,
+        action,
+        outcome: 0,
+        by: by.to_string(),
+        other: None,
+        study: None,
+        detail: Vec::new(),
+        purpose: None,
+    };
+    let about = |told: Told, study: &str| Told { study: Some(study.to_string()), ..told };
+    Some(match event {
+        Event::Started { .. } => Told { kind: Some(STARTED), ..told(ACTIVITY, 'E', "") },
+        Event::Stopped => Told { kind: Some(STOPPED), ..told(ACTIVITY, 'E', "") },
+        Event::Denied { by, why } => {
+            Told { kind: Some(LOGIN), outcome: 4, detail: vec![("why", why.clone())], ..told(AUTHENTICATION, 'E', by) }
+        }
+        Event::Queried { view, by, keys, on_behalf, .. } => Told {
+            detail: vec![("view", view.clone()), ("keys", keys.join(","))],
+            purpose: on_behalf.get("purpose").cloned(),
+            ..told(QUERY, 'E', by)
+        },
+        Event::Retrieved { view, study, by, on_behalf, .. } => Told {
+            detail: vec![("view", view.clone())],
+            purpose: on_behalf.get("purpose").cloned(),
+            ..about(told(TRANSFERRED, 'R', by), study)
+        },
+        Event::Forwarded { study, to, .. } => Told { other: Some(to.clone()), ..about(told(TRANSFERRED, 'R', ""), study) },
+        Event::External { study, node, by, .. } => {
+            Told { other: Some(node.clone()), ..about(told(TRANSFERRED, 'C', by), study) }
+        }
+        Event::Marked { study, .. } => about(told(ACCESSED, 'C', ""), study),
+        Event::Withdrawn { study, why, .. } => {
+            Told { detail: vec![("why", why.clone())], ..about(told(ACCESSED, 'D', ""), study) }
+        }
+        Event::Judged { study, outcome, .. } => {
+            Told { detail: vec![("outcome", outcome.clone())], ..about(told(ACCESSED, 'U', ""), study) }
+        }
+        Event::Ruled { study, ruling } => {
+            let by = ruling.get("by").and_then(serde_json::Value::as_str).unwrap_or("");
+            about(told(RECORD, 'U', by), study)
+        }
+        Event::Decided { study, hospital, clinician, item, accepted, .. } => Told {
+            detail: vec![("item", item.to_string()), ("accepted", accepted.to_string())],
+            ..about(told(RECORD, 'C', &format!("{hospital}/{clinician}")), study)
+        },
+        Event::RegisterChanged { by, .. } => {
+            Told { kind: Some(CONFIGURATION), detail: vec![("what", "register".into())], ..told(SECURITY, 'E', by) }
+        }
+        Event::PeerChanged { aet, by, .. } => {
+            Told { kind: Some(NETWORK), detail: vec![("peer", aet.clone())], ..told(SECURITY, 'E', by) }
+        }
+        Event::Cut { .. } | Event::Conflict { .. } | Event::Performed { .. } | Event::Missed { .. } | Event::Offered { .. } => {
+            return None;
+        }
+    })
+}
+
+/// When, as XML and FHIR write it.
+pub fn instant(at_ms: i64) -> String {
+    let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
+    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    at.ok().and_then(|at| at.format(&format).ok()).unwrap_or_default()
+}
+
+impl Told {
+    /// The audit message (PS3.15 A.5.1): `source` is this node's name.
+    pub fn xml(&self, at_ms: i64, source: &str) -> String {
+        let mut x = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?><AuditMessage>");
+        let code = |x: &mut String, name: &str, (value, meaning): Code| {
+            let _ = write!(x, "<{name} csd-code=\"{value}\" codeSystemName=\"DCM\" originalText=\"{meaning}\"/>");
+        };
+        let _ = write!(
+            x,
+            "<EventIdentification EventActionCode=\"{}\" EventDateTime=\"{}\" EventOutcomeIndicator=\"{}\">",
+            self.action,
+            instant(at_ms),
+            self.outcome
+        );
+        code(&mut x, "EventID", self.event);
+        self.kind.into_iter().for_each(|kind| code(&mut x, "EventTypeCode", kind));
+        if let Some(purpose) = &self.purpose {
+            let purpose = escape(purpose.as_str());
+            let _ = write!(x, "<PurposeOfUse csd-code=\"{purpose}\" codeSystemName=\"local\" originalText=\"{purpose}\"/>");
+        }
+        x.push_str("</EventIdentification>");
+        let by = if self.by.is_empty() { source } else { &self.by };
+        participant(&mut x, by, true);
+        if self.by.is_empty() {
+            self.other.iter().for_each(|other| participant(&mut x, other, false));
+        } else {
+            participant(&mut x, self.other.as_deref().unwrap_or(source), false);
+        }
+        let _ = write!(x, "<AuditSourceIdentification AuditSourceID=\"{}\"/>", escape(source));
+        if let Some(study) = &self.study {
+            let _ = write!(
+                x,
+                "<ParticipantObjectIdentification ParticipantObjectID=\"{}\" ParticipantObjectTypeCode=\"2\" ParticipantObjectTypeCodeRole=\"3\">",
+                escape(study.as_str())
+            );
+            code(&mut x, "ParticipantObjectIDTypeCode", ("110180", "Study Instance UID"));
+            self.details(&mut x);
+            x.push_str("</ParticipantObjectIdentification>");
+        } else if !self.detail.is_empty() {
+            // What was asked for, without with what: the journal does not have it.
+            let _ = write!(
+                x,
+                "<ParticipantObjectIdentification ParticipantObjectID=\"{}\" ParticipantObjectTypeCode=\"2\" ParticipantObjectTypeCodeRole=\"24\">",
+                escape(source)
+            );
+            code(&mut x, "ParticipantObjectIDTypeCode", ("110181", "SOP Class UID"));
+            self.details(&mut x);
+            x.push_str("</ParticipantObjectIdentification>");
+        }
+        x.push_str("</AuditMessage>");
+        x
+    }
+
+    fn details(&self, x: &mut String) {
+        use base64::Engine;
+        for (name, value) in &self.detail {
+            let value = base64::engine::general_purpose::STANDARD.encode(value);
+            let _ = write!(x, "<ParticipantObjectDetail type=\"{name}\" value=\"{value}\"/>");
+        }
+    }
+}
+
+fn participant(x: &mut String, name: &str, asked: bool) {
+    let _ = write!(x, "<ActiveParticipant UserID=\"{}\" UserIsRequestor=\"{asked}\"", escape(name));
+    // The journal names a client with its address behind it.
+    let address = name.rsplit_once(' ').map(|(_, address)| address).filter(|a| a.parse::<std::net::IpAddr>().is_ok());
+    if let Some(address) = address {
+        let _ = write!(x, " NetworkAccessPointID=\"{address}\" NetworkAccessPointTypeCode=\"2\"");
+    }
+    x.push_str("/>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn every_access_decision_and_change_is_told_and_names_are_escaped() {
+        let events = [
+            Event::Denied { by: "10.0.0.1".into(), why: "no such key".into() },
+            Event::Queried {
+                view: "exchange".into(),
+                by: "t2 \"<&> 10.0.0.2".into(),
+                keys: vec!["PatientID".into()],
+                matches: 1,
+                on_behalf: BTreeMap::from([("purpose".to_string(), "TREATMENT".to_string())]),
+            },
+            Event::RegisterChanged { by: "admin".into(), digest: String::new() },
+            Event::Ruled { study: "1.2".into(), ruling: serde_json::json!({"by": "王"}) },
+        ];
+        let told: Vec<Told> = events.iter().filter_map(of).collect();
+        assert_eq!(
+            told.iter().map(|t| (t.event.0, t.outcome)).collect::<Vec<_>>(),
+            [("110114", 4), ("110112", 0), ("110113", 0), ("110110", 0)]
+        );
+        let xml = told[1].xml(1_000, "HUTONG");
+        assert!(
+            xml.contains("UserID=\"t2 &quot;&lt;&amp;&gt; 10.0.0.2\"") && xml.contains("NetworkAccessPointID=\"10.0.0.2\""),
+            "{xml}"
+        );
+        assert!(
+            xml.contains("EventDateTime=\"1970-01-01T00:00:01.000Z\"") && xml.contains("PurposeOfUse csd-code=\"TREATMENT\"")
+        );
+        assert_eq!(of(&Event::Conflict { study: "1".into(), instance: "2".into(), sender: "X".into() }), None);
+    }
+}
