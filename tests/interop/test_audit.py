@@ -45,6 +45,7 @@ class Syslog:
                 self.broken.append(e)
 
     def close(self):
+        self.listening.shutdown(socket.SHUT_RDWR)
         self.listening.close()
 
 
