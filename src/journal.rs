@@ -94,6 +94,8 @@ pub enum Event {
         study: String,
         item: u32,
         by: String,
+        #[serde(default, rename = "for", skip_serializing_if = "BTreeMap::is_empty")]
+        on_behalf: BTreeMap<String, String>,
     },
     Decided {
         id: String,

@@ -16,6 +16,8 @@ pub struct LiveRegister {
     now: RwLock<(String, Arc<Register>)>,
     /// It was replaced here since it was read last.
     changed: AtomicBool,
+    /// Its file was changed by somebody else, and nobody has asked yet.
+    edited: AtomicBool,
 }
 
 impl LiveRegister {
@@ -25,17 +27,32 @@ impl LiveRegister {
     /// The file does not read: path, and line and key that are wrong.
     pub fn open(path: Option<PathBuf>) -> Result<LiveRegister, (PathBuf, String)> {
         let Some(file) = &path else {
-            return Ok(LiveRegister { path, now: RwLock::default(), changed: AtomicBool::new(false) });
+            return Ok(LiveRegister {
+                path,
+                now: RwLock::default(),
+                changed: AtomicBool::new(false),
+                edited: AtomicBool::new(false),
+            });
         };
         let wrong = |e: String| (file.clone(), e);
         let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
         let register = Register::parse(&text).map_err(wrong)?;
-        Ok(LiveRegister { path, now: RwLock::new((text, Arc::new(register))), changed: AtomicBool::new(false) })
+        Ok(LiveRegister {
+            path,
+            now: RwLock::new((text, Arc::new(register))),
+            changed: AtomicBool::new(false),
+            edited: AtomicBool::new(false),
+        })
     }
 
     /// One that never changes.
     pub fn fixed(register: Register) -> LiveRegister {
-        LiveRegister { path: None, now: RwLock::new((String::new(), Arc::new(register))), changed: AtomicBool::new(false) }
+        LiveRegister {
+            path: None,
+            now: RwLock::new((String::new(), Arc::new(register))),
+            changed: AtomicBool::new(false),
+            edited: AtomicBool::new(false),
+        }
     }
 
     /// What it says now.
@@ -90,7 +107,13 @@ impl LiveRegister {
         }
         let register = Arc::new(Register::parse(&text)?);
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = (text, register);
+        self.edited.store(true, Ordering::Release);
         Ok(true)
+    }
+
+    /// Whether the file was changed by another way than this node's since this was asked last.
+    pub fn take_edited(&self) -> bool {
+        self.edited.swap(false, Ordering::AcqRel)
     }
 }
 

@@ -73,10 +73,10 @@ pub fn recognised(from: &Hospital, to: &Hospital, region: &Region, item: u32, (e
             }
             listed
         });
-    let recent_until = add_months(exam, region.validity_months).unwrap_or_default();
+    let months = known.and_then(|i| i.validity_months).unwrap_or(region.validity_months);
+    let recent_until = add_months(exam, months).unwrap_or_default();
     let recent = today <= recent_until.as_str();
     if strength.is_some() && !recent {
-        let months = region.validity_months;
         reasons.push(reason("OLDER", format!("超过{months}个月"), format!("older than {months} months")));
     }
     Answer {
@@ -296,6 +296,13 @@ mod tests {
         }
         assert_eq!(add_months("2026", 3), None);
         assert!(ask("A", "C", 34, "20260115", "20260415").recent);
+        let procedures = load(embedded::FILES).unwrap();
+        let mut region = procedures.region_for("20260115").unwrap().clone();
+        region.items.iter_mut().filter(|i| i.number == 34).for_each(|i| i.validity_months = Some(1));
+        let register = Register::parse(TOML).unwrap();
+        let [from, to] = ["A", "C"].map(|code| register.hospital(code).unwrap());
+        let until = |item| recognised(from, to, &region, item, ("20260115", "20260301")).recent_until;
+        assert_eq!([until(34), until(35)], ["20260215", "20260415"], "an item's own window");
         let older = ask("A", "C", 34, "20260115", "20260416");
         assert!(
             !older.recent && older.strength.is_some() && older.reasons.iter().any(|r| r.code == "OLDER" && r.zh == "超过3个月")

@@ -41,6 +41,10 @@ pub struct Statistics {
     pub by_department: BTreeMap<String, Counts>,
     /// By clinician, with the hospital before it.
     pub by_clinician: BTreeMap<String, Counts>,
+    /// By the device that made the exam: model and station.
+    pub by_device: BTreeMap<String, Counts>,
+    /// Hours from the exam to its marked copies, the median; none where none was marked.
+    pub hours_to_availability: Option<f64>,
     /// Rejections by reason.
     pub reasons: BTreeMap<String, u64>,
     /// Used of all decided; none where nothing was.
@@ -49,11 +53,15 @@ pub struct Statistics {
     pub saved: u64,
 }
 
+/// Which device made an exam, and when (milliseconds since 1970), where its header says so.
+pub type Made = (String, Option<i64>);
+
 /// Who decided what, as the journal has it.
 #[derive(Clone)]
 struct Decided {
     /// In the order of [`Collector::each`].
     keys: [String; 5],
+    study: String,
     accepted: bool,
     repeated: bool,
     refused: bool,
@@ -66,12 +74,15 @@ pub struct Collector {
     statistics: Statistics,
     decided: BTreeMap<String, Decided>,
     viewed: BTreeSet<(String, String)>,
+    /// By study: when it was marked first.
+    marked: BTreeMap<String, i64>,
 }
 
 impl Collector {
     /// Takes an event of the period.
-    pub fn take(&mut self, event: &Event) {
+    pub fn take(&mut self, at_ms: i64, event: &Event) {
         match event {
+            Event::Marked { study, .. } => drop(self.marked.entry(study.clone()).or_insert(at_ms)),
             Event::Offered { hospital, producer, item, .. } => {
                 let keys = [producer.clone(), hospital.clone(), item.to_string()];
                 self.each(&keys, |c| c.offered += 1);
@@ -85,6 +96,7 @@ impl Collector {
             Event::Decided {
                 id,
                 corrects,
+                study,
                 hospital,
                 producer,
                 item,
@@ -101,8 +113,14 @@ impl Collector {
                 }
                 let under = |name: &str| format!("{hospital}/{name}");
                 let keys = [producer.clone(), hospital.clone(), item.to_string(), under(department), under(clinician)];
-                let decided =
-                    Decided { keys, accepted: *accepted, repeated: *repeated, refused: *refused, reasons: reasons.clone() };
+                let decided = Decided {
+                    keys,
+                    study: study.clone(),
+                    accepted: *accepted,
+                    repeated: *repeated,
+                    refused: *refused,
+                    reasons: reasons.clone(),
+                };
                 self.decided.insert(id.clone(), decided);
             }
             _ => {}
@@ -119,15 +137,19 @@ impl Collector {
         }
     }
 
-    /// The figures.
-    pub fn finish(mut self) -> Statistics {
+    /// The figures. `exam` tells of a study which device made it, and when (milliseconds since 1970).
+    pub fn finish(mut self, exam: &dyn Fn(&str) -> Option<Made>) -> Statistics {
         for decided in std::mem::take(&mut self.decided).into_values() {
-            self.each(&decided.keys, |c| {
+            let count = |c: &mut Counts| {
                 c.accepted += u64::from(decided.accepted);
                 c.rejected += u64::from(!decided.accepted);
                 c.repeated += u64::from(decided.repeated);
                 c.refused += u64::from(decided.refused);
-            });
+            };
+            self.each(&decided.keys, count);
+            if let Some((device, _)) = exam(&decided.study) {
+                count(self.statistics.by_device.entry(device).or_default());
+            }
             for reason in &decided.reasons {
                 *self.statistics.reasons.entry(reason.clone()).or_default() += 1;
             }
@@ -136,6 +158,10 @@ impl Collector {
         #[expect(clippy::cast_precision_loss, reason = "a rate of counts")]
         let rate = (accepted + rejected > 0).then(|| accepted as f64 / (accepted + rejected) as f64);
         self.statistics.acceptance_rate = rate;
+        let hours = |(study, at): (&String, &i64)| Some((*at - exam(study)?.1?) as f64 / 3_600_000.0);
+        let mut hours: Vec<f64> = self.marked.iter().filter_map(hours).filter(|h| *h >= 0.0).collect();
+        hours.sort_by(f64::total_cmp);
+        self.statistics.hours_to_availability = hours.get(hours.len() / 2).copied();
         self.statistics.saved = accepted + rejected.saturating_sub(repeated);
         self.statistics
     }
@@ -151,7 +177,12 @@ impl Statistics {
             [group.to_string(), name.to_string()].into_iter().chain(counts).collect::<Vec<_>>()
         };
         let mut rows = vec![row("total", "", &self.total)];
-        let mut groups = vec![("producer", &self.by_producer), ("user", &self.by_user), ("item", &self.by_item)];
+        let mut groups = vec![
+            ("producer", &self.by_producer),
+            ("user", &self.by_user),
+            ("item", &self.by_item),
+            ("device", &self.by_device),
+        ];
         if !published {
             groups.extend([("department", &self.by_department), ("clinician", &self.by_clinician)]);
         }
@@ -222,9 +253,12 @@ mod tests {
                 on_behalf: BTreeMap::new(),
             },
         ] {
-            collector.take(&event);
+            collector.take(7_200_000, &event);
         }
-        let s = collector.finish();
+        collector.take(9_000_000, &Event::Marked { study: "1.2".into(), revision: 1, instances: 1 });
+        collector.take(99_000_000, &Event::Marked { study: "1.2".into(), revision: 2, instances: 1 });
+        let s = collector.finish(&|study| (study == "1.2").then(|| ("CT-7".to_string(), Some(1_800_000))));
+        assert_eq!((s.by_device["CT-7"].accepted, s.hours_to_availability), (2, Some(2.0)));
         assert_eq!((s.total.accepted, s.total.rejected, s.total.repeated, s.total.viewed), (2, 1, 1, 1));
         assert_eq!((s.by_clinician["B/李"].rejected, s.by_clinician["B/张"].accepted), (1, 1));
         assert_eq!(s.reasons, BTreeMap::from([("YB-E01".to_string(), 1), ("YB-E08".to_string(), 1)]));

@@ -113,6 +113,8 @@ pub struct Item {
     pub position: Option<Posture>,
     /// Age limits.
     pub age_months: Option<AgeMonths>,
+    /// 近期 of this item, calendar months; none: the region's.
+    pub validity_months: Option<u32>,
     /// Contrast, for CT and MR.
     pub contrast: Option<Contrast>,
     /// Least coverage along the table, mm (adult).

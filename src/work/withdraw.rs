@@ -9,6 +9,7 @@ use crate::exchange::register::Register;
 use crate::index::{IndexError, Query, StudyRow, View};
 use crate::ingest::now_ms;
 use crate::journal::Event;
+use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -31,6 +32,13 @@ pub(super) fn follow(shop: &Shop, stopping: &AtomicBool) {
             }
             Ok(false) => {}
             Err(e) => tracing::error!(error = e, "exchange.register does not read; what it said before still holds"),
+        }
+        if shop.register.take_edited() {
+            let digest = Sha256::digest(shop.register.text().unwrap_or_default());
+            let digest = digest.iter().map(|b| format!("{b:02x}")).collect();
+            if let Err(e) = shop.journal.append(Event::RegisterChanged { by: "file".into(), digest }, now_ms(), true) {
+                tracing::error!(error = %e, "the journal cannot be written");
+            }
         }
         let was_wrong = changed.is_err();
         std::thread::sleep(LOOK);

@@ -388,6 +388,9 @@ def test_decisions_and_figures_counted_by_hand(tmp_path, signer, phantoms):
             ask(node, f"/exchange/dicom-web/studies/{head}/metadata", "t2")
             ask(node, f"/exchange/dicom-web/studies/{head}/rendered", "t2", Accept="image/jpeg")
         figures = ask(node, "/api/v1/statistics", "admin").json
+        decided = sum(c["accepted"] + c["rejected"] for c in figures["by_device"].values())
+        assert decided == figures["total"]["accepted"] + figures["total"]["rejected"] > 0 and "?" not in figures["by_device"]
+        assert figures["hours_to_availability"] > 0
         assert figures["total"] == {"offered": 3, "viewed": 1, "accepted": 2, "rejected": 1, "repeated": 1, "refused": 0}
         assert figures["reasons"] == {"YB-E08": 1} and figures["saved"] == 2 and abs(figures["acceptance_rate"] - 2 / 3) < 1e-9
         assert figures["by_clinician"]["T2/李"]["rejected"] == 1 and figures["by_item"]["2"]["accepted"] == 1 and figures["by_producer"]["T1"]["accepted"] == 2
@@ -441,6 +444,10 @@ def test_a_revoked_hospital_is_out_at_once(tmp_path, signer, phantoms):
         journal = (tmp_path / "storage/journal.jsonl").read_text()
         assert journal.count('"event":"register-changed"') == 3 and '"event":"withdrawn"' in journal
         assert len(list(tmp_path.glob("hospitals.before-*.toml"))) == 3
+        # Whoever edits the file beside the node leaves a record too.
+        (tmp_path / "hospitals.toml").write_text(text, encoding="utf-8")
+        assert until(lambda: '"by":"file"' in (tmp_path / "storage/journal.jsonl").read_text())
+        assert (tmp_path / "storage/journal.jsonl").read_text().count('"event":"register-changed"') == 4
     finally:
         node.stop()
 

@@ -54,7 +54,7 @@ pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     let hospital = hospital_of(&posted.principal, named.as_deref())?;
     let patient = patient(&posted.body.prefetch)?;
     let codes = order_codes(&posted.body.context);
-    let by = posted.principal.name.clone();
+    let by = (posted.principal.name.clone(), posted.said.clone());
     let cards = blocking(&app, move |app| {
         let known = |code: &String| app.procedures.regions.iter().flat_map(|r| &r.items).any(|i| i.codes.contains(code));
         let ordered: Vec<Option<String>> = codes.iter().filter(|c| known(c)).take(MOST_ORDERS).cloned().map(Some).collect();

@@ -9,7 +9,7 @@ pub mod register;
 pub mod reminders;
 pub mod statistics;
 
-use super::edge;
+use super::edge::{self, Said};
 use super::problem::{Problem, task_failed};
 use super::router::App;
 use crate::access::Principal;
@@ -26,16 +26,17 @@ const MOST: usize = 1 << 20;
 struct Posted<T> {
     body: T,
     principal: Principal,
+    said: Said,
     headers: HeaderMap,
 }
 
 async fn posted<T: DeserializeOwned>(request: Request) -> Result<Posted<T>, Problem> {
     let (parts, body) = request.into_parts();
-    let (principal, _) = edge::of(&parts.extensions)?;
+    let (principal, said) = edge::of(&parts.extensions)?;
     let large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 1 MiB, or broke off");
     let bytes = to_bytes(body, MOST).await.map_err(large)?;
     let body = serde_json::from_slice(&bytes).map_err(|e| Problem::bad(format!("the JSON does not fit: {e}")))?;
-    Ok(Posted { body, principal, headers: parts.headers })
+    Ok(Posted { body, principal, said, headers: parts.headers })
 }
 
 /// The hospital that asks: the principal's, or the one that the owner names.

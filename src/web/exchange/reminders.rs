@@ -6,6 +6,7 @@ use crate::exchange::policy::{Answer, Strength};
 use crate::index::{Key, Query, StudyRow, View};
 use crate::ingest::now_ms;
 use crate::journal::Event;
+use crate::web::edge::Said;
 use crate::web::problem::Problem;
 use crate::web::router::App;
 use axum::Json;
@@ -81,7 +82,7 @@ pub async fn remind(State(app): State<Arc<App>>, request: Request) -> Result<Jso
     let base = crate::web::router::EXCHANGE.url(&app, &headers);
     let posted = posted::<Asked>(request).await?;
     let hospital = hospital_of(&posted.principal, posted.body.hospital.as_deref())?;
-    let by = posted.principal.name.clone();
+    let by = (posted.principal.name.clone(), posted.said);
     let candidates = blocking(&app, move |app| candidates(app, &posted.body, &hospital, &by, &base)).await?;
     let text = match candidates.len() {
         0 => "未查到可互认的检查 no exam to recognise was found".to_string(),
@@ -90,11 +91,14 @@ pub async fn remind(State(app): State<Arc<App>>, request: Request) -> Result<Jso
     Ok(Json(serde_json::json!({"candidates": candidates, "text": text})))
 }
 
+/// Who asks, and on whose behalf.
+pub type By = (String, Said);
+
 /// The exams of a patient that a hospital is to recognise, those of the wanted item only if one is named; journalled as offered.
 ///
 /// # Errors
 /// No patient is named, the item is none, or the index fails.
-pub fn candidates(app: &App, asked: &Asked, hospital: &str, by: &str, base: &str) -> Result<Vec<Candidate>, Problem> {
+pub fn candidates(app: &App, asked: &Asked, hospital: &str, by: &By, base: &str) -> Result<Vec<Candidate>, Problem> {
     let query = query(&asked.patient)?;
     let wanted = wanted(app, asked)?;
     let register = app.entitled.register.current();
@@ -115,7 +119,8 @@ pub fn candidates(app: &App, asked: &Asked, hospital: &str, by: &str, base: &str
             producer: c.hospital.clone(),
             study: c.study.clone(),
             item: c.answer.item,
-            by: by.into(),
+            by: by.0.clone(),
+            on_behalf: by.1.0.clone(),
         };
         let cannot = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written, so nothing is offered");
         app.journal.append(event, now_ms(), false).map_err(cannot)?;

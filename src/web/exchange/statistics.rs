@@ -1,7 +1,8 @@
 //! `GET /api/v1/statistics`: the figures of a period, for the owner and for publishing.
 
 use super::blocking;
-use crate::exchange::statistics::{Collector, HEADS, Statistics};
+use crate::dicom::{Uid, tags};
+use crate::exchange::statistics::{Collector, HEADS, Made, Statistics};
 use crate::journal;
 use crate::web::problem::Problem;
 use crate::web::router::App;
@@ -37,8 +38,8 @@ pub async fn show(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Re
     let statistics = blocking(&app, move |app| {
         let mut collector = Collector::default();
         let unreadable = |e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the journal does not read: {e}"));
-        journal::scan(app.journal.path(), (from, to), |_, event| collector.take(event)).map_err(unreadable)?;
-        Ok(collector.finish())
+        journal::scan(app.journal.path(), (from, to), |at, event| collector.take(at, event)).map_err(unreadable)?;
+        Ok(collector.finish(&|study| exam(app, study)))
     })
     .await?;
     match asked.format.as_deref() {
@@ -52,6 +53,23 @@ pub async fn show(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Re
         }
         Some(other) => Err(Problem::bad(format!("format is json or csv, not {other:?}"))),
     }
+}
+
+/// Which device made a study, and when; none where it is not here any more.
+fn exam(app: &App, study: &str) -> Option<Made> {
+    let study = Uid::parse(study).ok()?;
+    let row = app.index.study(&study).ok()??;
+    let contents = app.index.contents(&study).ok()?;
+    let (series, _) = contents.iter().find(|(_, rows)| rows.iter().any(crate::index::InstanceRow::is_original))?;
+    let text = |tag| series.attributes.text(tag).unwrap_or("").trim().to_string();
+    let device = format!("{} {}", text(tags::MANUFACTURER_MODEL_NAME), text(tags::STATION_NAME)).trim().to_string();
+    let digits = |tag| -> String { row.attributes.text(tag).unwrap_or("").chars().filter(char::is_ascii_digit).collect() };
+    let (day, time) = (digits(tags::STUDY_DATE), digits(tags::STUDY_TIME));
+    let number = |text: &str, at: usize| text.get(at..at + 2).and_then(|t| t.parse::<i64>().ok());
+    let written = |day: &str| Some(format!("{}-{}-{}", day.get(..4)?, day.get(4..6)?, day.get(6..8)?));
+    let start = written(&day).and_then(|day| start_of(&day, "StudyDate").ok());
+    let of_day = number(&time, 0).map(|h| h * 3600 + number(&time, 2).unwrap_or(0) * 60 + number(&time, 4).unwrap_or(0));
+    Some((if device.is_empty() { "?".into() } else { device }, start.zip(of_day).map(|(start, s)| start + s * 1000)))
 }
 
 const DAY_MS: i64 = 86_400_000;
