@@ -10,6 +10,7 @@ pub mod geometry;
 pub mod labelled;
 pub mod lifecycle;
 pub mod quality;
+pub mod report;
 pub mod ruling;
 pub mod score;
 pub mod space;

@@ -43,8 +43,14 @@ pub fn is_carried(sop_class: &str) -> bool {
         uids::ENHANCED_X_RAY_RADIATION_DOSE_SR_STORAGE,
     ];
     is_presentation(sop_class)
+        || is_document(sop_class)
         || sop_class == uids::SEGMENTATION_STORAGE
         || (sop_class.starts_with(REPORTS) && !DOSES.contains(&sop_class))
+}
+
+/// A report as a document, which names no images: it goes with the copies as it is.
+pub fn is_document(sop_class: &str) -> bool {
+    matches!(sop_class, uids::ENCAPSULATED_PDF_STORAGE | uids::ENCAPSULATED_CDA_STORAGE | uids::BASIC_TEXT_SR_STORAGE)
 }
 
 /// A presentation state of any kind.

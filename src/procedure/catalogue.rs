@@ -133,6 +133,19 @@ pub struct Item {
     pub note: Option<String>,
 }
 
+/// What a region wants of the report before an exam is offered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportRule {
+    /// Images are offered with or without.
+    #[default]
+    Optional,
+    /// There must be one.
+    Present,
+    /// One must be verified.
+    Verified,
+}
+
 /// A coded reason not to recognise (不予互认).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -168,6 +181,9 @@ pub struct Region {
     pub valid_to: Option<String>,
     /// 近期: how long a study is offered, calendar months.
     pub validity_months: u32,
+    /// Whether an exam is offered without its report.
+    #[serde(default)]
+    pub report: ReportRule,
     /// The mark.
     pub mark: Mark,
     /// Coded exceptions.

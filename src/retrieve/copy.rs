@@ -167,7 +167,7 @@ const CARRIED: u64 = 1 << 28;
 /// It does, and cannot be carried over: why it is left out. Or it cannot be read.
 pub fn refers(store: &Store, row: &InstanceRow, copies: &Copies, corner: &Corner<'_>) -> Result<bool, NoCopy> {
     let object = open(store, row)?;
-    if !refer::refers(&object.data_set, copies) {
+    if !refer::refers(&object.data_set, copies) && !refer::is_document(&row.sop_class) {
         return Ok(false);
     }
     if let Some(why) = refer::spoils_the_mark(&object.data_set, copies, corner) {

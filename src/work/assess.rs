@@ -9,6 +9,7 @@ use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::calibrated::{self, Measure};
 use crate::exam::quality::{self, identity};
+use crate::exam::report::{self as exam_report, Report};
 use crate::exam::ruling::{self, Ruling};
 use crate::exam::verdict::{self, Outcome, Verdict};
 use crate::exam::{classify, complete};
@@ -17,6 +18,7 @@ use crate::ingest::{china_now, now_ms};
 use crate::journal::Event as Record;
 use crate::procedure::Region;
 use crate::report::{self, Contents, Whole};
+use crate::retrieve::Object;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -153,6 +155,9 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     findings.extend(absent);
     findings.extend(missed(shop, &study.study, &originals)?);
     findings.extend(returned);
+    if let Some(region) = region {
+        findings.extend(exam_report::check(&reports(shop, &originals), &case.classification.recognised, region));
+    }
     findings.extend(originals.iter().filter_map(|(series, _)| mixed(series)));
     let (by_pixels, measures) = case.by_pixels()?;
     findings.extend(by_pixels);
@@ -185,6 +190,32 @@ fn announce(facts: &mut StudyFacts, originals: &Contents, mut announced: BTreeMa
         series.announced = announced.remove(series.uid.as_str()).map(|expected| (expected, rows.len()));
     }
     announced.values().filter(|n| **n > 0).map(|n| complete::fewer(*n, 0)).collect()
+}
+
+/// The study's reports, with the texts of structured ones.
+fn reports(shop: &Shop, originals: &Contents) -> Vec<Report> {
+    let rows = originals.iter().flat_map(|(_, rows)| rows).filter(|r| exam_report::is_report(&r.sop_class));
+    let one = |row: &InstanceRow| {
+        let object = Object::open(&shop.store, row, LONGEST_TEXT).ok();
+        let mut text = String::new();
+        if let Some(object) = object {
+            text_of(&Attributes::decode(&object.data_set, |_| true), &mut text);
+        }
+        let verified = row.attributes.text(tags::VERIFICATION_FLAG).map(str::trim) == Some("VERIFIED");
+        Report { uid: row.sop_instance.clone(), verified, text }
+    };
+    rows.map(one).collect()
+}
+
+/// Longest value of a report that is read, bytes.
+const LONGEST_TEXT: u64 = 1 << 20;
+
+fn text_of(item: &Attributes, text: &mut String) {
+    if let Some(value) = item.text(tags::TEXT_VALUE) {
+        text.push_str(value);
+        text.push('\n');
+    }
+    item.items(tags::CONTENT_SEQUENCE).iter().for_each(|inner| text_of(inner, text));
 }
 
 /// C-07: objects that the sender asked to have committed and that are still not here.

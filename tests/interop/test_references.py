@@ -1,12 +1,16 @@
 """Objects that refer to marked images: in the exchange view they refer to the copies."""
 import io
+import shutil
 import urllib.error
+from pathlib import Path
 
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from pydicom.sequence import Sequence
 
+from conftest import Node
 from test_dimse import run
 from test_objects import faults, fetch
 
@@ -168,6 +172,63 @@ def test_segmentations_and_objects_that_name_carried_ones_follow_too(node, phant
     named = {r.ReferencedSOPInstanceUID for s in ko.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
              for r in s.ReferencedSOPSequence}
     assert named == {copies[images[0].SOPInstanceUID].SOPInstanceUID, copies[late.SOPInstanceUID].SOPInstanceUID, pr.SOPInstanceUID}
+
+
+def report(images, name, text, verified):
+    d = of_study(images[0], "1.2.840.10008.5.1.4.1.1.88.11", "SR", name)
+    d.ContentDate, d.ContentTime = "20260310", "110000"
+    d.ReferencedPerformedProcedureStepSequence = Sequence()
+    d.ValueType, d.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    d.ConceptNameCodeSequence = [code("18748-4", "LN", "Diagnostic imaging report")]
+    d.CompletionFlag, d.VerificationFlag = "COMPLETE", "VERIFIED" if verified else "UNVERIFIED"
+    item = Dataset()
+    item.RelationshipType, item.ValueType, item.TextValue = "CONTAINS", "TEXT", text
+    item.ConceptNameCodeSequence = [code("121071", "DCM", "Finding")]
+    d.ContentSequence = [item]
+    return d
+
+
+def test_a_region_that_wants_a_verified_report_waits_for_it_and_offers_it(tmp_path, phantoms):
+    procedures = tmp_path / "procedures"
+    shutil.copytree(Path(__file__).parents[2] / "procedures", procedures)
+    region = procedures / "yubei-2023/region.toml"
+    region.write_text(region.read_text(encoding="utf-8").replace("validity_months = 3", 'validity_months = 3\nreport = "verified"'), encoding="utf-8")
+    (tmp_path / "hutong.toml").write_text(f'[procedures]\nroot = "{procedures}"\n')
+    node = Node(tmp_path)
+    try:
+        files = sorted((phantoms / "CtHead").glob("*.dcm"))
+        images = [pydicom.dcmread(f) for f in files]
+        study = images[0].StudyInstanceUID
+
+        def send(name, *objects):
+            folder = tmp_path / name
+            folder.mkdir()
+            for n, d in enumerate(objects):
+                d.save_as(folder / f"{n:03}.dcm", enforce_file_format=True)
+            done, said = run("storescu", "-aet", "STORESCU", "-aec", "HUTONG", "+sd", "+r", "-R", "127.0.0.1", str(node.port), str(folder))
+            assert done == 0, said
+            return node.judged(study)["verdict"]
+
+        codes = lambda verdict: {f["check"] for f in verdict["findings"]}
+        verdict = send("images", *images)
+        assert verdict["outcome"] == "review" and "REPORT_MISSING" in codes(verdict)
+        first = report(images, "first", "头颅未见异常", False)
+        verdict = send("draft", first)
+        assert verdict["outcome"] == "review" and "REPORT_UNVERIFIED" in codes(verdict)
+        second = report(images, "second", "头颅未见异常", True)
+        assert send("final", second)["outcome"] == "accept"
+        shown = [pydicom.dcmread(io.BytesIO(fetch(row["00081190"]["Value"][0])))
+                 for row in node.json(f"/exchange/dicom-web/studies/{study}/instances?Modality=SR")]
+        assert sorted(r.VerificationFlag for r in shown) == ["UNVERIFIED", "VERIFIED"]
+        assert {r.ContentSequence[0].TextValue for r in shown} == {"头颅未见异常"}
+        bundle = node.json(f"/exchange/fhir/DiagnosticReport?identifier=urn:dicom:uid%7Curn:oid:{study}", accept="application/fhir+json")
+        resources = [DiagnosticReport.model_validate(e["resource"]) for e in bundle["entry"]]
+        assert sorted(r.status for r in resources) == ["final", "preliminary"]
+        final = [e["resource"] for e in bundle["entry"] if e["resource"]["status"] == "final"][0]
+        assert pydicom.dcmread(io.BytesIO(fetch(final["presentedForm"][0]["url"]))).VerificationFlag == "VERIFIED"
+        assert node.json(f"/exchange/fhir/DiagnosticReport/{final['id']}", accept="application/fhir+json") == final
+    finally:
+        node.stop()
 
 
 def test_what_comes_later_is_named_and_what_cannot_be_marked_takes_the_copies_away(node, phantoms, tmp_path):

@@ -1,11 +1,12 @@
-//! FHIR R4 for EHRs, to be read: ImagingStudy, Patient, Endpoint. The same studies that the exchange root shows, to the same hospitals.
+//! FHIR R4 for EHRs, to be read: ImagingStudy, DiagnosticReport, Patient, Endpoint. The same studies that the exchange root shows, to the same hospitals.
 //!
 //! Never answers a search that names no patient and no study of one.
 
 use super::blocking;
 use crate::dicom::{Attributes, Uid, tags};
+use crate::exam::report::is_report;
 use crate::index::{InstanceRow, Key, Query, SeriesRow, StudyRow, View};
-use crate::web::asked::Asked;
+use crate::web::asked::{Asked, address};
 use crate::web::problem::Problem;
 use crate::web::router::{App, EXCHANGE};
 use axum::extract::Path;
@@ -71,6 +72,7 @@ pub async fn capabilities() -> Response {
         "format": ["application/fhir+json"],
         "rest": [{"mode": "server", "resource": [
             resource("ImagingStudy", studies),
+            resource("DiagnosticReport", vec![search("patient", "reference"), search("patient.identifier", "token"), search("identifier", "token")]),
             resource("Patient", vec![search("identifier", "token")]),
             resource("Endpoint", vec![]),
         ]}],
@@ -99,6 +101,10 @@ pub async fn search(asked: Asked, Path(kind): Path<String>) -> Result<Response, 
                 let mut patients: Vec<Json> = studies.iter().filter_map(|s| patient(&s.attributes)).collect();
                 patients.dedup_by(|a, b| a.get("id") == b.get("id"));
                 Ok(Some(patients))
+            }
+            "DiagnosticReport" => {
+                let each = studies.iter().map(|s| reports_of(app, s, &root)).collect::<Result<Vec<_>, _>>()?;
+                Ok(Some(each.concat()))
             }
             _ => Ok(None),
         }
@@ -136,6 +142,16 @@ pub async fn read(asked: Asked, Path((kind, id)): Path<(String, String)>) -> Res
                 Ok(uid) => one(Query { study: Some(uid), ..Query::all(View::Exchange) })?
                     .map(|s| imaging_study(app, &s))
                     .transpose()?,
+                Err(_) => None,
+            },
+            "DiagnosticReport" => match Uid::parse(&id) {
+                Ok(uid) => match app.index.instance(&uid)? {
+                    Some(row) => one(Query { study: Some(row.study), ..Query::all(View::Exchange) })?
+                        .map(|s| reports_of(app, &s, &base))
+                        .transpose()?
+                        .and_then(|all| all.into_iter().find(|r| r.get("id").and_then(Json::as_str) == Some(uid.as_str()))),
+                    None => None,
+                },
                 Err(_) => None,
             },
             "Patient" => match identifier_of(&id) {
@@ -231,6 +247,33 @@ fn endpoint(root: &str) -> Json {
         "payloadMimeType": ["application/dicom"],
         "address": root,
     })
+}
+
+/// The reports that go with a study's marked copies.
+fn reports_of(app: &App, study: &StudyRow, root: &str) -> Result<Vec<Json>, Problem> {
+    let rows = app.index.named(View::Exchange, &study.study, None, None)?;
+    let reports = rows.iter().filter(|row| is_report(&row.sop_class));
+    Ok(reports.map(|row| diagnostic_report(study, row, root)).collect())
+}
+
+fn diagnostic_report(study: &StudyRow, row: &InstanceRow, root: &str) -> Json {
+    let about = &study.attributes;
+    let verified = text(&row.attributes, tags::VERIFICATION_FLAG).as_deref() == Some("VERIFIED");
+    let mut report = Map::new();
+    report.insert("resourceType".into(), "DiagnosticReport".into());
+    report.insert("id".into(), row.sop_instance.to_string().into());
+    report.insert("identifier".into(), json!([{"system": "urn:dicom:uid", "value": format!("urn:oid:{}", row.sop_instance)}]));
+    report.insert("status".into(), if verified { "final" } else { "preliminary" }.into());
+    let code = json!({"coding": [{"system": "http://loinc.org", "code": "18748-4", "display": "Diagnostic imaging study"}]});
+    report.insert("code".into(), code);
+    let id = text(about, tags::PATIENT_ID).and_then(|id| id_of(&id));
+    let subject = id.map_or_else(|| json!({"display": "unknown"}), |id| json!({"reference": format!("Patient/{id}")}));
+    report.insert("subject".into(), subject);
+    put(&mut report, "effectiveDateTime", text(about, tags::STUDY_DATE).and_then(|d| date(&d)));
+    report.insert("imagingStudy".into(), json!([{"reference": format!("ImagingStudy/{}", study.study)}]));
+    let address = address(root, row);
+    report.insert("presentedForm".into(), json!([{"contentType": "application/dicom", "url": address}]));
+    report.into()
 }
 
 fn imaging_study(app: &App, study: &StudyRow) -> Result<Json, Problem> {
