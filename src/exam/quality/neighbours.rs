@@ -48,7 +48,12 @@ pub fn misfits(stack: &Stack, samplings: &HashMap<(Uid, u32), Vec<f32>>, least: 
         }
     }
     let known: Vec<Option<&Vec<f32>>> = slices.iter().map(|key| samplings.get(key)).collect();
-    for (n, gain) in elsewhere(&known) {
+    // Beside a gap a slice fits less well than it would: that is the gap's fault.
+    let far = |a: usize, b: usize| match (stack.along.get(a), stack.along.get(b)) {
+        (Some(a), Some(b)) => b - a > 1.4 * stack.step_mm,
+        _ => true,
+    };
+    for (n, gain) in elsewhere(&known).into_iter().filter(|(n, _)| !far(n - 1, *n) && !far(*n, n + 1)) {
         let Some((uid, _)) = slices.get(n) else { continue };
         if !findings.iter().any(|f| f.instance.as_ref() == Some(uid)) {
             findings.push(misfit(uid).measured(gain, LEAST_GAIN, "of a step's correlation"));
