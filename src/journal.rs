@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -362,19 +362,65 @@ pub struct Place {
 /// The file does not read, or a line of it.
 pub fn since(path: &Path, mut place: Place, most: usize) -> io::Result<(Vec<Record>, Place)> {
     let mut reader = BufReader::new(File::open(path)?);
+    if !stands(&mut reader, place)? {
+        place = found_again(path, place)?;
+    }
     reader.seek(SeekFrom::Start(place.offset))?;
-    let (mut found, mut text) = (Vec::new(), String::new());
+    let mut found = Vec::new();
     while found.len() < most {
-        text.clear();
-        let read = reader.read_line(&mut text)?;
-        if !text.ends_with('\n') {
-            break;
-        }
-        let line: Line = serde_json::from_str(&text).map_err(|e| io::Error::other(format!("record {}: {e}", place.n)))?;
-        place = Place { n: line.n + 1, offset: place.offset + read as u64 };
+        let Some((line, read)) = next_line(&mut reader)? else { break };
+        place = Place { n: line.n + 1, offset: place.offset + read };
         found.push(Record { n: line.n, at_ms: line.at_ms, event: line.event });
     }
     Ok((found, place))
+}
+
+/// The next whole line, and its length; none at the end.
+fn next_line(reader: &mut impl BufRead) -> io::Result<Option<(Line, u64)>> {
+    let mut text = String::new();
+    let read = reader.read_line(&mut text)?;
+    if !text.ends_with('\n') {
+        return Ok(None);
+    }
+    let line = serde_json::from_str(&text).map_err(|e| io::Error::other(format!("a record does not read: {e}")))?;
+    Ok(Some((line, read as u64)))
+}
+
+/// Whether a line with the place's number begins there, or the file ends there.
+fn stands(reader: &mut BufReader<File>, place: Place) -> io::Result<bool> {
+    let length = reader.get_ref().metadata()?.len();
+    if place.offset > length || (place.offset == 0 && place.n > 0) {
+        return Ok(false);
+    }
+    if place.offset > 0 {
+        reader.seek(SeekFrom::Start(place.offset - 1))?;
+        let mut before = [0u8; 1];
+        reader.read_exact(&mut before)?;
+        if before != *b"\n" {
+            return Ok(false);
+        }
+    }
+    reader.seek(SeekFrom::Start(place.offset))?;
+    Ok(next_line(reader).is_ok_and(|line| line.is_none_or(|(line, _)| line.n == place.n)))
+}
+
+/// Records that are read once more where a power failure took the end of the file: twice is better than not at all.
+const AGAIN: u64 = 100;
+
+/// Where to go on when a place does not stand any more: at its number, or before the end of what there is.
+fn found_again(path: &Path, place: Place) -> io::Result<Place> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let (mut starts, mut offset) = (Vec::new(), 0u64);
+    while let Some((line, read)) = next_line(&mut reader)? {
+        if line.n == place.n {
+            return Ok(Place { n: place.n, offset });
+        }
+        starts.push(offset);
+        offset += read;
+    }
+    let n = (starts.len() as u64).saturating_sub(AGAIN);
+    let begin = usize::try_from(n).ok().and_then(|i| starts.get(i)).copied();
+    Ok(Place { n, offset: begin.unwrap_or(0) })
 }
 
 /// Checks the chain of a journal; the number of lines.
@@ -409,6 +455,28 @@ fn hash(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reader_goes_on_where_it_was_and_finds_its_place_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let journal = Journal::open(&path).unwrap();
+        let event = |n: u64| Event::Marked { study: "1.2".into(), revision: n, instances: 1 };
+        (0..150).for_each(|n| journal.append(event(n), 5, true).unwrap());
+        let numbers = |records: &[Record]| records.iter().map(|r| r.n).collect::<Vec<_>>();
+        let (first, place) = since(&path, Place::default(), 7).unwrap();
+        assert_eq!(numbers(&first), (0..7).collect::<Vec<_>>());
+        assert_eq!(numbers(&since(&path, place, 2).unwrap().0), [7, 8]);
+        for offset in [0, place.offset + 3, 1 << 40] {
+            assert_eq!(numbers(&since(&path, Place { n: 7, offset }, 2).unwrap().0), [7, 8], "{offset}");
+        }
+        // The end of the journal was lost with the power: what came since is told, and what was told may be told again.
+        let (again, end) = since(&path, Place { n: 500, offset: 1 << 40 }, 1000).unwrap();
+        assert_eq!((numbers(&again).first(), numbers(&again).last()), (Some(&50), Some(&149)));
+        assert!(since(&path, end, 10).unwrap().0.is_empty());
+        journal.append(event(150), 5, true).unwrap();
+        assert_eq!(numbers(&since(&path, end, 10).unwrap().0), [150]);
+    }
 
     #[test]
     fn an_altered_line_breaks_the_chain_and_a_cut_line_is_put_aside() {

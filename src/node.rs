@@ -329,6 +329,7 @@ impl Node {
             retrievals,
             drafts: root.join("drafts"),
             longest: config.storage.max_object_mib << 20,
+            reserve: config.storage.reserve_mib << 20,
         });
         let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output, sending, externals });
         let mut runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;

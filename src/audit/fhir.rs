@@ -16,7 +16,8 @@ pub fn resource(told: &Told, n: u64, at_ms: i64, source: &str) -> Json {
     let mut agents = vec![agent(by, true)];
     let other = told.other.as_deref().or((!told.by.is_empty()).then_some(source));
     agents.extend(other.map(|name| agent(name, false)));
-    let details: Vec<Json> = told.detail.iter().map(|(name, value)| json!({"type": name, "valueString": value})).collect();
+    let some = told.detail.iter().filter(|(_, value)| !value.is_empty());
+    let details: Vec<Json> = some.map(|(name, value)| json!({"type": name, "valueString": value})).collect();
     let mut event = json!({
         "resourceType": "AuditEvent",
         "id": n.to_string(),

@@ -1,7 +1,7 @@
 //! A record of the journal as an audit message (PS3.15 A.5.3): a table of what each event is, and the XML of it.
 
 use crate::journal::Event;
-use quick_xml::escape::escape;
+use quick_xml::escape::escape as escaped;
 use std::fmt::Write;
 
 /// A code of DCM with its meaning.
@@ -41,6 +41,8 @@ const SECURITY: Code = ("110113", "Security Alert");
 const AUTHENTICATION: Code = ("110114", "User Authentication");
 const LOGIN: Code = ("110122", "Login");
 const NETWORK: Code = ("110128", "Network Configuration");
+/// Study Root Query/Retrieve Information Model - FIND.
+const STUDY_ROOT: &str = "1.2.840.10008.5.1.4.1.2.2.1";
 const CONFIGURATION: Code = ("110129", "Security Configuration");
 
 /// What an auditor is to be told of an event; none of what is no access, decision or change.
@@ -98,10 +100,24 @@ pub fn of(event: &Event) -> Option<Told> {
         Event::PeerChanged { aet, by, .. } => {
             Told { kind: Some(NETWORK), detail: vec![("peer", aet.clone())], ..told(SECURITY, 'E', by) }
         }
-        Event::Cut { .. } | Event::Conflict { .. } | Event::Performed { .. } | Event::Missed { .. } | Event::Offered { .. } => {
-            return None;
-        }
+        Event::Offered { study, by, item, on_behalf, .. } => Told {
+            detail: vec![("item", item.to_string())],
+            purpose: on_behalf.get("purpose").cloned(),
+            ..about(told(QUERY, 'E', by), study)
+        },
+        Event::Cut { bytes, .. } => Told {
+            outcome: 8,
+            detail: vec![("journal", format!("{bytes} bytes of a broken record were put aside"))],
+            ..told(SECURITY, 'E', "")
+        },
+        Event::Conflict { .. } | Event::Performed { .. } | Event::Missed { .. } => return None,
     })
+}
+
+/// A text inside of XML 1.0, which knows no control characters.
+fn escape(text: &str) -> String {
+    let clean: String = text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{FFFE}' | '\u{FFFF}')).take(256).collect();
+    escaped(clean.as_str()).into_owned()
 }
 
 /// When, as XML and FHIR write it.
@@ -127,34 +143,35 @@ impl Told {
         );
         code(&mut x, "EventID", self.event);
         self.kind.into_iter().for_each(|kind| code(&mut x, "EventTypeCode", kind));
+        if self.study.is_none() && self.event != QUERY && !self.detail.is_empty() {
+            let said: Vec<String> = self.detail.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            let _ = write!(x, "<EventOutcomeDescription>{}</EventOutcomeDescription>", escape(&said.join("; ")));
+        }
         if let Some(purpose) = &self.purpose {
-            let purpose = escape(purpose.as_str());
+            let purpose = escape(purpose);
             let _ = write!(x, "<PurposeOfUse csd-code=\"{purpose}\" codeSystemName=\"local\" originalText=\"{purpose}\"/>");
         }
         x.push_str("</EventIdentification>");
         let by = if self.by.is_empty() { source } else { &self.by };
-        participant(&mut x, by, true);
-        if self.by.is_empty() {
-            self.other.iter().for_each(|other| participant(&mut x, other, false));
-        } else {
-            participant(&mut x, self.other.as_deref().unwrap_or(source), false);
-        }
+        let other = self.other.as_deref().or((!self.by.is_empty()).then_some(source));
+        let [own, others] = self.roles();
+        participant(&mut x, by, true, own);
+        other.into_iter().for_each(|other| participant(&mut x, other, false, others));
         let _ = write!(x, "<AuditSourceIdentification AuditSourceID=\"{}\"/>", escape(source));
         if let Some(study) = &self.study {
             let _ = write!(
                 x,
                 "<ParticipantObjectIdentification ParticipantObjectID=\"{}\" ParticipantObjectTypeCode=\"2\" ParticipantObjectTypeCodeRole=\"3\">",
-                escape(study.as_str())
+                escape(study)
             );
             code(&mut x, "ParticipantObjectIDTypeCode", ("110180", "Study Instance UID"));
             self.details(&mut x);
             x.push_str("</ParticipantObjectIdentification>");
-        } else if !self.detail.is_empty() {
-            // What was asked for, without with what: the journal does not have it.
+        } else if self.event == QUERY {
+            // What was asked by, without with what: the journal does not have it. QIDO-RS is Study Root.
             let _ = write!(
                 x,
-                "<ParticipantObjectIdentification ParticipantObjectID=\"{}\" ParticipantObjectTypeCode=\"2\" ParticipantObjectTypeCodeRole=\"24\">",
-                escape(source)
+                "<ParticipantObjectIdentification ParticipantObjectID=\"{STUDY_ROOT}\" ParticipantObjectTypeCode=\"2\" ParticipantObjectTypeCodeRole=\"3\">"
             );
             code(&mut x, "ParticipantObjectIDTypeCode", ("110181", "SOP Class UID"));
             self.details(&mut x);
@@ -162,6 +179,21 @@ impl Told {
         }
         x.push_str("</AuditMessage>");
         x
+    }
+
+    /// Roles of the one that asked and of the other one, where the message has them (PS3.15 A.5.3.1, A.5.3.7, A.5.3.10).
+    fn roles(&self) -> [Option<Code>; 2] {
+        const APPLICATION: Code = ("110150", "Application");
+        const SOURCE: Code = ("110153", "Source Role ID");
+        const DESTINATION: Code = ("110152", "Destination Role ID");
+        match self.event {
+            ACTIVITY => [Some(APPLICATION), None],
+            QUERY => [Some(SOURCE), Some(DESTINATION)],
+            // Who retrieves gets, who fetches from another node gets, who forwards gives.
+            TRANSFERRED if self.by.is_empty() => [Some(SOURCE), Some(DESTINATION)],
+            TRANSFERRED => [Some(DESTINATION), Some(SOURCE)],
+            _ => [None, None],
+        }
     }
 
     fn details(&self, x: &mut String) {
@@ -173,14 +205,22 @@ impl Told {
     }
 }
 
-fn participant(x: &mut String, name: &str, asked: bool) {
+fn participant(x: &mut String, name: &str, asked: bool, role: Option<Code>) {
     let _ = write!(x, "<ActiveParticipant UserID=\"{}\" UserIsRequestor=\"{asked}\"", escape(name));
     // The journal names a client with its address behind it.
     let address = name.rsplit_once(' ').map(|(_, address)| address).filter(|a| a.parse::<std::net::IpAddr>().is_ok());
     if let Some(address) = address {
         let _ = write!(x, " NetworkAccessPointID=\"{address}\" NetworkAccessPointTypeCode=\"2\"");
     }
-    x.push_str("/>");
+    match role {
+        Some((value, meaning)) => {
+            let _ = write!(
+                x,
+                "><RoleIDCode csd-code=\"{value}\" codeSystemName=\"DCM\" originalText=\"{meaning}\"/></ActiveParticipant>"
+            );
+        }
+        None => x.push_str("/>"),
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::dimse::{ClientTls, Own};
 use crate::journal::{self, Place};
 use crate::store::Papers;
 use serde::Deserialize;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,6 +132,8 @@ impl Follower {
             connection.flush()?;
             connection.close()?;
         }
+        // What was sent must not be lost by a power failure that the position survives.
+        std::fs::File::open(&self.journal)?.sync_data()?;
         self.papers.save(POSITION, &behind)?;
         metrics::counter!("hutong_audit_sent_total").increment(told.len() as u64);
         Ok(records.len())
@@ -140,7 +142,7 @@ impl Follower {
     /// An RFC 5424 message: facility 10 (security), severity 5; the identifier is what PS3.15 A.6 asks for.
     fn line(&self, at_ms: i64, xml: &str) -> String {
         let at = super::message::instant(at_ms);
-        format!("<85>1 {at} {} hutong {} IHE+RFC-3881 - \u{FEFF}{xml}", self.name, std::process::id())
+        format!("<85>1 {at} {} hutong {} DICOM+RFC3881 - \u{FEFF}{xml}", self.name, std::process::id())
     }
 
     fn connect(&self) -> io::Result<Connection> {
@@ -162,22 +164,38 @@ enum Connection {
 }
 
 impl Connection {
-    /// Closes its side, and waits until the other one has: only then it has read everything.
+    /// Closes its side, and reads what the other one still has to say: a refusal of our certificate comes only now, and a server that
+    /// closes without having read resets the connection.
     fn close(self) -> io::Result<()> {
-        let mut rest = [0u8; 512];
-        let ended = match self {
+        match self {
             Connection::Clear(mut socket) => {
                 socket.shutdown(std::net::Shutdown::Write)?;
-                io::Read::read(&mut socket, &mut rest)
+                until_closed(&mut socket)
             }
             Connection::Secure(mut stream) => {
                 stream.conn.send_close_notify();
                 stream.flush()?;
-                stream.sock.shutdown(std::net::Shutdown::Write)?;
-                io::Read::read(&mut stream.sock, &mut rest)
+                until_closed(&mut stream)
             }
-        };
-        ended.map(|_| ())
+        }
+    }
+}
+
+/// Servers that never close, or close without a word, have taken what came all the same.
+fn until_closed(stream: &mut impl Read) -> io::Result<()> {
+    let mut rest = [0u8; 512];
+    loop {
+        match stream.read(&mut rest) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::UnexpectedEof) =>
+            {
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        }
     }
 }
 

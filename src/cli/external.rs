@@ -57,6 +57,9 @@ struct Retrieve {
     /// 转发 Forward it to this peer's AE title
     #[arg(long, value_name = "AET")]
     to: Option<String>,
+    /// 患者号 Patient ID that it must have
+    #[arg(long)]
+    patient: Option<String>,
     /// 未通过核验也接收 Take it although it is not marked, or its hospital has no valid assessment
     #[arg(long)]
     unverified: bool,
@@ -155,7 +158,7 @@ fn print(answer: &Value) {
 
 impl Retrieve {
     fn run(&self) -> anyhow::Result<ExitCode> {
-        let body = json!({"node": self.node, "study": self.study, "forward_to": self.to, "unverified": self.unverified});
+        let body = json!({"node": self.node, "study": self.study, "forward_to": self.to, "patient_id": self.patient, "unverified": self.unverified});
         let mut job = call(&self.common, "POST", "/api/v1/external/retrievals", &body.to_string(), &[202])?;
         let id = text(&job, "id").to_string();
         let bar = if self.no_wait || self.json { indicatif::ProgressBar::hidden() } else { super::wire::bar(0) };

@@ -4,6 +4,7 @@
 
 use super::External;
 use super::part::{Part, boundary};
+use crate::dicom::Uid;
 use crate::dimse::{ClientTls, Own};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -12,13 +13,17 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Longest JSON answer, bytes.
-const LONGEST: u64 = 64 << 20;
+const LONGEST: u64 = 16 << 20;
 /// Seconds without a byte after which an object is given up.
-const PATIENCE: u64 = 60;
+const PATIENCE: u64 = 20;
+/// Rows of one search, and objects of one study.
+const MOST_ROWS: usize = 20_000;
+/// Items of one study: a list has fewer.
+const MOST_ITEMS: usize = 100;
+/// Longest text of a manifest.
+const LONGEST_TEXT: usize = 64;
 /// Rows asked for at a time.
 const PAGE: usize = 500;
-/// Pages at most.
-const PAGES: usize = 400;
 
 /// See the module.
 pub struct Remote {
@@ -34,12 +39,10 @@ pub enum RemoteError {
     #[error("it does not answer: {0}")]
     Silent(String),
     /// It refuses.
-    #[error("it answers {status}{}", detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+    #[error("it answers {status}")]
     Refused {
-        /// HTTP status.
+        /// HTTP status. What it says besides may name a patient.
         status: u16,
-        /// What it says.
-        detail: Option<String>,
     },
     /// What it says is not what was asked for.
     #[error("its answer does not read: {0}")]
@@ -85,6 +88,28 @@ pub struct Listed {
     pub sha256: Option<String>,
 }
 
+impl Manifest {
+    /// What no manifest says is not let in: it would stand in journals and answers.
+    fn checked(mut self) -> Result<Manifest, RemoteError> {
+        let wrong = |what: &str| Err(RemoteError::Unreadable(what.to_string()));
+        let plain = |text: &String| text.chars().count() <= LONGEST_TEXT && !text.chars().any(char::is_control);
+        if ![&self.hospital, &self.region, &self.edition, &self.mark].into_iter().all(plain) {
+            return wrong("a manifest with texts that are none");
+        }
+        self.items.sort_unstable();
+        self.items.dedup();
+        if self.items.len() > MOST_ITEMS || self.objects.len() > MOST_ROWS {
+            return wrong("a manifest of more items or objects than a study has");
+        }
+        let named = |o: &Listed| Uid::parse(&o.series).is_ok() && Uid::parse(&o.instance).is_ok();
+        let distinct: std::collections::BTreeSet<&str> = self.objects.iter().map(|o| o.instance.as_str()).collect();
+        if distinct.len() != self.objects.len() || !self.objects.iter().all(named) {
+            return wrong("a manifest that names an object twice, or one without UIDs");
+        }
+        Ok(self)
+    }
+}
+
 impl Remote {
     /// Of a configured node.
     ///
@@ -126,7 +151,7 @@ impl Remote {
         }
         match request.call() {
             Ok(response) if response.status() < 300 => Ok(response),
-            Ok(response) | Err(ureq::Error::Status(_, response)) => Err(refused(response)),
+            Ok(response) | Err(ureq::Error::Status(_, response)) => Err(RemoteError::Refused { status: response.status() }),
             Err(ureq::Error::Transport(e)) => Err(RemoteError::Silent(e.kind().to_string())),
         }
     }
@@ -138,26 +163,26 @@ impl Remote {
     pub fn search(&self, path: &str, query: &[(&str, &str)], within: Duration) -> Result<Vec<Map<String, Json>>, RemoteError> {
         let until = std::time::Instant::now() + within;
         let mut all: Vec<Map<String, Json>> = Vec::new();
-        for page in 0..PAGES {
+        loop {
             let left = until.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
                 return Err(RemoteError::Silent("the time is over".into()));
             }
-            let (limit, offset) = (PAGE.to_string(), (page * PAGE).to_string());
+            // Servers have limits of their own: the next page begins after what came.
+            let (limit, offset) = (PAGE.to_string(), all.len().to_string());
             let query = [query, &[("limit", limit.as_str()), ("offset", offset.as_str())]].concat();
             let response = self.get(path, &query, "application/dicom+json", Some(left))?;
             if response.status() == 204 {
                 break;
             }
             let rows: Vec<Map<String, Json>> = parsed(response)?;
-            let more = rows.len() >= PAGE;
             // A server that knows no offset begins again.
-            if rows.first().is_some_and(|row| all.first() == Some(row)) {
+            if rows.is_empty() || rows.first().is_some_and(|row| all.first() == Some(row)) {
                 break;
             }
             all.extend(rows);
-            if !more {
-                break;
+            if all.len() > MOST_ROWS {
+                return Err(RemoteError::Unreadable(format!("over {MOST_ROWS} rows")));
             }
         }
         Ok(all)
@@ -169,7 +194,7 @@ impl Remote {
     /// It does not answer, refuses, or answers something else.
     pub fn manifest(&self, study: &str, within: Duration) -> Result<Option<Manifest>, RemoteError> {
         match self.get(&format!("/studies/{study}/manifest"), &[], "application/json", Some(within)) {
-            Ok(response) => parsed(response).map(Some),
+            Ok(response) => parsed::<Manifest>(response)?.checked().map(Some),
             Err(e) if e.is_unknown() => Ok(None),
             Err(e) => Err(e),
         }
@@ -203,21 +228,12 @@ fn secret(file: &Path) -> Result<String, RemoteError> {
     Ok(text.trim().to_string())
 }
 
-fn refused(response: ureq::Response) -> RemoteError {
-    let status = response.status();
-    let mut text = String::new();
-    let _ = response.into_reader().take(4096).read_to_string(&mut text);
-    let problem: Option<Json> = serde_json::from_str(&text).ok();
-    let detail =
-        problem.and_then(|p| p.get("detail")?.as_str().map(|d| d.chars().filter(|c| !c.is_control()).take(200).collect()));
-    RemoteError::Refused { status, detail }
-}
-
 fn parsed<T: serde::de::DeserializeOwned>(response: ureq::Response) -> Result<T, RemoteError> {
     let mut bytes = Vec::new();
     response.into_reader().take(LONGEST + 1).read_to_end(&mut bytes).map_err(|e| RemoteError::Silent(e.kind().to_string()))?;
     if bytes.len() as u64 > LONGEST {
-        return Err(RemoteError::Unreadable("over 64 MiB of JSON".into()));
+        return Err(RemoteError::Unreadable("over 16 MiB of JSON".into()));
     }
-    serde_json::from_slice(&bytes).map_err(unreadable)
+    // What does not fit may be a patient's: it is not repeated.
+    serde_json::from_slice(&bytes).map_err(|_| RemoteError::Unreadable("JSON of another form".into()))
 }

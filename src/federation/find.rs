@@ -11,6 +11,7 @@ use crate::exchange::register::Register;
 use crate::procedure::{Procedures, Region};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Whose exams: an identifier, or name and birth date; no wildcards.
@@ -76,6 +77,8 @@ pub struct Looked {
     pub patient_id: String,
     /// Patient's Name.
     pub patient_name: String,
+    /// Birth date.
+    pub birth_date: String,
     /// Modalities.
     pub modalities: Vec<String>,
     /// Number of images, where the node says it.
@@ -142,7 +145,7 @@ pub fn search(remotes: &[Remote], wanted: &Wanted, judge: &Judge<'_>) -> Result<
     }
     let asked = remotes.iter().filter(|r| wanted.nodes.is_empty() || wanted.nodes.contains(&r.settings.name));
     Ok(std::thread::scope(|scope| {
-        let running: Vec<_> = asked.map(|remote| (remote, scope.spawn(|| ask(remote, &query, judge)))).collect();
+        let running: Vec<_> = asked.map(|remote| (remote, scope.spawn(|| ask(remote, wanted, &query, judge)))).collect();
         let ended = |(remote, thread): (&Remote, std::thread::ScopedJoinHandle<'_, Answer>)| {
             thread.join().unwrap_or_else(|_| failed(remote, "asking it met a fault of ours".into(), 0))
         };
@@ -150,34 +153,73 @@ pub fn search(remotes: &[Remote], wanted: &Wanted, judge: &Judge<'_>) -> Result<
     }))
 }
 
+impl Wanted {
+    /// Whether an answer is about the patient: servers may match by less than was asked, and a namesake is another patient.
+    fn is_about(&self, attributes: &Attributes) -> bool {
+        let same = |wanted: &Option<String>, tag| match (wanted.as_deref().map(str::trim), attributes.text(tag).map(str::trim))
+        {
+            (Some(wanted), Some(found)) if !wanted.is_empty() => wanted == found,
+            (Some(wanted), None) if !wanted.is_empty() => false,
+            _ => true,
+        };
+        if self.patient_id.as_deref().is_some_and(|id| !id.trim().is_empty()) {
+            return same(&self.patient_id, tags::PATIENT_ID);
+        }
+        // Names are written in many ways; without the birth date nobody can tell.
+        same(&self.birth_date, tags::PATIENT_BIRTH_DATE)
+    }
+}
+
+/// Studies of one node's answer.
+const MOST_STUDIES: usize = 500;
+
 fn failed(remote: &Remote, why: String, ms: u64) -> Answer {
     Answer { node: remote.settings.name.clone(), status: "failed", why: Some(why), ms, studies: Vec::new() }
 }
 
-fn ask(remote: &Remote, query: &[(&str, String)], judge: &Judge<'_>) -> Answer {
+fn ask(remote: &Remote, wanted: &Wanted, query: &[(&str, String)], judge: &Judge<'_>) -> Answer {
     let began = Instant::now();
     let until = began + Duration::from_secs(remote.settings.seconds);
     let left = || until.saturating_duration_since(Instant::now());
     let ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let query: Vec<(&str, &str)> = query.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let mut query: Vec<(&str, &str)> = query.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    query.push(("includefield", "PatientBirthDate"));
+    query.push(("includefield", "StudyDescription"));
     let rows = match remote.search("/studies", &query, left()) {
         Ok(rows) => rows,
         Err(e) => return failed(remote, e.to_string(), ms()),
     };
-    let (mut studies, mut why) = (Vec::new(), None);
+    let (mut studies, mut why, mut others) = (Vec::new(), BTreeSet::new(), 0usize);
     for row in &rows {
+        if studies.len() >= MOST_STUDIES || left().is_zero() {
+            why.insert("there is more than was looked at".to_string());
+            break;
+        }
         let Some(attributes) = attributes(row) else { continue };
+        if !wanted.is_about(&attributes) {
+            others += 1;
+            continue;
+        }
         let Some(study) = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|t| Uid::parse(t.trim()).ok()) else { continue };
         let (manifest, series) = match beside(remote, study.as_str(), left()) {
             Ok(found) => found,
             Err(e) => {
-                why.get_or_insert_with(|| e.to_string());
+                why.insert(e.to_string());
                 (None, Vec::new())
             }
         };
+        let other = manifest.as_ref().is_some_and(|m| m.hospital != remote.settings.hospital());
+        if other {
+            why.insert("its manifest is of another hospital, and does not count".to_string());
+        }
+        let manifest = manifest.filter(|_| !other);
         studies.push(looked(remote, &study, &attributes, manifest.as_ref(), &series, judge));
     }
-    let status = if why.is_some() { "partial" } else { "ok" };
+    if others > 0 {
+        why.insert(format!("{others} studies of other patients were left out"));
+    }
+    let status = if why.is_empty() { "ok" } else { "partial" };
+    let why = (!why.is_empty()).then(|| why.into_iter().collect::<Vec<_>>().join("; "));
     Answer { node: remote.settings.name.clone(), status, why, ms: ms(), studies }
 }
 
@@ -209,7 +251,7 @@ fn looked(
 ) -> Looked {
     let text = |tag| attributes.text(tag).unwrap_or("").trim().to_string();
     let date: String = text(tags::STUDY_DATE).chars().filter(char::is_ascii_digit).collect();
-    let hospital = manifest.map_or(remote.settings.hospital(), |m| m.hospital.as_str()).to_string();
+    let hospital = remote.settings.hospital().to_string();
     let region = match manifest {
         Some(m) => judge.procedures.region(&m.region, &m.edition),
         None => judge.procedures.region_for(&date),
@@ -245,6 +287,7 @@ fn looked(
         accession: text(tags::ACCESSION_NUMBER),
         patient_id: text(tags::PATIENT_ID),
         patient_name: text(tags::PATIENT_NAME),
+        birth_date: text(tags::PATIENT_BIRTH_DATE),
         modalities: attributes.texts(tags::MODALITIES_IN_STUDY).to_vec(),
         instances: attributes.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES),
         items: numbers.into_iter().map(item).collect(),

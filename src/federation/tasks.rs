@@ -36,6 +36,9 @@ pub struct Retrieval {
     pub study: String,
     /// AE title of the peer that it is forwarded to.
     pub forward_to: Option<String>,
+    /// Patient ID that it must have, if that is known.
+    #[serde(default)]
+    pub patient_id: Option<String>,
     /// Take it although it is not marked, or its hospital has no valid assessment.
     pub unverified: bool,
     /// Who asked for it.
@@ -71,6 +74,7 @@ impl Retrieval {
             node: node.into(),
             study: study.into(),
             forward_to: None,
+            patient_id: None,
             unverified: false,
             requested_by: by.into(),
             stage: Stage::Waiting,

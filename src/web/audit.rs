@@ -68,7 +68,9 @@ pub async fn events(State(app): State<Arc<App>>, Query(query): Query<Vec<(String
         object.insert("entry".into(), entries.into());
     }
     if let (Some(object), Some(last)) = (bundle.as_object_mut(), more) {
-        object.insert("link".into(), json!([{"relation": "next", "url": format!("AuditEvent?_count={count}&_after={last}")}]));
+        let dates: String = query.iter().filter(|(n, _)| n == "date").map(|(_, v)| format!("date={v}&")).collect();
+        let url = format!("AuditEvent?{dates}_count={count}&_after={last}");
+        object.insert("link".into(), json!([{"relation": "next", "url": url}]));
     }
     Ok(([(header::CONTENT_TYPE, "application/fhir+json; charset=utf-8")], bundle.to_string()).into_response())
 }

@@ -54,7 +54,10 @@ pub async fn find(State(app): State<Arc<App>>, request: Request) -> Result<Json<
         let today = (app.entitled.today)();
         let judge = Judge { register: &register, procedures: &app.procedures, own: app.external.own.as_deref(), today: &today };
         let keys = [("PatientID", &wanted.patient_id), ("PatientName", &wanted.name), ("PatientBirthDate", &wanted.birth_date)];
-        let keys = keys.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| (*key).to_string()).collect();
+        let keys = keys.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| (*key).to_string());
+        let asked = app.external.remotes.iter().map(|r| r.settings.name.clone());
+        let asked = asked.filter(|name| wanted.nodes.is_empty() || wanted.nodes.contains(name));
+        let keys = keys.chain(asked.map(|name| format!("node:{name}"))).collect();
         let event = Event::Queried { view: "external".into(), by: principal.name, keys, matches: 0, on_behalf: said.0 };
         let cannot = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written, so nobody is asked");
         app.journal.append(event, now_ms(), false).map_err(cannot)?;
@@ -79,6 +82,8 @@ struct Fetch {
     #[serde(default)]
     forward_to: Option<String>,
     #[serde(default)]
+    patient_id: Option<String>,
+    #[serde(default)]
     unverified: bool,
 }
 
@@ -100,6 +105,7 @@ pub async fn retrieve(State(app): State<Arc<App>>, request: Request) -> Result<(
     }
     let task = Retrieval {
         forward_to: wanted.forward_to,
+        patient_id: wanted.patient_id,
         unverified: wanted.unverified,
         ..Retrieval::new(&wanted.node, study.as_str(), &principal.name, now_ms())
     };

@@ -16,10 +16,10 @@ use crate::outbox::{Copies, Forward};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Who is asked, and for what.
 pub struct Externals {
@@ -28,11 +28,17 @@ pub struct Externals {
     /// What is to be fetched.
     pub retrievals: Arc<Retrievals>,
     /// Where objects wait until all are there and verified.
-    pub drafts: std::path::PathBuf,
+    pub drafts: PathBuf,
     /// Longest object, bytes.
     pub longest: u64,
+    /// Room that stays free on the disk, bytes.
+    pub reserve: u64,
 }
 
+/// What any connection carries, bytes a second: an object that comes slower is given up.
+const SLOWEST: u64 = 20_000;
+/// Time that any object may take.
+const GRACE: Duration = Duration::from_secs(60);
 /// Seconds that a list of objects may take.
 const LISTING: Duration = Duration::from_secs(60);
 /// How often due ones are looked for.
@@ -101,6 +107,7 @@ fn fetch(shop: &Shop, externals: &Externals, task: &Retrieval, stopping: &Atomic
         Some(manifest) => manifest.objects.clone(),
         None => listed(remote, &task.study)?,
     };
+    conflicts(shop, &objects)?;
     if objects.is_empty() {
         return Err(Failed::ForGood("it shows nothing of this study".into()));
     }
@@ -111,12 +118,20 @@ fn fetch(shop: &Shop, externals: &Externals, task: &Retrieval, stopping: &Atomic
         if stopping.load(Ordering::Relaxed) {
             return Err(Failed::Now("the node stops".into()));
         }
-        came.push(take(externals, remote, &task.study, object, &folder.path().join(format!("{n}.dcm")))?);
+        if shop.store.free_bytes().map_err(ours)? < externals.reserve {
+            return Err(ours("the disk is full"));
+        }
+        let path = folder.path().join(format!("{n}.dcm"));
+        came.push(take(externals, remote, &task.study, object, path, stopping)?);
         update(&mut |r| r.fetched = n + 1)?;
     }
     update(&mut |r| r.stage = Stage::Verifying)?;
     let verified = verify(shop, remote, task, manifest.as_ref(), &came)?;
     update(&mut |r| r.verified.clone_from(&verified))?;
+    // What came may differ from what was listed: once more, by the bytes.
+    let found: Vec<Listed> =
+        came.iter().zip(&objects).map(|(c, o)| Listed { sha256: Some(c.sha256.clone()), ..o.clone() }).collect();
+    conflicts(shop, &found)?;
     let event = Event::External {
         study: task.study.clone(),
         node: task.node.clone(),
@@ -141,12 +156,38 @@ fn listed(remote: &Remote, study: &str) -> Result<Vec<Listed>, Failed> {
     };
     let one = |row| Some(Listed { series: text(row, "0020000E")?, instance: text(row, "00080018")?, sha256: None });
     let all: Option<Vec<Listed>> = rows.iter().map(one).collect();
-    all.ok_or_else(|| Failed::ForGood("its list of objects names one without UIDs".into()))
+    let all = all.ok_or_else(|| Failed::ForGood("its list of objects names one without UIDs".into()))?;
+    let distinct: std::collections::BTreeSet<&str> = all.iter().map(|o| o.instance.as_str()).collect();
+    if distinct.len() != all.len() {
+        return Err(Failed::ForGood("its list of objects names one twice".into()));
+    }
+    // A list that ends early must not be taken for the whole study.
+    let studies = remote.search("/studies", &[("StudyInstanceUID", study)], LISTING)?;
+    let stated = studies.first().and_then(|row| row.get("00201208")?.get("Value")?.get(0)?.as_u64());
+    if stated.is_some_and(|stated| stated != all.len() as u64) {
+        return Err(Failed::Now(format!("it lists {} objects and says that there are others", all.len())));
+    }
+    Ok(all)
+}
+
+/// Nothing of it may stand under a name that another object has here: a part of a study would be stored.
+fn conflicts(shop: &Shop, objects: &[Listed]) -> Result<(), Failed> {
+    for object in objects {
+        let uid = Uid::parse(&object.instance).map_err(|e| Failed::ForGood(e.to_string()))?;
+        let Some(row) = shop.index.instance(&uid).map_err(ours)? else { continue };
+        if object.sha256.as_ref().is_some_and(|sha256| !sha256.eq_ignore_ascii_case(&row.sha256))
+            || row.series.as_str() != object.series
+        {
+            return Err(Failed::ForGood(format!("{uid}: another object is stored here under its UID")));
+        }
+    }
+    Ok(())
 }
 
 /// An object that came.
 struct Came {
-    file: File,
+    path: PathBuf,
+    sha256: String,
     meta: FileMeta,
     attributes: Attributes,
     /// Why an object of its kind is never marked.
@@ -154,9 +195,17 @@ struct Came {
 }
 
 /// Takes one object and holds it against what it must be.
-fn take(externals: &Externals, remote: &Remote, study: &str, listed: &Listed, path: &Path) -> Result<Came, Failed> {
+fn take(
+    externals: &Externals,
+    remote: &Remote,
+    study: &str,
+    listed: &Listed,
+    path: PathBuf,
+    stopping: &AtomicBool,
+) -> Result<Came, Failed> {
+    let began = Instant::now();
     let mut body = remote.object(study, &listed.series, &listed.instance)?.take(externals.longest + 1);
-    let mut file = File::options().create_new(true).read(true).write(true).open(path).map_err(ours)?;
+    let mut file = File::options().create_new(true).read(true).write(true).open(&path).map_err(ours)?;
     let broken = |e: io::Error| Failed::Now(format!("{}: it broke off ({})", listed.instance, e.kind()));
     let mut chunk = vec![0u8; 1 << 18];
     let mut length = 0u64;
@@ -166,6 +215,12 @@ fn take(externals: &Externals, remote: &Remote, study: &str, listed: &Listed, pa
             break;
         }
         length += got as u64;
+        if stopping.load(Ordering::Relaxed) {
+            return Err(Failed::Now("the node stops".into()));
+        }
+        if began.elapsed() > GRACE + Duration::from_secs(length / SLOWEST) {
+            return Err(Failed::Now(format!("{}: it comes too slowly", listed.instance)));
+        }
         file.write_all(chunk.get(..got).unwrap_or_default()).map_err(ours)?;
     }
     if length > externals.longest {
@@ -185,7 +240,7 @@ fn take(externals: &Externals, remote: &Remote, study: &str, listed: &Listed, pa
     {
         return Err(wrong("it is another object than was asked for"));
     }
-    Ok(Came { file, meta, attributes, unmarkable })
+    Ok(Came { path, sha256: digest, meta, attributes, unmarkable })
 }
 
 fn digest(file: &File, from: u64) -> io::Result<String> {
@@ -229,13 +284,23 @@ fn verify(
     let mut against = Vec::new();
     match manifest.map(|m| m.objects.iter().filter(|o| o.sha256.is_some()).count()) {
         Some(n) if n == came.len() => verified.push(format!("digests of all {n} objects")),
-        _ => verified.push("no digests: the server gives none".into()),
+        Some(n) => against.push(format!("the manifest has digests of {n} of {} objects only", came.len())),
+        None => verified.push("no digests: the server gives none".into()),
     }
     let of = |tag| -> std::collections::BTreeSet<&str> {
         came.iter().map(|c| c.attributes.text(tag).unwrap_or("").trim()).collect()
     };
     if of(tags::PATIENT_ID).len() > 1 || of(tags::PATIENT_BIRTH_DATE).len() > 1 {
         return Err(Failed::ForGood("its objects are of several patients".into()));
+    }
+    if let Some(wanted) = &task.patient_id {
+        if of(tags::PATIENT_ID).iter().any(|id| id != wanted) {
+            return Err(Failed::ForGood("it is the study of another patient than was named".into()));
+        }
+        verified.push("the patient's identifier".into());
+    }
+    if of(tags::STUDY_DATE).len() > 1 {
+        against.push("its objects are of several dates".into());
     }
     let images: Vec<&Came> = came.iter().filter(|c| !c.unmarkable).collect();
     let unmarked = images.iter().filter(|c| !coded::says_marked(&c.attributes)).count();
@@ -276,15 +341,22 @@ fn accreditation(shop: &Shop, remote: &Remote, manifest: Option<&Manifest>, came
         };
     };
     let region = shop.procedures.region(&manifest.region, &manifest.edition);
-    for item in &manifest.items {
-        let category = region.and_then(|r| r.item(*item)).map_or("", |i| i.category.as_str());
-        hospital.accredited(category, *item, &date).map_err(|why| format!("hospital {code}, item {item}: {why:?}"))?;
+    let region = region.ok_or_else(|| "its manifest is of a list that is not known here".to_string())?;
+    if manifest.items.is_empty() {
+        return Err("its manifest names no item".into());
+    }
+    for number in &manifest.items {
+        let item = region.item(*number).ok_or_else(|| format!("item {number} is not on the list"))?;
+        hospital
+            .accredited(&item.category, *number, &date)
+            .map_err(|why| format!("hospital {code}, item {number}: {why:?}"))?;
     }
     Ok(format!("hospital {code} is accredited for items {:?} on {date}", manifest.items))
 }
 
 fn store(shop: &Shop, object: &Came, sender: &str) -> Result<(), Failed> {
-    let mut reader = BufReader::with_capacity(1 << 18, &object.file);
+    let file = File::open(&object.path).map_err(ours)?;
+    let mut reader = BufReader::with_capacity(1 << 18, &file);
     reader.seek(SeekFrom::Start(object.meta.data_set_at)).map_err(ours)?;
     let announced = Announced { transfer_syntax: &object.meta.transfer_syntax, identity: None, sender, kind: Kind::Original };
     shop.ingest.receive(&announced, &mut reader).map_err(ours)?;

@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -18,13 +19,18 @@ class Syslog:
     """A syslog server over TLS (RFC 5425): octet counting, client certificates."""
 
     def __init__(self, folder, port):
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(folder / "node.pem", folder / "node.key")
-        self.context.load_verify_locations(folder / "ca.pem")
-        self.context.verify_mode = ssl.CERT_REQUIRED
+        self.context = self.takes(folder)
         self.listening = socket.create_server(("127.0.0.1", port))
         self.messages, self.broken = [], []
         threading.Thread(target=self.serve, daemon=True).start()
+
+    @staticmethod
+    def takes(folder):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "node.pem", folder / "node.key")
+        context.load_verify_locations(folder / "ca.pem")
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
     def serve(self):
         while True:
@@ -49,9 +55,54 @@ class Syslog:
         self.listening.close()
 
 
+@pytest.mark.parametrize("how", ["refuses our certificate", "closes without reading"])
+def test_what_a_server_has_not_read_is_not_counted_as_told(tmp_path, signer, phantoms, certificates, how):  # noqa: F811
+    port = free_port()
+    text = (f'[audit]\nsyslog = "localhost:{port}"\nauthorities = "{certificates}/ca.pem"\ncertificate = "{certificates}/good.pem"\n'
+            f'key = "{certificates}/good.key"\n')
+    server = Syslog(certificates, port) if how.startswith("refuses") else None
+    if server:
+        # It knows another authority.
+        strict = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        strict.load_cert_chain(certificates / "node.pem", certificates / "node.key")
+        strict.load_verify_locations(certificates / "other.pem")
+        strict.verify_mode = ssl.CERT_REQUIRED
+        server.context = strict
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates / "node.pem", certificates / "node.key")
+        listening = socket.create_server(("127.0.0.1", port))
+
+        def accept():
+            while True:
+                try:
+                    plain, _ = listening.accept()
+                    stream = context.wrap_socket(plain, server_side=True)
+                    time.sleep(0.5)
+                    stream.close()
+                except (OSError, ValueError):
+                    if listening.fileno() < 0:
+                        return
+        threading.Thread(target=accept, daemon=True).start()
+    node = started(tmp_path, signer, phantoms, text, studies=())
+    try:
+        assert until(lambda: "audit messages cannot be sent" in (tmp_path / "log").read_text())
+        assert not (tmp_path / "storage/outbox/audit/position.json").exists()
+        if server:
+            # As soon as it takes us, everything comes.
+            server.context = Syslog.takes(certificates)
+            assert until(lambda: {code(parsed(m)) for m in server.messages} >= {("110100", "E", "0")})
+            server.close()
+        else:
+            listening.shutdown(socket.SHUT_RDWR)
+            listening.close()
+    finally:
+        node.stop()
+
+
 def parsed(message):
     head, _, xml = message.partition("\ufeff")
-    assert re.match(r"<85>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z HUTONG hutong \d+ IHE\+RFC-3881 - $", head), head
+    assert re.match(r"<85>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z HUTONG hutong \d+ DICOM\+RFC3881 - $", head), head
     return ElementTree.fromstring(xml)
 
 

@@ -48,6 +48,30 @@ class Liar(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Fake(http.server.BaseHTTPRequestHandler):
+    """A server that says what a test wants: `answers` by the end of the path."""
+    answers = {}
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        found = [v for k, v in self.answers.items() if path.endswith(k)]
+        body = found[0] if found else b""
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/dicom" if path.split("/")[-2] == "instances" else "application/dicom+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def row(study, patient="HT0002", birth="19650712", **more):
+    value = lambda vr, v: {"vr": vr, "Value": [v]}
+    return {"0020000D": value("UI", study), "00100020": value("LO", patient), "00100030": value("DA", birth), "00080020": value("DA", "20260310"), **more}
+
+
 def serve(handler):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -76,12 +100,16 @@ def user(tmp_path_factory, signer, phantoms, producer, sink):  # noqa: F811
     slow = socket.socket()
     slow.bind(("127.0.0.1", 0))
     slow.listen(50)
+    handlers = {}
     at = {"T1": f"{producer.http}/exchange/dicom-web", "down": f"http://127.0.0.1:{free_port()}/dicom-web",
           "slow": f"http://127.0.0.1:{slow.getsockname()[1]}/dicom-web", "pacs": f"{producer.http}/dicom-web",
           "barred": f"{producer.http}/exchange/dicom-web"}
     for name, cut in (("liar", False), ("cutter", True)):
         at[name] = serve(type(name, (Liar,), {"behind": producer.http, "cut": cut})) + "/exchange/dicom-web"
-    hospitals = {"pacs": "T4", "liar": "T1", "cutter": "T1", "barred": "T1"}
+    for name in ("fake", "outsider"):
+        handlers[name] = type(name, (Fake,), {"answers": {}})
+        at[name] = serve(handlers[name]) + "/dicom-web"
+    hospitals = {"outsider": "T4", "fake": "T1", "pacs": "T4", "liar": "T1", "cutter": "T1", "barred": "T1"}
     keys = {"pacs": "ris", "barred": "t4"}
     lines = ['[exchange]\nhospital = "T2"\n']
     for name, url in at.items():
@@ -89,7 +117,7 @@ def user(tmp_path_factory, signer, phantoms, producer, sink):  # noqa: F811
                      f'api_key_file = "{place / keys.get(name, "t2")}.key"\n')
     lines.append(f'[[peer]]\naet = "WORKSTATION"\naddress = "127.0.0.1:{sink.port}"\n')
     node = started(place, signer, phantoms, "\n".join(lines), studies=())
-    node.at = at
+    node.at, node.handlers = at, handlers
     yield node
     node.stop()
     slow.close()
@@ -143,6 +171,108 @@ def test_nobody_is_asked_without_a_patient_or_by_another_hospital(user):
     assert '"view":"external"' in journal and "HT0002" not in journal and "Wang" not in journal
 
 
+def answers(user, name, **said):
+    user.handlers[name].answers.clear()
+    user.handlers[name].answers.update({k.replace("__", "/"): v for k, v in said.items()})
+
+
+def test_a_server_that_matches_by_less_shows_no_other_patient(user):
+    answers(user, "fake", **{"/studies": [row("1.2.3"), row("1.2.4", patient="OTHER"), row("1.2.5", birth="19990101")]})
+    found = find(user, patient_id="HT0002", nodes=["fake"])["fake"]
+    assert [s["study"] for s in found["studies"]] == ["1.2.3", "1.2.5"] and found["status"] == "partial" and "other patients" in found["why"]
+    found = find(user, name="Wang^XiaoDong", birth_date="19650712", nodes=["fake"])["fake"]
+    assert [(s["study"], s["birth_date"]) for s in found["studies"]] == [("1.2.3", "19650712"), ("1.2.4", "19650712")]
+
+
+MANIFEST = {"hospital": "T1", "region": "yubei", "edition": "2023-1", "mark": "渝北 HR", "items": [34], "objects": []}
+
+
+def test_what_a_manifest_claims_is_not_believed(user):
+    study = "1.2.3.77"
+    answers(user, "outsider", **{"/studies": [row(study)], f"/studies/{study}/manifest": MANIFEST})
+    found = find(user, patient_id="HT0002", nodes=["outsider"])["outsider"]
+    (said,) = found["studies"]
+    assert said["hospital"] == "T4" and said["marked"] != "certain" and not any(i["certain"] for i in said["items"]) and "another hospital" in found["why"]
+    many = {**MANIFEST, "hospital": "T4", "items": list(range(1_000_000))}
+    answers(user, "outsider", **{"/studies": [row(study)], f"/studies/{study}/manifest": many})
+    found = find(user, patient_id="HT0002", nodes=["outsider"])["outsider"]
+    assert "more items" in found["why"] and not any(i["certain"] for s in found["studies"] for i in s["items"])
+
+
+def objects(user, producer, study, count, change=lambda d: None):
+    """Files of marked copies of the producer's, changed, and the list of them."""
+    import io
+    import pydicom
+    manifest = ask(producer, f"/exchange/dicom-web/studies/{study_of(producer, 'HT0002')}/manifest", "t2").json
+    listed, files = [], {}
+    for n, one in enumerate(manifest["objects"][:count]):
+        path = f"/exchange/dicom-web/studies/{study_of(producer, 'HT0002')}/series/{one['series']}/instances/{one['instance']}"
+        d = pydicom.dcmread(io.BytesIO(ask(producer, path, "t2", Accept="application/dicom; transfer-syntax=*").body))
+        d.StudyInstanceUID, d.SeriesInstanceUID, d.SOPInstanceUID = study, f"{study}.1", f"{study}.1.{n + 1}"
+        d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID
+        change(d)
+        out = io.BytesIO()
+        d.save_as(out, enforce_file_format=True)
+        files[f"/instances/{d.SOPInstanceUID}"] = out.getvalue()
+        listed.append({"series": d.SeriesInstanceUID, "instance": d.SOPInstanceUID})
+    return listed, files
+
+
+def digested(listed, files):
+    import io
+    import pydicom
+    for one in listed:
+        data = files[f"/instances/{one['instance']}"]
+        at = 132 + 12 + pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True).file_meta.FileMetaInformationGroupLength
+        one["sha256"] = hashlib.sha256(data[at:]).hexdigest()
+    return listed
+
+
+@pytest.mark.parametrize("claim,why", [
+    ({"items": []}, "names no item"), ({"items": [99]}, "not on the list"), ({"region": "nowhere"}, "not known here"),
+    ({"hospital": "T1"}, "not of T4"), ({}, "NotAssessed"), ({"cut": True}, "digests of 0 of 3"),
+])
+def test_a_hospital_without_an_assessment_cannot_talk_itself_in(user, producer, claim, why):
+    study = "1.2.3.88"
+    listed, files = objects(user, producer, study, 3)
+    listed = listed if claim.pop("cut", False) else digested(listed, files)
+    answers(user, "outsider", **files, **{f"/studies/{study}/manifest": {**MANIFEST, "hospital": "T4", "objects": listed, **claim}})
+    job = retrieve(user, "outsider", study)
+    assert job["stage"] == "given-up" and why in job["last_error"], job
+    assert ask(user, f"/dicom-web/studies/{study}/metadata", "ris").status == 404
+
+
+def test_no_part_of_a_study_is_stored(user, producer):
+    study = "1.2.3.99"
+    listed, files = objects(user, producer, study, 3)
+    good = {**MANIFEST, "objects": digested(listed, files)}
+    job = None
+    # One of its objects bears the name of another one that is here.
+    first = "1.2.3.98"
+    others, other_files = objects(user, producer, first, 1, lambda d: setattr(d, "SOPInstanceUID", f"{study}.1.3"))
+    answers(user, "fake", **other_files, **{f"/studies/{first}/manifest": {**MANIFEST, "objects": digested(others, other_files)}})
+    assert retrieve(user, "fake", first)["stage"] == "done"
+    before = (user.place / "storage/journal.jsonl").read_text().count('"event":"external"')
+    answers(user, "fake", **files, **{f"/studies/{study}/manifest": good})
+    job = retrieve(user, "fake", study)
+    assert job["stage"] == "given-up" and "another object is stored here" in job["last_error"], job
+    assert ask(user, f"/dicom-web/studies/{study}/metadata", "ris").status == 404
+    assert (user.place / "storage/journal.jsonl").read_text().count('"event":"external"') == before
+    # An object named twice; another patient than was named; a list that says that there is more.
+    study = "1.2.3.97"
+    listed, files = objects(user, producer, study, 2)
+    answers(user, "fake", **files, **{f"/studies/{study}/manifest": {**MANIFEST, "objects": digested(listed, files) * 2}})
+    assert "twice" in retrieve(user, "fake", study)["last_error"]
+    answers(user, "fake", **files, **{f"/studies/{study}/manifest": {**MANIFEST, "objects": digested(listed, files)}})
+    job = retrieve(user, "fake", study, patient_id="HT0009")
+    assert job["stage"] == "given-up" and "another patient" in job["last_error"]
+    number = {"00201208": {"vr": "IS", "Value": [7]}}
+    instances = [{"0020000E": {"vr": "UI", "Value": [o["series"]]}, "00080018": {"vr": "UI", "Value": [o["instance"]]}} for o in listed]
+    answers(user, "fake", **files, **{"/studies": [row(study, **number)], f"/studies/{study}/instances": instances})
+    assert "says that there are others" in retrieve(user, "fake", study)["last_error"]
+    assert ask(user, f"/dicom-web/studies/{study}/metadata", "ris").status == 404
+
+
 def stored(node, root, study, who):
     rows = ask(node, f"{root}/studies/{study}/instances?includefield=all", who).json or []
     return {r["00080018"]["Value"][0] for r in rows}
@@ -191,7 +321,7 @@ def test_a_study_is_fetched_verified_stored_forwarded_and_never_marked_again(use
     assert ours[-tail:] == theirs[-tail:] and hashlib.sha256(ours[-tail:]).digest()
     assert until(lambda: set(sink.kept) == copies)
     journal = [json.loads(line) for line in (user.place / "storage/journal.jsonl").read_text().splitlines()]
-    (said,) = [r for r in journal if r.get("event") == "external"]
+    (said,) = [r for r in journal if r.get("event") == "external" and r["study"] == study]
     assert (said["study"], said["node"], said["hospital"], said["instances"]) == (study, "T1", "T1", 30)
     assert any(r.get("event") == "retrieved" and r["study"] == study and "t2" in r["by"]
                for r in map(json.loads, (producer.place / "storage/journal.jsonl").read_text().splitlines()))
