@@ -156,7 +156,7 @@ def attribute(keyword, value, which=None):
 COMMON = {
     "a middle slice dropped": (dropped(7), {"C-02"}), "every second slice dropped": (every_second, {"C-05", "M-03"}),
     "positions exchanged": (swapped("ImagePositionPatient"), {"C-06", "C-16"}),
-    "positions and numbers exchanged": (swapped("ImagePositionPatient", "InstanceNumber"), {"C-16"}),
+    "positions and numbers exchanged": (swapped("ImagePositionPatient", "InstanceNumber"), {"C-02", "C-16"}),
     "pixels exchanged": (swapped("PixelData"), {"C-16"}),
     "pixels of the next slice": (replaced, {"G-06"}), "an image again under another name": (again, {"G-06"}),
     "axes that are not at right angles": (sheared, {"C-01"}), "three slices tilted": (tilted, {"C-01"}),
