@@ -204,7 +204,8 @@ fn jpeg_decoded(layout: &Layout, bytes: &[u8], is_rgb: bool) -> Result<Vec<u8>, 
         if format == jpeg_decoder::PixelFormat::L16 { 16 } else { 8 },
     )?;
     let decoded = decoder.decode().map_err(damaged)?;
-    let narrow = layout.bits_allocated == 16 && format != jpeg_decoder::PixelFormat::L16;
+    // Lossless streams of more than 8 bits come as pairs of bytes, in colours too.
+    let narrow = layout.bits_allocated == 16 && decoded.len() as u64 == layout.frame_samples();
     Ok(if narrow { decoded.into_iter().flat_map(|b| [b, 0]).collect() } else { decoded })
 }
 

@@ -186,7 +186,9 @@ fn overlay(data_set: &DataSet, values: &Attributes, group: u16) -> Option<Overla
     let (row, column) = (origin.first().copied().unwrap_or(1), origin.get(1).copied().unwrap_or(1));
     let first = values.int(Tag(group, 0x0051)).unwrap_or(1) - 1;
     let planes = values.int(Tag(group, 0x0015)).filter(|planes| (1..=MOST_PLANES).contains(planes));
-    let frames = planes.map(|planes| (first, planes));
+    // No more than there are data for, whatever is declared.
+    let whole = i64::try_from(bits.len()).unwrap_or(i64::MAX).saturating_mul(8).div_euclid(rows * columns) + 1;
+    let frames = planes.map(|planes| (first, planes.min(whole)));
     Some(Overlay { origin: (column - 1, row - 1), columns, rows, bits, frames })
 }
 

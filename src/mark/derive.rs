@@ -303,8 +303,11 @@ pub fn is_lossy(transfer_syntax: &str, data_set: &DataSet, reversible: impl Fn()
     let must_lose = syntax::lossy_method(transfer_syntax) == Some("ISO_10918_1");
     // JPEG 2000, HTJ2K, JPEG-LS and JPEG XL of the general syntaxes may be lossless all the same: then the attribute says 00, or nothing.
     let stated = data_set.text(tags::LOSSY_IMAGE_COMPRESSION);
-    must_lose
-        || (may_lose && stated.as_deref() != Some("00") && (stated.as_deref() == Some("01") || reversible() != Some(true)))
+    let stream_loses = || match reversible() {
+        Some(reversible) => !reversible || stated.as_deref() == Some("01"),
+        None => stated.as_deref() != Some("00"),
+    };
+    must_lose || (may_lose && stream_loses())
 }
 
 /// Whether decoding a code stream gives other samples than its encoder was given, by what the stream itself says; none where it does not.

@@ -66,7 +66,11 @@ fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<To
     if is_ct(data_set) && is_hounsfield(attributes) {
         presentations.extend(CT_WINDOWS.iter().map(|(center, width)| Voi::Linear(*center, *width)));
     }
-    let candidates = candidates(&shown, &presentations, (least, most), range, &is_padding);
+    let mut candidates = candidates(&shown, &presentations, (least, most), range, &is_padding);
+    // A frame of nothing but padding has no value of its own: those beside the padding look like it.
+    if let Some((from, to)) = padding {
+        candidates.extend([from - 1, to + 1].into_iter().filter(|v| (range.0..=range.1).contains(v)));
+    }
     let worst_light = |v: i64| presentations.iter().map(|p| shown.shade(p, v)).fold(1.0, f64::min);
     let worst_dark = |v: i64| presentations.iter().map(|p| shown.shade(p, v)).fold(0.0, f64::max);
     // Of several that are equally good the first stands nearest to what the image holds.
@@ -122,6 +126,11 @@ fn padding(data_set: &DataSet, signed: bool) -> Option<(i64, i64)> {
 
 /// The first stored value that a Supplemental Palette Color LUT maps (C.7.6.19), where there is one.
 fn supplemental(data_set: &DataSet, signed: bool) -> Option<i64> {
+    // Tables that a device left behind map nothing (Pixel Presentation, C.8.16.2.1.2).
+    let shown = data_set.text(tags::PIXEL_PRESENTATION).unwrap_or_default();
+    if !matches!(shown.trim(), "COLOR" | "MIXED") {
+        return None;
+    }
     let descriptor = data_set.bytes(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR)?.as_chunks::<2>().0;
     let first = u16::from_le_bytes(*descriptor.get(1)?);
     Some(if signed { i64::from(first.cast_signed()) } else { i64::from(first) })

@@ -119,6 +119,9 @@ pub fn marked<'a>(
 ) -> Result<Copied<'a>, NoCopy> {
     still(&object)?;
     whole(&object)?;
+    if !object.data_set.items(tags::MASK_SUBTRACTION_SEQUENCE).is_empty() {
+        return Err(NoCopy::Unsuitable("it is shown by subtraction, which would take the mark away".into()));
+    }
     if derive::is_marked(&object.data_set) {
         return Err(NoCopy::Unsuitable("it carries a recognition mark already".into()));
     }
@@ -274,7 +277,7 @@ fn lost(object: &Object, layout: &Layout) -> Option<Lost> {
     let reversible = || {
         let Value::Fragments(fragments) = &object.data_set.get(tags::PIXEL_DATA)?.value else { return None };
         let first = fragments.get(1)?;
-        derive::is_reversible(&object.range(first.offset, first.length.min(4096)).ok()?)
+        derive::loses(&object.transfer_syntax, &object.range(first.offset, first.length.min(4096)).ok()?).map(|loses| !loses)
     };
     let is_lossy = derive::is_lossy(&object.transfer_syntax, &object.data_set, reversible);
     #[expect(clippy::cast_precision_loss, reason = "two digits are kept")]

@@ -75,7 +75,7 @@ def colour(photometric, allocated=8, planar=0, frames=1, rows=200, columns=300):
         if photometric == "RGB":
             planes.append(numpy.stack([y, y, y // 2 + top // 4], axis=2))
         else:
-            planes.append(numpy.stack([y, numpy.full_like(y, 110), numpy.full_like(y, 140)], axis=2))
+            planes.append(numpy.stack([y, numpy.full_like(y, 110 << (allocated - 8)), numpy.full_like(y, 140 << (allocated - 8))], axis=2))
     array = numpy.stack(planes)
     d.PlanarConfiguration = planar
     return fill(d, array.transpose(0, 3, 1, 2) if planar else array)
@@ -174,6 +174,24 @@ def supplemental():
     return d
 
 
+def left_behind():
+    """Grey, with a palette that nothing maps."""
+    d = supplemental()
+    del d.PixelPresentation
+    for colour_ in ("Red", "Green", "Blue"):
+        setattr(d, f"{colour_}PaletteColorLookupTableDescriptor", [1096, 0, 16])
+    return d
+
+
+def padding_alone():
+    """The last slice of a CT, beyond the body: padding everywhere."""
+    d = grey(12, False, "MONOCHROME2")
+    d.PixelData = bytes(len(d.PixelData))
+    d.Modality, d.RescaleSlope, d.RescaleIntercept, d.WindowCenter, d.WindowWidth = "CT", 1, -1024, 40, 400
+    d.add_new(0x00280120, "US", 0)
+    return d
+
+
 def high_voi_lut():
     """Signed samples that are 0 to 65,535 after rescaling; the table begins at 40,000 of them."""
     d = grey(16, True, "MONOCHROME2")
@@ -263,6 +281,9 @@ def formats():
     yield "voi_lut_high", high_voi_lut()
     yield "rgb_signed", signed_colour("RGB")
     yield "ybr_signed", signed_colour("YBR_FULL")
+    yield "ybr16_full", colour("YBR_FULL", 16)
+    yield "palette_left_behind", left_behind()
+    yield "padding_alone", padding_alone()
     yield "oblong_pixels", oblong_pixels()
     yield "with_more", with_more()
     yield "padded", padded()
@@ -302,6 +323,7 @@ TO_COMPRESS = {
     "rgb_planar0": {k: v for k, v in COMPRESSED.items() if k not in ("extended", "spectral", "progressive")},
     "rgb_planar1": {k: COMPRESSED[k] for k in ("rle", "lossless70")},
     "ybr_full_planar0": {k: COMPRESSED[k] for k in ("rle", "jpegls", "lossless57", "lossless70", "j2k")},
+    "ybr16_full": {k: COMPRESSED[k] for k in ("lossless57", "lossless70")},
     "palette8": {k: COMPRESSED[k] for k in ("rle", "jpegls", "lossless70")},
 }
 

@@ -14,6 +14,7 @@ import numpy
 import pydicom
 import pytest
 from PIL import Image, ImageDraw
+from pydicom.pixels import pixel_array
 
 import pixels
 from conftest import PROGRAM
@@ -36,7 +37,9 @@ def mark(sources, out, *options, serial=False):
 
 def stored(data_set):
     """Samples as (frames, rows, columns, samples), nothing converted."""
-    array = data_set.pixel_array
+    # pydicom makes RGB of YBR with 8 bits only.
+    deep = data_set.BitsAllocated > 8 and str(data_set.PhotometricInterpretation).startswith("YBR")
+    array = pixel_array(data_set, raw=True) if deep else data_set.pixel_array
     if array.dtype.kind == "i" and int(data_set.SamplesPerPixel) > 1:
         array = array.view(array.dtype.str.replace("i", "u"))  # colours have no sign, whatever the header says
     frames = int(data_set.get("NumberOfFrames", 1) or 1)
