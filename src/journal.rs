@@ -336,14 +336,12 @@ pub fn scan(path: &Path, (from, to): (i64, i64), mut each: impl FnMut(i64, &Even
     Ok(())
 }
 
-/// A record as it is read back.
+/// A record as it is read back: its number, from 0; when, milliseconds since 1970; what.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the line above says it")]
 pub struct Record {
-    /// Its number, from 0.
     pub n: u64,
-    /// When, milliseconds since 1970.
     pub at_ms: i64,
-    /// What.
     pub event: Event,
 }
 
