@@ -1,6 +1,6 @@
 //! A record of the journal as FHIR R4 AuditEvent, after the patterns of IHE BALP: who, what, when, with which outcome, about which study.
 
-use super::message::{Told, instant};
+use super::message::{Code, Told, instant};
 use serde_json::{Value as Json, json};
 
 const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
@@ -8,14 +8,11 @@ const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 /// The resource; `n` is the record's number in the journal.
 pub fn resource(told: &Told, n: u64, at_ms: i64, source: &str) -> Json {
     let coding = |(code, display): (&str, &str)| json!({"system": DCM, "code": code, "display": display});
-    let agent = |name: &str, asked: bool| {
-        let kind = if asked { ("110153", "Source Role ID") } else { ("110152", "Destination Role ID") };
-        json!({"type": {"coding": [coding(kind)]}, "who": {"display": name}, "requestor": asked})
+    let agent = |(name, asked, role): (&str, bool, Option<Code>)| match role {
+        Some(role) => json!({"type": {"coding": [coding(role)]}, "who": {"display": name}, "requestor": asked}),
+        None => json!({"who": {"display": name}, "requestor": asked}),
     };
-    let by = if told.by.is_empty() { source } else { &told.by };
-    let mut agents = vec![agent(by, true)];
-    let other = told.other.as_deref().or((!told.by.is_empty()).then_some(source));
-    agents.extend(other.map(|name| agent(name, false)));
+    let agents: Vec<Json> = told.parties(source).into_iter().map(agent).collect();
     let some = told.detail.iter().filter(|(_, value)| !value.is_empty());
     let details: Vec<Json> = some.map(|(name, value)| json!({"type": name, "valueString": value})).collect();
     let mut event = json!({

@@ -152,11 +152,7 @@ impl Told {
             let _ = write!(x, "<PurposeOfUse csd-code=\"{purpose}\" codeSystemName=\"local\" originalText=\"{purpose}\"/>");
         }
         x.push_str("</EventIdentification>");
-        let by = if self.by.is_empty() { source } else { &self.by };
-        let other = self.other.as_deref().or((!self.by.is_empty()).then_some(source));
-        let [own, others] = self.roles();
-        participant(&mut x, by, true, own);
-        other.into_iter().for_each(|other| participant(&mut x, other, false, others));
+        self.parties(source).into_iter().for_each(|(name, asked, role)| participant(&mut x, name, asked, role));
         let _ = write!(x, "<AuditSourceIdentification AuditSourceID=\"{}\"/>", escape(source));
         if let Some(study) = &self.study {
             let _ = write!(
@@ -179,6 +175,14 @@ impl Told {
         }
         x.push_str("</AuditMessage>");
         x
+    }
+
+    /// Who took part: name, whether he asked, and his role.
+    pub fn parties<'a>(&'a self, source: &'a str) -> Vec<(&'a str, bool, Option<Code>)> {
+        let by = if self.by.is_empty() { source } else { &self.by };
+        let other = self.other.as_deref().or((!self.by.is_empty()).then_some(source));
+        let [own, others] = self.roles();
+        std::iter::once((by, true, own)).chain(other.map(|name| (name, false, others))).collect()
     }
 
     /// Roles of the one that asked and of the other one, where the message has them (PS3.15 A.5.3.1, A.5.3.7, A.5.3.10).

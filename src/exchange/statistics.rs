@@ -53,9 +53,6 @@ pub struct Statistics {
     pub saved: u64,
 }
 
-/// Which device made an exam, and when (milliseconds since 1970), where its header says so.
-pub type Made = (String, Option<i64>);
-
 /// Who decided what, as the journal has it.
 #[derive(Clone)]
 struct Decided {
@@ -137,8 +134,8 @@ impl Collector {
         }
     }
 
-    /// The figures. `exam` tells of a study which device made it, and when (milliseconds since 1970).
-    pub fn finish(mut self, exam: &dyn Fn(&str) -> Option<Made>) -> Statistics {
+    /// The figures. `device` tells which one made a study, `made` when (milliseconds since 1970).
+    pub fn finish(mut self, device: &dyn Fn(&str) -> Option<String>, made: &dyn Fn(&str) -> Option<i64>) -> Statistics {
         for decided in std::mem::take(&mut self.decided).into_values() {
             let count = |c: &mut Counts| {
                 c.accepted += u64::from(decided.accepted);
@@ -147,7 +144,7 @@ impl Collector {
                 c.refused += u64::from(decided.refused);
             };
             self.each(&decided.keys, count);
-            if let Some((device, _)) = exam(&decided.study) {
+            if let Some(device) = device(&decided.study) {
                 count(self.statistics.by_device.entry(device).or_default());
             }
             for reason in &decided.reasons {
@@ -158,7 +155,7 @@ impl Collector {
         #[expect(clippy::cast_precision_loss, reason = "a rate of counts")]
         let rate = (accepted + rejected > 0).then(|| accepted as f64 / (accepted + rejected) as f64);
         self.statistics.acceptance_rate = rate;
-        let hours = |(study, at): (&String, &i64)| Some((*at - exam(study)?.1?) as f64 / 3_600_000.0);
+        let hours = |(study, at): (&String, &i64)| Some((*at - made(study)?) as f64 / 3_600_000.0);
         let mut hours: Vec<f64> = self.marked.iter().filter_map(hours).filter(|h| *h >= 0.0).collect();
         hours.sort_by(f64::total_cmp);
         self.statistics.hours_to_availability = hours.get(hours.len() / 2).copied();
@@ -257,7 +254,7 @@ mod tests {
         }
         collector.take(9_000_000, &Event::Marked { study: "1.2".into(), revision: 1, instances: 1 });
         collector.take(99_000_000, &Event::Marked { study: "1.2".into(), revision: 2, instances: 1 });
-        let s = collector.finish(&|study| (study == "1.2").then(|| ("CT-7".to_string(), Some(1_800_000))));
+        let s = collector.finish(&|study| (study == "1.2").then(|| "CT-7".to_string()), &|_| Some(1_800_000));
         assert_eq!((s.by_device["CT-7"].accepted, s.hours_to_availability), (2, Some(2.0)));
         assert_eq!((s.total.accepted, s.total.rejected, s.total.repeated, s.total.viewed), (2, 1, 1, 1));
         assert_eq!((s.by_clinician["B/李"].rejected, s.by_clinician["B/张"].accepted), (1, 1));

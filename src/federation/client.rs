@@ -212,7 +212,7 @@ impl Remote {
         if kind.trim().starts_with("application/dicom") && !kind.contains("json") {
             return Ok(response.into_reader());
         }
-        let Some(boundary) = boundary(&kind) else { return Err(RemoteError::Unreadable(format!("{kind} is no object"))) };
+        let Some(boundary) = boundary(&kind) else { return Err(unreadable("no object")) };
         let body = BufReader::with_capacity(1 << 16, response.into_reader());
         Part::first(body, &boundary).map(|part| Box::new(part) as Box<dyn Read + Send>).map_err(unreadable)
     }

@@ -15,9 +15,6 @@ pub use tasks::{Retrieval, Retrievals, Stage};
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// What objects of another hospital are stored as sent by: this, and the hospital's code.
-pub use crate::exchange::register::EXTERNAL as SENDER;
-
 /// `[[external]]`: a node of another hospital.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,5 +1,6 @@
 //! The journal as FHIR AuditEvent, for an auditor of the owner's.
 
+use super::exchange::statistics::start_of;
 use super::problem::{Problem, task_failed};
 use super::router::App;
 use crate::audit::{of, resource};
@@ -27,8 +28,8 @@ pub async fn events(State(app): State<Arc<App>>, Query(query): Query<Vec<(String
         let number = || value.parse::<u64>().map_err(|_| Problem::bad(format!("{name} is a number")));
         match name.as_str() {
             "date" => match value.split_at_checked(2) {
-                Some(("ge", day)) => from = day_ms(day)?,
-                Some(("lt", day)) => to = day_ms(day)?,
+                Some(("ge", day)) => from = start_of(day, name)?,
+                Some(("lt", day)) => to = start_of(day, name)?,
                 _ => return Err(Problem::bad("date is ge or lt and a day: ge2026-01-01")),
             },
             "_count" => count = usize::try_from(number()?).unwrap_or(MOST).clamp(1, MOST),
@@ -73,10 +74,4 @@ pub async fn events(State(app): State<Arc<App>>, Query(query): Query<Vec<(String
         object.insert("link".into(), json!([{"relation": "next", "url": url}]));
     }
     Ok(([(header::CONTENT_TYPE, "application/fhir+json; charset=utf-8")], bundle.to_string()).into_response())
-}
-
-fn day_ms(day: &str) -> Result<i64, Problem> {
-    let format = time::macros::format_description!("[year]-[month]-[day]");
-    let date = time::Date::parse(day, &format).map_err(|_| Problem::bad("date is ge or lt and a day: ge2026-01-01"))?;
-    Ok(date.midnight().assume_offset(time::macros::offset!(+8)).unix_timestamp() * 1000)
 }

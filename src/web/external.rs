@@ -1,6 +1,7 @@
 //! Other hospitals' nodes, for the owner's own people: what they have of a patient, and fetching it.
 
 use super::edge;
+use super::peers::{body, parsed};
 use super::problem::{Problem, task_failed};
 use super::router::App;
 use crate::dicom::Uid;
@@ -9,7 +10,6 @@ use crate::federation::{Answer, Remote, Retrieval, Retrievals, Wanted, search};
 use crate::ingest::now_ms;
 use crate::journal::Event;
 use axum::Json;
-use axum::body::to_bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -26,15 +26,6 @@ pub struct External {
     pub own: Option<String>,
 }
 
-/// Longest body, bytes.
-const MOST: usize = 1 << 16;
-
-async fn body<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Problem> {
-    let large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 KiB, or broke off");
-    let bytes = to_bytes(request.into_body(), MOST).await.map_err(large)?;
-    serde_json::from_slice(&bytes).map_err(|e| Problem::bad(format!("the JSON does not fit: {e}")))
-}
-
 /// `GET /api/v1/external`: the nodes, and what is being fetched.
 pub async fn all(State(app): State<Arc<App>>) -> Json<Value> {
     let node = |r: &Remote| json!({"name": r.settings.name, "hospital": r.settings.hospital(), "url": r.settings.url});
@@ -48,7 +39,7 @@ pub async fn all(State(app): State<Arc<App>>) -> Json<Value> {
 /// No patient is named, a node is none, or the search cannot be recorded.
 pub async fn find(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, Problem> {
     let (principal, said) = edge::of(request.extensions())?;
-    let wanted: Wanted = body(request).await?;
+    let wanted: Wanted = parsed(&body(request).await?)?;
     let work = move || -> Result<Vec<Answer>, Problem> {
         let register = app.entitled.register.current();
         let today = (app.entitled.today)();
@@ -93,7 +84,7 @@ struct Fetch {
 /// The node, the study or the peer is none.
 pub async fn retrieve(State(app): State<Arc<App>>, request: Request) -> Result<(StatusCode, Json<Retrieval>), Problem> {
     let (principal, _) = edge::of(request.extensions())?;
-    let wanted: Fetch = body(request).await?;
+    let wanted: Fetch = parsed(&body(request).await?)?;
     let study = super::asked::uid(&wanted.study, "study")?;
     if !app.external.remotes.iter().any(|r| r.settings.name == wanted.node) {
         return Err(Problem::bad(format!("node: no [[external]] is called {}", wanted.node)));

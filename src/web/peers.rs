@@ -80,12 +80,12 @@ fn failed(error: std::io::Error) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the change cannot be kept: the disk refuses")
 }
 
-async fn body(request: Request) -> Result<Bytes, Problem> {
+pub(super) async fn body(request: Request) -> Result<Bytes, Problem> {
     let large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 KiB, or broke off");
     to_bytes(request.into_body(), MOST).await.map_err(large)
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn parsed<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|e| Problem::bad(format!("the JSON does not fit: {e}")))
 }
 

@@ -4,15 +4,16 @@
 //! Never stores a part, never marks, and never takes what does not verify for what it says it is.
 
 use super::Shop;
-use crate::dicom::dataset::{Limits, Seeking, parse};
 use crate::dicom::part10::{FileMeta, read_meta};
 use crate::dicom::stamp::Kind;
-use crate::dicom::{Attributes, Syntax, Uid, coded, tags};
-use crate::federation::{Listed, Manifest, Remote, RemoteError, Retrieval, Retrievals, SENDER, Stage};
+use crate::dicom::{Attributes, Uid, coded, tags};
+use crate::exchange::register::EXTERNAL;
+use crate::federation::{Listed, Manifest, Remote, RemoteError, Retrieval, Retrievals, Stage};
 use crate::ingest::{Announced, now_ms};
 use crate::journal::Event;
 use crate::mark::never_marked;
 use crate::outbox::{Copies, Forward};
+use crate::retrieve::Object;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -95,7 +96,7 @@ fn fetch(shop: &Shop, externals: &Externals, task: &Retrieval, stopping: &Atomic
     let unknown = || Failed::ForGood(format!("no [[external]] is called {}", task.node));
     let remote = externals.remotes.iter().find(|r| r.settings.name == task.node).ok_or_else(unknown)?;
     let study = Uid::parse(&task.study).map_err(|e| Failed::ForGood(e.to_string()))?;
-    let sender = format!("{SENDER}{}", remote.settings.hospital());
+    let sender = format!("{EXTERNAL}{}", remote.settings.hospital());
     let here = shop.index.contents(&study).map_err(ours)?;
     if here.iter().flat_map(|(_, rows)| rows).any(|row| row.is_original() && row.sender != sender) {
         return Err(Failed::ForGood("the study is here already, and not from there".into()));
@@ -232,7 +233,8 @@ fn take(
     if listed.sha256.as_ref().is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&digest)) {
         return Err(Failed::Now(format!("{}: its bytes are not those that the manifest names", listed.instance)));
     }
-    let (attributes, unmarkable) = header(&file, &meta, length).map_err(|e| wrong(&e))?;
+    let object = Object::read(file, &meta, 1 << 16).map_err(|e| wrong(&e.to_string()))?;
+    let (attributes, unmarkable) = (Attributes::decode(&object.data_set, |_| true), never_marked(&object.data_set).is_some());
     let is = |tag, wanted: &str| attributes.text(tag).map(str::trim) == Some(wanted);
     if !is(tags::SOP_INSTANCE_UID, &listed.instance)
         || !is(tags::STUDY_INSTANCE_UID, study)
@@ -249,27 +251,6 @@ fn digest(file: &File, from: u64) -> io::Result<String> {
     let mut hash = Sha256::new();
     io::copy(&mut reader, &mut hash)?;
     Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
-}
-
-fn header(file: &File, meta: &FileMeta, length: u64) -> Result<(Attributes, bool), String> {
-    let syntax = Syntax::of(&meta.transfer_syntax);
-    let mut reader = BufReader::new(file);
-    reader.seek(SeekFrom::Start(meta.data_set_at)).map_err(|e| e.to_string())?;
-    let total = Some(length.saturating_sub(meta.data_set_at));
-    let limits = Limits { value: 1 << 16, stop_at_pixels: true, partial: true, total };
-    let parsed = if syntax.deflated {
-        let inflated = flate2::read::DeflateDecoder::new(reader);
-        let mut source = crate::dicom::dataset::Streaming::new(inflated, 1 << 26);
-        parse(&mut source, syntax, Limits { total: None, ..limits })
-    } else {
-        parse(&mut Seeking(reader), syntax, limits)
-    };
-    let data_set = parsed.map_err(|e| e.to_string())?.data_set;
-    // Pixels were not read: everything that has rows is an image here.
-    let mut shown = data_set.clone();
-    shown.put(tags::PIXEL_DATA, crate::dicom::VR::OB, crate::dicom::Value::Bytes(vec![]));
-    let image = data_set.get(tags::ROWS).is_some();
-    Ok((Attributes::decode(&data_set, |_| true), !image || never_marked(&shown).is_some()))
 }
 
 /// What was verified, in words; an error where something speaks against taking it.

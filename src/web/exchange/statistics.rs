@@ -2,7 +2,7 @@
 
 use super::blocking;
 use crate::dicom::{Uid, tags};
-use crate::exchange::statistics::{Collector, HEADS, Made, Statistics};
+use crate::exchange::statistics::{Collector, HEADS, Statistics};
 use crate::journal;
 use crate::web::problem::Problem;
 use crate::web::router::App;
@@ -39,7 +39,7 @@ pub async fn show(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Re
         let mut collector = Collector::default();
         let unreadable = |e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the journal does not read: {e}"));
         journal::scan(app.journal.path(), (from, to), |at, event| collector.take(at, event)).map_err(unreadable)?;
-        Ok(collector.finish(&|study| exam(app, study)))
+        Ok(collector.finish(&|study| device(app, study), &|study| made(app, study)))
     })
     .await?;
     match asked.format.as_deref() {
@@ -55,27 +55,33 @@ pub async fn show(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Re
     }
 }
 
-/// Which device made a study, and when; none where it is not here any more.
-fn exam(app: &App, study: &str) -> Option<Made> {
-    let study = Uid::parse(study).ok()?;
-    let row = app.index.study(&study).ok()??;
-    let contents = app.index.contents(&study).ok()?;
+/// Model and station that made a study; none where it is not here any more.
+fn device(app: &App, study: &str) -> Option<String> {
+    let contents = app.index.contents(&Uid::parse(study).ok()?).ok()?;
     let (series, _) = contents.iter().find(|(_, rows)| rows.iter().any(crate::index::InstanceRow::is_original))?;
     let text = |tag| series.attributes.text(tag).unwrap_or("").trim().to_string();
     let device = format!("{} {}", text(tags::MANUFACTURER_MODEL_NAME), text(tags::STATION_NAME)).trim().to_string();
+    Some(if device.is_empty() { "?".into() } else { device })
+}
+
+/// When a study was made, milliseconds since 1970.
+fn made(app: &App, study: &str) -> Option<i64> {
+    let row = app.index.study(&Uid::parse(study).ok()?).ok()??;
     let digits = |tag| -> String { row.attributes.text(tag).unwrap_or("").chars().filter(char::is_ascii_digit).collect() };
     let (day, time) = (digits(tags::STUDY_DATE), digits(tags::STUDY_TIME));
-    let number = |text: &str, at: usize| text.get(at..at + 2).and_then(|t| t.parse::<i64>().ok());
-    let written = |day: &str| Some(format!("{}-{}-{}", day.get(..4)?, day.get(4..6)?, day.get(6..8)?));
-    let start = written(&day).and_then(|day| start_of(&day, "StudyDate").ok());
-    let of_day = number(&time, 0).map(|h| h * 3600 + number(&time, 2).unwrap_or(0) * 60 + number(&time, 4).unwrap_or(0));
-    Some((if device.is_empty() { "?".into() } else { device }, start.zip(of_day).map(|(start, s)| start + s * 1000)))
+    let number = |at: usize| time.get(at..at + 2).and_then(|t| t.parse::<i64>().ok());
+    let written = format!("{}-{}-{}", day.get(..4)?, day.get(4..6)?, day.get(6..8)?);
+    let seconds = number(0)? * 3600 + number(2).unwrap_or(0) * 60 + number(4).unwrap_or(0);
+    Some(start_of(&written, "StudyDate").ok()? + seconds * 1000)
 }
 
 const DAY_MS: i64 = 86_400_000;
 
 /// The beginning of a day in China, milliseconds since 1970.
-fn start_of(day: &str, name: &str) -> Result<i64, Problem> {
+///
+/// # Errors
+/// It is no day; `name` is the parameter's.
+pub fn start_of(day: &str, name: &str) -> Result<i64, Problem> {
     let wrong = || Problem::bad(format!("{name} is a day like 2026-01-31"));
     let format = time::macros::format_description!("[year]-[month]-[day]");
     let date = time::Date::parse(day, &format).map_err(|_| wrong())?;
