@@ -76,6 +76,12 @@ impl Stack {
         Some((*self.along.first()?, *self.along.last()?))
     }
 
+    /// Of each slice but the first: how far it is from the one before, mm; nothing of a stack that has no step.
+    pub fn distances(&self) -> impl Iterator<Item = (&Uid, f64)> {
+        let along = self.along.iter().zip(self.along.iter().skip(1)).zip(self.slices.iter().skip(1));
+        along.filter(|_| self.step_mm > 0.0).map(|((before, here), uid)| (uid, here - before))
+    }
+
     /// Whether two stacks lie the same way.
     pub fn is_parallel_to(&self, other: &Stack) -> bool {
         self.orientation.iter().zip(&other.orientation).all(|(a, b)| (a - b).abs() < SAME_ORIENTATION)
@@ -219,8 +225,8 @@ fn stack(members: &[&Slice]) -> Option<Stack> {
 
 /// The middle value.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let middle = values.len() / 2;
+    (middle < values.len()).then(|| *values.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
 #[cfg(test)]

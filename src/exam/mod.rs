@@ -13,7 +13,6 @@ pub mod quality;
 pub mod report;
 pub mod ruling;
 pub mod score;
-pub mod space;
 pub mod verdict;
 
 pub use facts::{ImageFacts, SeriesFacts, StudyFacts};

@@ -1,6 +1,6 @@
 //! From a settled study to its verdict.
 
-use super::pixels::Seen;
+use super::pixels::{self, Look, Picture, Seen};
 use super::{JobError, Shop, send, withdraw};
 use crate::dicom::{Attributes, Uid, coded, tags};
 use crate::exam::classify::Classification;
@@ -303,12 +303,20 @@ impl Case<'_> {
                 own || self.ruled.contains(&series.series) || (self.scope.everything && row.attributes.has(tags::ROWS))
             };
             let modality = series.attributes.text(tags::MODALITY).unwrap_or("");
-            let frames: usize = whole.frames.iter().map(|f| f.len().max(1)).sum();
-            let mut seen = Seen::of(modality, frames, &procedures.quality);
+            let frames = |n: usize| whole.frames.get(n).map_or(&[][..], Vec::as_slice);
+            let count: usize = (0..rows.len()).map(|n| frames(n).len().max(1)).sum();
+            let limits = &procedures.quality;
+            let look = Look { shop: self.shop, modality, limits, every: pixels::every(count, limits) };
+            let mut before = 0;
+            let mut pictures = Vec::new();
             for (n, row) in rows.iter().enumerate().filter(|(_, row)| carries(row)) {
                 let image = whole.images.get(n).unwrap_or(&row.attributes);
-                let frames = whole.frames.get(n).map_or(&[][..], Vec::as_slice);
-                findings.extend(seen.instance(self.shop, row, image, frames)?);
+                pictures.push(Picture { row, image, frames: frames(n), before });
+                before += frames(n).len().max(1);
+            }
+            let mut seen = Seen::of(modality, limits);
+            for (picture, looked) in pictures.iter().zip(look.at_all(&pictures)) {
+                findings.extend(seen.take(picture.row, looked?));
             }
             let items: Vec<u32> = carried.clone().map(|r| r.item).collect();
             let head =

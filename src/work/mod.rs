@@ -1,6 +1,7 @@
 //! What time drives: a study that has been quiet is assessed, a verdict is carried out. Jobs are rows; a restart loses none.
 
 mod assess;
+mod decodable;
 pub mod describe;
 pub mod external;
 mod pixels;

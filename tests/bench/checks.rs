@@ -1,14 +1,16 @@
 //! What the checks cost: slices a second of each pixel check, header checks of 1,000 slices, and all of them as a share of decoding.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use hutong::codec::{Limits, Pool, samples};
+use hutong::codec::{Frame, Limits, Pool, samples};
 use hutong::dicom::part10::read_meta;
 use hutong::dicom::{Attributes, Uid, VR, levels, tags};
 use hutong::exam::complete;
 use hutong::exam::facts::{InstanceInput, SeriesInput, study_facts};
-use hutong::exam::quality::{Exam, Image, Series, checks, perception, pixels, slices};
+use hutong::exam::quality::field::{Field, Kind};
+use hutong::exam::quality::pixels::{c16_neighbours, c18_blank, g03_bits_used, g06_twice};
+use hutong::exam::quality::{Exam, Image, Series, checks, hounsfield, perception, pixels};
 use hutong::phantom::{self, Phantom};
-use hutong::procedure::{embedded::FILES, load};
+use hutong::procedure::{Quality, embedded::FILES, load};
 use hutong::retrieve::Object;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -33,33 +35,39 @@ fn main() {
         let study = studies.iter().find(|s| s.phantom == which).unwrap();
         (study.images[study.images.len() / 2].pixels)().into_iter().map(i32::from).collect::<Vec<_>>()
     };
-    let mut slice_cost = 0.0;
-    for (name, which, columns) in
-        [("CT slice 512 × 512", Phantom::CtChest, 512usize), ("radiograph 2500 × 3000", Phantom::Chest, 2500)]
-    {
-        let samples = image(which);
-        let of_detector = columns != 512;
-        let mut measured = 0.0;
-        if of_detector {
-            each(&format!("{name}: X-06 to X-08"), || pixels::FrameStatistics::of(&samples, (0, 4095)));
-        } else {
-            slice_cost = each(&format!("{name}: C-18"), || pixels::blank(&samples));
-            let slice = || slices::Slice { samples: &samples, columns, slope: 1.0, intercept: -1024.0 }.measure();
-            measured = each(&format!("{name}: C-11, C-14, C-17"), slice);
-        }
-        let frame = || perception::Frame { samples: &samples, columns, background: None, of_detector }.perceive();
-        let perceived = each(&format!("{name}: perceptual measures"), frame);
-        if !of_detector {
-            // Of a series of 1,000 only so many frames are measured.
-            slice_cost += (measured + perceived) * quality.perception.frames_a_series as f64 / 1000.0;
-        }
-    }
+    let radiograph = image(Phantom::Chest);
+    let name = "radiograph 2500 × 3000";
+    each(&format!("{name}: X-06 to X-08"), || {
+        let field = Field::of(&radiograph, 2500, false, Kind::Projection);
+        let statistics = pixels::FrameStatistics::of(&radiograph, (0, 4095)).unwrap();
+        pixels::judge(&statistics, field.as_ref(), &quality.pixels)
+    });
+    let frame = || perception::Frame { samples: &radiograph, columns: 2500, background: None, of_detector: true }.perceive();
+    each(&format!("{name}: perceptual measures"), frame);
     headers(&quality);
-    decoding(slice_cost);
+    decoding(&quality);
+}
+
+/// What every check of pixels costs of one slice of a series of 1,000, in seconds.
+fn checks_of(frame: &Frame, quality: &Quality) -> f64 {
+    let name = "CT slice 512 × 512";
+    let (samples, columns) = (samples::read(frame), frame.layout.columns as usize);
+    let none = Attributes::default();
+    let every = each(&format!("{name}: G-03"), || g03_bits_used::check(&frame.bytes, &frame.layout, &none))
+        + each(&format!("{name}: G-06"), || g06_twice::digest(&samples))
+        + each(&format!("{name}: C-16"), || c16_neighbours::sampling(&samples, columns))
+        + each(&format!("{name}: C-18, squares"), || c18_blank::uniform_share(&samples, columns))
+        + each(&format!("{name}: C-18, X-07"), || Field::of(&samples, columns, false, Kind::Slice));
+    let slice = || hounsfield::Slice { samples: &samples, columns, slope: 1.0, intercept: -1024.0 }.measure();
+    let perceived = || perception::Frame { samples: &samples, columns, background: Some(724), of_detector: false }.perceive();
+    let some =
+        each(&format!("{name}: C-11, C-14, C-15, C-17"), slice) + each(&format!("{name}: perceptual measures"), perceived);
+    // Of a series of 1,000 only so many frames are measured.
+    every + some * quality.perception.frames_a_series as f64 / 1000.0
 }
 
 /// The checks of headers over a CT of 1,000 slices.
-fn headers(quality: &hutong::procedure::Quality) {
+fn headers(quality: &Quality) {
     let base = &phantom::ct_head(2, None, "头颅CT平扫", "HEAD")[0].data_set;
     let decoded = Attributes::decode(base, |tag| levels::level_of(tag).is_some());
     let all: Vec<(Uid, Attributes)> = (0..1000)
@@ -84,7 +92,7 @@ fn headers(quality: &hutong::procedure::Quality) {
 }
 
 /// Decoding a real CT slice of 512 × 512, and what the checks add to it.
-fn decoding(checks: f64) {
+fn decoding(quality: &Quality) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/ts/mister_ct_chest");
     let limits = Limits { workers: 1, memory_mib: 1024, time: Duration::from_secs(60) };
     let pool = Pool::new(env!("CARGO_BIN_EXE_hutong").into(), limits);
@@ -104,6 +112,11 @@ fn decoding(checks: f64) {
             let layout = object.layout().unwrap();
             samples::read(&object.frame(0, &layout, &pool).unwrap())
         });
+        let mut file = std::fs::File::open(&path).unwrap();
+        let meta = read_meta(&mut file).unwrap();
+        let object = Object::read(file, &meta, 1 << 20).unwrap();
+        let frame = object.frame(0, &object.layout().unwrap(), &pool).unwrap();
+        let checks = checks_of(&frame, quality);
         println!("    the checks of its pixels add {:.0} %", checks / one * 100.0);
     }
 }

@@ -1,5 +1,4 @@
-//! Perceptual measures of a series held against what is usual for its device and item, C-16, M-06 to M-08; and X-12,
-//! which needs no calibration. Never judges a device that was not calibrated.
+//! Perceptual measures of a series held against what is usual for its device and item, C-16, M-06 to M-08. Never judges a device that was not calibrated.
 
 use super::perception::Perceived;
 use crate::dicom::{Attributes, Uid, tags};
@@ -94,19 +93,6 @@ fn against(check: &str, one: &Measure, usual: &Usual, less_is_worse: bool) -> Op
         _ => ("噪声高于本设备该项目的常见范围", "more noise than usual on this device"),
     };
     Some(Finding::new(check, level, zh, en).measured(one.value, limit, &one.measure))
-}
-
-/// a fault on any device.
-pub fn dead_lines(modality: &str, frames: &[Perceived]) -> Option<Finding> {
-    let lines = frames.iter().map(|f| f.dead_lines).max().filter(|n| *n > 0 && rule_modality(modality) == "DX")?;
-    let finding = Finding::new(
-        "X-12",
-        Level::Warn,
-        format!("有 {lines} 条坏线（整行或整列异常），请检查探测器"),
-        format!("{lines} rows or columns stand out over their whole length; check the detector"),
-    );
-    #[expect(clippy::cast_precision_loss, reason = "a count of lines")]
-    Some(finding.measured(lines as f64, 0.0, "lines"))
 }
 
 /// What is usual, from the measures of accepted studies, one list a study: groups of at least `least` studies.

@@ -4,16 +4,14 @@
 //! end; whole rows and columns at the bright one, which a collimator covers. It counts for nothing (inside the collimated area, outside
 //! direct exposure).
 
-use std::collections::HashMap;
-
 /// What the grid amounts to.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Field {
     /// Share of samples at the lowest and at the highest value, of those that are no background.
     pub plateau: (f64, f64),
-    /// Share of the most frequent value, of those that are no background.
+    /// Share of the most frequent value, of those that are no background; told of projections only.
     pub mode: f64,
-    /// Share of the rows or columns, whichever is more, that are background from end to end.
+    /// Share of the rows or columns, whichever is more, that are background from end to end; told of projections only.
     pub empty_lines: f64,
     /// Correlation of a sample with its right neighbour.
     pub correlation: f64,
@@ -21,8 +19,25 @@ pub struct Field {
     pub deviation: f64,
 }
 
-/// Grid cells along the longer side.
-const SIDE: usize = 160;
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A radiograph.
+    Projection,
+    /// One of many slices.
+    Slice,
+}
+
+impl Kind {
+    /// Grid cells along the longer side.
+    fn side(self) -> usize {
+        match self {
+            Kind::Projection => 160,
+            Kind::Slice => 64,
+        }
+    }
+}
+
 /// Rank of the ends: a few dead pixels do not hide a plateau.
 const END: f64 = 0.002;
 
@@ -34,58 +49,62 @@ struct Grid {
 
 impl Field {
     /// Of the samples of a grey frame, row by row, `dark_is_high` for MONOCHROME1; none for one too small to say anything.
-    pub fn of(samples: &[i32], columns: usize, dark_is_high: bool) -> Option<Field> {
+    pub fn of(samples: &[i32], columns: usize, dark_is_high: bool, kind: Kind) -> Option<Field> {
         let rows = samples.len().checked_div(columns)?;
         if rows < 32 || columns < 32 {
             return None;
         }
-        let step = rows.max(columns).div_ceil(SIDE);
+        let step = rows.max(columns).div_ceil(kind.side());
         let mut grid = Grid { columns: columns.div_ceil(step), rows: rows.div_ceil(step), values: Vec::new() };
-        let mut pairs = Pairs::default();
-        for y in (0..rows).step_by(step) {
-            let line = samples.get(y * columns..(y + 1) * columns)?;
-            for x in (0..columns).step_by(step) {
-                let value = *line.get(x)?;
-                grid.values.push(value);
-                if let Some(next) = line.get(x + 1) {
-                    pairs.add(f64::from(value), f64::from(*next));
+        grid.values.reserve_exact(grid.columns * grid.rows);
+        let mut pairs = Pairs::from(*samples.first()?);
+        for line in samples.chunks_exact(columns).step_by(step) {
+            // The last sample of a line has no neighbour.
+            for two in line.chunks(step) {
+                if let [value, next, ..] = two {
+                    pairs.add(*value, *next);
                 }
+                grid.values.extend(two.first());
             }
         }
-        let mut sorted = grid.values.clone();
-        sorted.sort_unstable();
-        let (low, high) = (rank(&sorted, END), rank(&sorted, 1.0 - END));
+        let mut ranked = grid.values.clone();
+        let (low, high) = (rank(&mut ranked, END), rank(&mut ranked, 1.0 - END));
         let mut background = vec![false; grid.values.len()];
         if low < high {
-            grid.flood(&mut background, &|v| if dark_is_high { v >= high } else { v <= low });
+            grid.flood(&mut background, |v| if dark_is_high { v >= high } else { v <= low });
             let mut covered = vec![false; grid.values.len()];
-            grid.flood(&mut covered, &|v| if dark_is_high { v <= low } else { v >= high });
+            grid.flood(&mut covered, |v| if dark_is_high { v <= low } else { v >= high });
             grid.keep_lines(&mut covered);
             background.iter_mut().zip(covered).for_each(|(b, c)| *b |= c);
         }
         Some(Field {
-            empty_lines: grid.empty_lines(&background),
+            empty_lines: if kind == Kind::Projection { grid.empty_lines(&background) } else { 0.0 },
             correlation: pairs.correlation(),
             deviation: pairs.deviation(),
-            ..shares(&grid, &background, (low, high))
+            ..shares(&grid, &background, (low, high), kind)
         })
     }
 }
 
 /// Shares of what is no background.
 #[expect(clippy::cast_precision_loss, reason = "counts of a small grid")]
-fn shares(grid: &Grid, background: &[bool], (low, high): (i32, i32)) -> Field {
+fn shares(grid: &Grid, background: &[bool], (low, high): (i32, i32), kind: Kind) -> Field {
     let (mut at_low, mut at_high, mut all) = (0usize, 0usize, 0usize);
-    let mut frequent: HashMap<i32, usize> = HashMap::new();
     for value in grid.values.iter().zip(background).filter(|(_, b)| !**b).map(|(v, _)| *v) {
         at_low += usize::from(value <= low);
         at_high += usize::from(value >= high);
         all += 1;
-        *frequent.entry(value).or_default() += 1;
     }
     let share = |n: usize| n as f64 / all.max(1) as f64;
-    let mode = frequent.values().max().copied().unwrap_or(0);
+    let mode = if kind == Kind::Projection { most_frequent(grid, background) } else { 0 };
     Field { plateau: (share(at_low), share(at_high)), mode: share(mode), ..Field::default() }
+}
+
+/// How often the most frequent value occurs that is no background.
+fn most_frequent(grid: &Grid, background: &[bool]) -> usize {
+    let mut values: Vec<i32> = grid.values.iter().zip(background).filter(|(_, b)| !**b).map(|(v, _)| *v).collect();
+    values.sort_unstable();
+    values.chunk_by(|a, b| a == b).map(<[i32]>::len).max().unwrap_or(0)
 }
 
 #[expect(
@@ -94,18 +113,16 @@ fn shares(grid: &Grid, background: &[bool], (low, high): (i32, i32)) -> Field {
     clippy::cast_precision_loss,
     reason = "an index below the length"
 )]
-fn rank(sorted: &[i32], share: f64) -> i32 {
-    sorted.get((share * sorted.len().saturating_sub(1) as f64).round() as usize).copied().unwrap_or(0)
+fn rank(values: &mut [i32], share: f64) -> i32 {
+    let at = (share * values.len().saturating_sub(1) as f64).round() as usize;
+    if at < values.len() { *values.select_nth_unstable(at).1 } else { 0 }
 }
 
 impl Grid {
     /// Marks what is connected to the border by cells that are so.
-    fn flood(&self, marked: &mut [bool], is: &dyn Fn(i32) -> bool) {
-        let border = |i: &usize| {
-            let (x, y) = (i % self.columns, i / self.columns);
-            x == 0 || y == 0 || x + 1 == self.columns || y + 1 == self.rows
-        };
-        let mut open: Vec<usize> = (0..self.values.len()).filter(border).collect();
+    fn flood(&self, marked: &mut [bool], is: impl Fn(i32) -> bool) {
+        let mut open: Vec<usize> = (0..self.columns).chain(self.values.len() - self.columns..self.values.len()).collect();
+        open.extend((0..self.rows).flat_map(|y| [y * self.columns, (y + 1) * self.columns - 1]));
         while let Some(i) = open.pop() {
             let (Some(value), Some(mark)) = (self.values.get(i), marked.get_mut(i)) else { continue };
             if *mark || !is(*value) {
@@ -144,29 +161,42 @@ impl Grid {
     }
 }
 
-/// Running sums of pairs of neighbours.
-#[derive(Default)]
+/// Running sums of pairs of neighbours, counted from one value of the frame: small numbers, exact sums.
 struct Pairs {
-    count: f64,
-    first: f64,
-    second: f64,
+    origin: i32,
+    count: u32,
+    first: i64,
+    second: i64,
     squares: (f64, f64),
     product: f64,
 }
 
 impl Pairs {
-    fn add(&mut self, a: f64, b: f64) {
-        self.count += 1.0;
+    fn from(origin: i32) -> Pairs {
+        Pairs { origin, count: 0, first: 0, second: 0, squares: (0.0, 0.0), product: 0.0 }
+    }
+
+    fn add(&mut self, a: i32, b: i32) {
+        let (a, b) = (i64::from(a) - i64::from(self.origin), i64::from(b) - i64::from(self.origin));
+        self.count = self.count.saturating_add(1);
         self.first += a;
         self.second += b;
+        #[expect(clippy::cast_precision_loss, reason = "differences of 32 bit values")]
+        let (a, b) = (a as f64, b as f64);
         self.squares.0 += a * a;
         self.squares.1 += b * b;
         self.product += a * b;
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "sums of a small grid")]
+    fn means(&self) -> (f64, f64) {
+        let n = f64::from(self.count.max(1));
+        (self.first as f64 / n, self.second as f64 / n)
+    }
+
     fn variances(&self) -> (f64, f64) {
-        let n = self.count.max(1.0);
-        ((self.squares.0 / n - (self.first / n).powi(2)).max(0.0), (self.squares.1 / n - (self.second / n).powi(2)).max(0.0))
+        let (n, mean) = (f64::from(self.count.max(1)), self.means());
+        ((self.squares.0 / n - mean.0.powi(2)).max(0.0), (self.squares.1 / n - mean.1.powi(2)).max(0.0))
     }
 
     fn deviation(&self) -> f64 {
@@ -176,8 +206,8 @@ impl Pairs {
     /// 1 for a frame of one value, which is no noise.
     fn correlation(&self) -> f64 {
         let (a, b) = self.variances();
-        let n = self.count.max(1.0);
-        if a * b <= 0.0 { 1.0 } else { (self.product / n - self.first / n * self.second / n) / (a * b).sqrt() }
+        let (n, mean) = (f64::from(self.count.max(1)), self.means());
+        if a * b <= 0.0 { 1.0 } else { (self.product / n - mean.0 * mean.1) / (a * b).sqrt() }
     }
 }
 
@@ -197,23 +227,23 @@ mod tests {
 
     #[test]
     fn what_surrounds_the_anatomy_counts_for_nothing() {
-        let field = Field::of(&disc(640, 200.0), 640, false).unwrap();
+        let field = Field::of(&disc(640, 200.0), 640, false, Kind::Projection).unwrap();
         assert!(field.plateau.0 < 0.01 && field.plateau.1 < 0.02 && field.mode < 0.05, "{field:?}");
         assert!(field.correlation > 0.9 && (0.3..0.45).contains(&field.empty_lines), "{field:?}");
         let turned: Vec<i32> = disc(640, 200.0).iter().map(|v| 4095 - v).collect();
-        assert_eq!(Field::of(&turned, 640, true).unwrap().plateau.1, field.plateau.0);
+        assert_eq!(Field::of(&turned, 640, true, Kind::Projection).unwrap().plateau.1, field.plateau.0);
     }
 
     #[test]
     fn clipping_emptiness_and_noise_are_seen() {
         let clipped: Vec<i32> = disc(640, 300.0).iter().map(|v| (*v).min(2000)).collect();
-        assert!(Field::of(&clipped, 640, false).unwrap().plateau.1 > 0.3);
+        assert!(Field::of(&clipped, 640, false, Kind::Projection).unwrap().plateau.1 > 0.3);
         let mut zeroed = disc(640, 319.0);
         zeroed[..640 * 576].fill(0);
-        assert!(Field::of(&zeroed, 640, false).unwrap().empty_lines >= 0.89);
+        assert!(Field::of(&zeroed, 640, false, Kind::Projection).unwrap().empty_lines >= 0.89);
         let mut filled = disc(640, 319.0);
         filled[..640 * 576].fill(1900);
-        assert!(Field::of(&filled, 640, false).unwrap().mode > 0.8);
+        assert!(Field::of(&filled, 640, false, Kind::Projection).unwrap().mode > 0.8);
         let mut seed = 5u32;
         let noise: Vec<i32> = (0..256 * 256)
             .map(|_| {
@@ -221,13 +251,16 @@ mod tests {
                 (seed >> 20) as i32
             })
             .collect();
-        assert!(Field::of(&noise, 256, false).unwrap().correlation.abs() < 0.1);
+        assert!(Field::of(&noise, 256, false, Kind::Projection).unwrap().correlation.abs() < 0.1);
         let ramp: Vec<i32> = (0..640 * 640).map(|i| (i % 640) * 3 + i / 640 * 3).collect();
         let cut: Vec<i32> = ramp.iter().map(|v| (*v).min(1500)).collect();
-        assert!(Field::of(&cut, 640, false).unwrap().plateau.1 > 0.4, "no straight edge: it was cut off");
+        assert!(Field::of(&cut, 640, false, Kind::Projection).unwrap().plateau.1 > 0.4, "no straight edge: it was cut off");
         let mut covered = disc(640, 310.0);
         (0..640 * 640).filter(|i| i % 640 < 100 || i % 640 > 560).for_each(|i| covered[i] = 4095);
-        assert!(Field::of(&covered, 640, false).unwrap().plateau.1 < 0.01, "what a collimator covers is white");
-        assert_eq!(Field::of(&[1; 100], 10, false), None);
+        assert!(
+            Field::of(&covered, 640, false, Kind::Projection).unwrap().plateau.1 < 0.01,
+            "what a collimator covers is white"
+        );
+        assert_eq!(Field::of(&[1; 100], 10, false, Kind::Projection), None);
     }
 }

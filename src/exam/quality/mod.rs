@@ -5,12 +5,10 @@
 pub mod calibrated;
 pub mod checks;
 pub mod field;
+pub mod hounsfield;
 pub mod identity;
-pub mod lossy;
-pub mod neighbours;
 pub mod perception;
 pub mod pixels;
-pub mod slices;
 
 use super::classify::Recognised;
 use super::facts::{SeriesFacts, rule_modality};

@@ -63,7 +63,7 @@ const RAYLEIGH: f64 = 0.655;
 
 /// The tile's finest detail, and the next coarser one.
 struct Detail {
-    fine: Vec<f64>,
+    fine: Vec<f32>,
     coarse_rms: f64,
     filled: f64,
 }
@@ -141,13 +141,17 @@ impl Frame<'_> {
     /// Detail of the tile at a place; none for one that is hardly anatomy, which is most of them in a slice.
     #[expect(clippy::cast_precision_loss, reason = "counts within a tile")]
     fn detail(&self, x: usize, y: usize, side: usize, low: f64) -> Option<Detail> {
-        let mut tile = vec![0.0f64; side * side];
+        let mut tile = vec![0.0f32; side * side];
         let mut inside = 0usize;
+        // Counted from one value of the tile: what is left fits into a float.
+        let origin = *self.samples.get(y * self.columns + x)?;
+        #[expect(clippy::cast_possible_truncation, reason = "the range of the samples")]
+        let low = low as i32;
         for (row, line) in tile.chunks_exact_mut(side).enumerate() {
             let start = (y + row) * self.columns + x;
             for (to, from) in line.iter_mut().zip(self.samples.get(start..start + side)?) {
-                *to = f64::from(*from);
-                inside += usize::from(*to > low);
+                *to = from.saturating_sub(origin) as f32;
+                inside += usize::from(*from > low);
             }
         }
         let filled = inside as f64 / (side * side) as f64;
@@ -156,11 +160,8 @@ impl Frame<'_> {
         }
         let once = smoothed(&tile, side, 1);
         let twice = smoothed(&once, side, 2);
-        // The border is smoothed with less than it should be.
-        let inner = |i: &usize| (4..side - 4).contains(&(i % side)) && (4..side - 4).contains(&(i / side));
-        let difference = |a: &[f64], b: &[f64], i: usize| a.get(i).unwrap_or(&0.0) - b.get(i).unwrap_or(&0.0);
-        let fine: Vec<f64> = (0..side * side).filter(inner).map(|i| difference(&tile, &once, i)).collect();
-        let coarse: Vec<f64> = (0..side * side).filter(inner).map(|i| difference(&once, &twice, i)).collect();
+        let fine = difference(&tile, &once, side);
+        let coarse = difference(&once, &twice, side);
         Some(Detail { fine, coarse_rms: rms(&coarse), filled })
     }
 
@@ -268,32 +269,58 @@ fn sharpness(tiles: &[&Detail]) -> Option<f64> {
 
 /// The flattest quarter of the anatomy: edges are no noise.
 fn noise(tiles: &[&Detail]) -> Option<f64> {
-    let mut each: Vec<f64> = tiles.iter().filter_map(|t| median(t.fine.iter().map(|d| d.abs()).collect())).collect();
+    let mut each: Vec<f64> = tiles.iter().filter_map(|t| middle_of_amounts(&t.fine)).collect();
     each.sort_by(f64::total_cmp);
     let flat = each.get(each.len() / 4).copied();
     flat.filter(|_| each.len() >= LEAST_TILES).map(|mad| FROM_MAD * mad / DETAIL_OF_NOISE)
 }
 
-/// The 3 × 3 binomial with its arms `reach` samples long.
-fn smoothed(tile: &[f64], side: usize, reach: usize) -> Vec<f64> {
-    let pass = |source: &[f64], step: usize, position: &dyn Fn(usize) -> usize| -> Vec<f64> {
-        let value = |i: usize| source.get(i).copied().unwrap_or(0.0);
-        (0..source.len())
-            .map(|i| {
-                let p = position(i);
-                let before = if p >= reach { i - reach * step } else { i };
-                let after = if p + reach < side { i + reach * step } else { i };
-                0.25 * value(before) + 0.5 * value(i) + 0.25 * value(after)
-            })
-            .collect()
-    };
-    let across = pass(tile, 1, &|i| i % side);
-    pass(&across, side, &|i| i / side)
+/// The 3 × 3 binomial with its arms `reach` samples long; a border as wide is left as it is.
+fn smoothed(tile: &[f32], side: usize, reach: usize) -> Vec<f32> {
+    let mut across = tile.to_vec();
+    for (to, from) in across.chunks_exact_mut(side).zip(tile.chunks_exact(side)) {
+        let beside = from.iter().zip(from.iter().skip(reach)).zip(from.iter().skip(2 * reach));
+        for (out, ((before, here), after)) in to.iter_mut().skip(reach).zip(beside) {
+            *out = 0.25 * before + 0.5 * here + 0.25 * after;
+        }
+    }
+    let mut down = across.clone();
+    let line = |lines: usize| across.chunks_exact(side).skip(lines);
+    let beside = line(0).zip(line(reach)).zip(line(2 * reach));
+    for (to, ((before, here), after)) in down.chunks_exact_mut(side).skip(reach).zip(beside) {
+        for (out, ((before, here), after)) in to.iter_mut().zip(before.iter().zip(here).zip(after)) {
+            *out = 0.25 * before + 0.5 * here + 0.25 * after;
+        }
+    }
+    down
+}
+
+/// Samples at the border of a tile that are smoothed with less than they should be.
+const BORDER: usize = 4;
+
+/// What smoothing took away, inside of the border.
+fn difference(of: &[f32], smoothed: &[f32], side: usize) -> Vec<f32> {
+    let inner = side.saturating_sub(2 * BORDER);
+    let mut taken = vec![0.0; inner * inner];
+    let lines = of.chunks_exact(side).zip(smoothed.chunks_exact(side)).skip(BORDER);
+    for (to, (a, b)) in taken.chunks_exact_mut(inner.max(1)).zip(lines) {
+        let (a, b) = (a.get(BORDER..BORDER + inner).unwrap_or_default(), b.get(BORDER..BORDER + inner).unwrap_or_default());
+        to.iter_mut().zip(a.iter().zip(b)).for_each(|(to, (a, b))| *to = a - b);
+    }
+    taken
+}
+
+/// The median of the values without their signs; one in three of them tells it.
+fn middle_of_amounts(values: &[f32]) -> Option<f64> {
+    let mut amounts: Vec<f32> = values.iter().step_by(3).map(|v| v.abs()).collect();
+    let middle = amounts.len() / 2;
+    (middle < amounts.len()).then(|| f64::from(*amounts.select_nth_unstable_by(middle, f32::total_cmp).1))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of samples")]
-fn rms(values: &[f64]) -> f64 {
-    (values.iter().map(|v| v * v).sum::<f64>() / values.len().max(1) as f64).sqrt()
+fn rms(values: &[f32]) -> f64 {
+    let sum: f64 = values.chunks(64).map(|part| f64::from(part.iter().map(|v| v * v).sum::<f32>())).sum();
+    (sum / values.len().max(1) as f64).sqrt()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of samples")]

@@ -18,7 +18,7 @@ mod x04_matrix;
 mod x05_depth;
 mod x13_mirrored;
 mod x14_intent;
-mod x15_window;
+pub mod x15_window;
 
 use super::{Exam, Image, Series};
 use crate::exam::finding::{Finding, Level};

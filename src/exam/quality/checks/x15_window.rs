@@ -17,3 +17,13 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
         })
     })
 }
+
+/// A radiograph or slice in colour is a picture of one; no check looks into it.
+pub fn in_colour() -> Finding {
+    Finding::new(
+        "X-15",
+        Level::Review,
+        "彩色图像，无法核对像素质量，请人工确认是否为原始采集",
+        "an image in colour: its pixels are not checked; decide by hand whether it is an acquisition",
+    )
+}

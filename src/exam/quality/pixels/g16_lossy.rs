@@ -15,7 +15,7 @@ pub struct Stored {
 }
 
 /// Judges one image.
-pub fn judge(stored: Stored, modality: &str, attributes: &Attributes, limits: &Compression) -> Option<Finding> {
+pub fn check(stored: Stored, modality: &str, attributes: &Attributes, limits: &Compression) -> Option<Finding> {
     let flagged = attributes.text(tags::LOSSY_IMAGE_COMPRESSION) == Some("01");
     if stored.loses == Some(true) && !flagged {
         return Some(Finding::new(
@@ -72,7 +72,7 @@ mod tests {
             let mut a = Attributes::default();
             a.set(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, vec![flag.into()]);
             a.set(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, vec![stated.into()]);
-            judge(Stored { loses, ratio }, "CT", &a, &limits).map(|f| f.level)
+            check(Stored { loses, ratio }, "CT", &a, &limits).map(|f| f.level)
         };
         assert_eq!(said(Some(true), 3.0, "00", ""), Some(Level::Reject), "hidden");
         assert_eq!(said(Some(false), 3.0, "00", ""), None);

@@ -1,9 +1,14 @@
-//! What the pixels of CT slices say of their series, in Hounsfield units: calibration (C-11), noise (C-14), metal (C-15), a body cut off
-//! by the field of view (C-17). Measured slice by slice in one pass, judged by the median over the series: one odd slice is no fault.
+//! What the pixels of CT slices say of their series, in Hounsfield units: C-11, C-14, C-15, C-17, one small file each.
+//!
+//! Measured slice by slice, judged by the median over the series: one odd slice is no fault.
+
+mod c11_numbers;
+mod c14_noise;
+mod c15_metal;
+mod c17_field_of_view;
 
 use crate::dicom::Uid;
-use crate::exam::finding::{Finding, Level};
-use crate::exam::geometry::median;
+use crate::exam::finding::Finding;
 use crate::procedure::catalogue::Hounsfield;
 
 /// A slice in Hounsfield units.
@@ -37,7 +42,6 @@ pub struct Measures {
 
 /// Above this a sample is metal, HU.
 const METAL: f64 = 3000.0;
-
 /// Side of the blocks that noise is measured in, pixels.
 const BLOCK: usize = 9;
 /// Blocks of soft tissue below which noise is not told.
@@ -49,49 +53,63 @@ const MUCH: f64 = 0.05;
 /// Above this a sample of the rim is body, HU.
 const BODY: f64 = -300.0;
 
+/// How often values occur, of one row in [`ROWS`].
+struct Histogram {
+    /// By [`BIN`] from [`LOWEST`].
+    bins: Vec<u32>,
+    /// Samples over [`METAL`].
+    metal: u32,
+    /// All samples that were counted.
+    all: u32,
+}
+
+/// Width of a bin, HU.
+const BIN: f64 = 10.0;
+/// Where the bins begin, HU.
+const LOWEST: f64 = -1150.0;
+/// Up to 200 HU.
+const BINS: usize = 135;
+/// One row in so many is counted: a share of the slice is told as well.
+const ROWS: usize = 3;
+
 impl Slice<'_> {
     /// Measures the slice.
     pub fn measure(&self) -> Measures {
         let rows = self.samples.len().checked_div(self.columns).unwrap_or(0);
+        let histogram = self.histogram();
         Measures {
-            air: self.peak(-1150.0, -800.0, LEAST_SHARE),
-            soft_tissue: self.peak(-200.0, 200.0, LEAST_SHARE),
-            between: self.peak(-700.0, -250.0, MUCH),
+            air: histogram.peak(-1150.0, -800.0, LEAST_SHARE),
+            soft_tissue: histogram.peak(-200.0, 200.0, LEAST_SHARE),
+            between: histogram.peak(-700.0, -250.0, MUCH),
             noise: self.noise(rows),
             rim: self.rim(rows),
-            metal: self.metal(),
+            metal: f64::from(histogram.metal) / f64::from(histogram.all.max(1)),
         }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "counts of samples")]
-    fn metal(&self) -> f64 {
-        let dense = self.samples.iter().filter(|s| self.hounsfield(**s) > METAL).count();
-        dense as f64 / self.samples.len().max(1) as f64
     }
 
     fn hounsfield(&self, stored: i32) -> f64 {
         f64::from(stored) * self.slope + self.intercept
     }
 
-    /// The middle of the fullest bin of 10 HU in a range.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "bins of a bounded range"
-    )]
-    fn peak(&self, low: f64, high: f64, least: f64) -> Option<f64> {
-        const BIN: f64 = 10.0;
-        let mut bins = vec![0usize; ((high - low) / BIN) as usize + 1];
-        for value in self.samples.iter().map(|s| self.hounsfield(*s)).filter(|v| (low..high).contains(v)) {
-            if let Some(bin) = bins.get_mut(((value - low) / BIN) as usize) {
-                *bin += 1;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float is cut to the range of the integer")]
+    fn histogram(&self) -> Histogram {
+        let mut histogram = Histogram { bins: vec![0; BINS], metal: 0, all: 0 };
+        for row in self.samples.chunks(self.columns.max(1)).step_by(ROWS) {
+            for value in row.iter().map(|s| self.hounsfield(*s)) {
+                histogram.all = histogram.all.saturating_add(1);
+                histogram.metal += u32::from(value > METAL);
+                if value < LOWEST {
+                    continue;
+                }
+                if let Some(bin) = histogram.bins.get_mut(((value - LOWEST) / BIN) as usize) {
+                    *bin += 1;
+                }
             }
         }
-        let (at, fullest) = bins.iter().enumerate().max_by_key(|(_, n)| **n)?;
-        (*fullest as f64 >= least * self.samples.len() as f64).then_some(low + (at as f64 + 0.5) * BIN)
+        histogram
     }
 
+    /// The most frequent deviation of blocks of soft tissue, HU.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -104,22 +122,27 @@ impl Slice<'_> {
         let mut blocks = 0;
         for y in (0..rows.saturating_sub(BLOCK)).step_by(BLOCK) {
             for x in (0..self.columns.saturating_sub(BLOCK)).step_by(BLOCK) {
-                let (mut sum, mut squares) = (0.0, 0.0);
+                let middle = self.samples.get((y + BLOCK / 2) * self.columns + x + BLOCK / 2)?;
+                // A block whose middle is far from soft tissue is none, whatever its mean.
+                if !(-350.0..450.0).contains(&self.hounsfield(*middle)) {
+                    continue;
+                }
+                let (mut sum, mut squares) = (0i64, 0i64);
                 for row in y..y + BLOCK {
                     let start = row * self.columns + x;
                     for stored in self.samples.get(start..start + BLOCK).unwrap_or_default() {
-                        let value = self.hounsfield(*stored);
-                        sum += value;
-                        squares += value * value;
+                        let from_middle = i64::from(*stored) - i64::from(*middle);
+                        sum += from_middle;
+                        squares = squares.saturating_add(from_middle.saturating_mul(from_middle));
                     }
                 }
                 let count = (BLOCK * BLOCK) as f64;
-                let mean = sum / count;
-                if !(-50.0..150.0).contains(&mean) {
+                let mean = sum as f64 / count;
+                if !(-50.0..150.0).contains(&(mean * self.slope + self.hounsfield(*middle))) {
                     continue;
                 }
                 blocks += 1;
-                let deviation = (squares / count - mean * mean).max(0.0).sqrt();
+                let deviation = (squares as f64 / count - mean * mean).max(0.0).sqrt() * self.slope.abs();
                 if let Some(bin) = bins.get_mut((deviation / BIN) as usize) {
                     *bin += 1;
                 }
@@ -153,81 +176,29 @@ impl Slice<'_> {
     }
 }
 
-/// Judges the slices of one series, each with its instance; `head` has a lower limit of noise.
-pub fn judge(slices: &[(Uid, Measures)], head: bool, limits: &Hounsfield) -> Vec<Finding> {
-    let odd = odd_slices(slices, limits);
-    let slices: Vec<Measures> = slices.iter().map(|(_, m)| *m).collect();
-    let middle = |of: fn(&Measures) -> Option<f64>| median(slices.iter().filter_map(of).collect());
-    let mut findings: Vec<Finding> = odd.into_iter().collect();
-    let mut off = |value: Option<f64>, low: f64, high: f64, zh: &str, en: &str| {
-        let Some(value) = value.filter(|v| !(low..=high).contains(v)) else { return };
-        let finding = Finding::new(
-            "C-11",
-            Level::Warn,
-            format!("{zh}的 CT 值为 {value:.0} HU，请核对设备校准或重缩放值"),
-            format!("{en} measures {value:.0} HU; check calibration and rescale values"),
-        );
-        findings.push(finding.measured(value, if value < low { low } else { high }, "HU"));
-    };
-    off(middle(|m| m.air), -1000.0 - limits.air_tolerance, -1000.0 + limits.air_tolerance, "空气", "air");
-    off(middle(|m| m.soft_tissue), limits.soft_low, limits.soft_high, "软组织", "soft tissue");
-    let limit = if head { limits.noise_warn_head } else { limits.noise_warn_body };
-    if let Some(noise) = middle(|m| m.noise).filter(|n| *n > limit) {
-        let finding = Finding::new(
-            "C-14",
-            Level::Warn,
-            format!("图像噪声 {noise:.0} HU，偏高，请核对剂量与重建核"),
-            format!("a noise of {noise:.0} HU is high; check dose and kernel"),
-        );
-        findings.push(finding.measured(noise, limit, "HU"));
+impl Histogram {
+    /// The middle of the fullest bin of a range, HU; none where fewer than a share of the samples have it.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "bins of a bounded range"
+    )]
+    fn peak(&self, low: f64, high: f64, least: f64) -> Option<f64> {
+        let (from, to) = (((low - LOWEST) / BIN) as usize, ((high - LOWEST) / BIN) as usize);
+        let (at, fullest) = self.bins.get(from..to)?.iter().enumerate().max_by_key(|(_, n)| **n)?;
+        (f64::from(*fullest) >= least * f64::from(self.all) && *fullest > 0).then_some(low + (at as f64 + 0.5) * BIN)
     }
-    let metal = slices.iter().map(|m| m.metal).fold(0.0, f64::max);
-    if metal > limits.metal_warn {
-        let finding = Finding::new(
-            "C-15",
-            Level::Warn,
-            format!("图像内有金属（{:.2}% 的像素高于 3000 HU），请核对伪影", metal * 100.0),
-            format!("metal in the image ({:.2} % of a slice over 3000 HU); check artefacts", metal * 100.0),
-        );
-        findings.push(finding.measured(metal, limits.metal_warn, "of slice"));
-    }
-    if let Some(rim) = middle(|m| m.rim).filter(|r| *r > limits.rim_warn) {
-        let finding = Finding::new(
-            "C-17",
-            Level::Warn,
-            format!("体部超出重建视野（边缘 {:.0}% 为体部），请扩大重建视野", rim * 100.0),
-            format!("the body is cut off by the field of view ({:.0} % of its rim); reconstruct a larger one", rim * 100.0),
-        );
-        findings.push(finding.measured(rim, limits.rim_warn, "of rim"));
-    }
-    findings
 }
 
-/// C-11: slices whose numbers fit neither air nor soft tissue, or not those of the others: a wrong rescale value, or none in Hounsfield units.
-fn odd_slices(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Option<Finding> {
-    let usual = |of: fn(&Measures) -> Option<f64>| median(slices.iter().filter_map(|(_, m)| of(m)).collect());
-    let (air, soft) = (usual(|m| m.air), usual(|m| m.soft_tissue));
-    let far = |own: Option<f64>, usual: Option<f64>| own.zip(usual).is_some_and(|(a, b)| (a - b).abs() > limits.odd_slice);
-    let is_odd = |m: &Measures| {
-        if m.between.is_some() {
-            return true;
-        }
-        // The top of a head is mostly air: only what fits nothing at all is odd.
-        let neither = m.soft_tissue.is_none() && m.air.is_none();
-        neither || far(m.air, air) || far(m.soft_tissue, soft)
-    };
-    let odd: Vec<&Uid> = slices.iter().filter(|(_, m)| is_odd(m)).map(|(uid, _)| uid).collect();
-    let first = odd.first()?;
-    let finding = Finding::new(
-        "C-11",
-        Level::Warn,
-        format!("{} 层的 CT 值与空气、软组织或其他层面不符，请核对重缩放值", odd.len()),
-        format!(
-            "the CT numbers of {} slices fit neither air nor soft tissue, or not the other slices; check rescale values",
-            odd.len()
-        ),
-    );
-    Some(finding.at(first))
+/// Judges the slices of one series, each with its instance; `head` has a lower limit of noise.
+pub fn judge(slices: &[(Uid, Measures)], head: bool, limits: &Hounsfield) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = c11_numbers::of_slices(slices, limits).into_iter().collect();
+    findings.extend(c11_numbers::of_series(slices, limits));
+    findings.extend(c14_noise::check(slices, head, limits));
+    findings.extend(c15_metal::check(slices, limits));
+    findings.extend(c17_field_of_view::check(slices, limits));
+    findings
 }
 
 #[cfg(test)]

@@ -1,0 +1,129 @@
+//! C-01: the slices of a series stand in space as those of one scan do: each has a place, none stands aside, one frame of reference, one pixel
+//! spacing, one orientation.
+
+use crate::exam::facts::SeriesFacts;
+use crate::exam::finding::{Finding, Level};
+use crate::exam::geometry::{Plane, Stack};
+use crate::procedure::catalogue::Completeness;
+use std::collections::BTreeSet;
+
+/// Everything that C-01 asks of one series.
+pub(super) fn check(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = series.stacks.iter().filter_map(|stack| moved_aside(stack, limits)).collect();
+    findings.extend(several_spaces(series));
+    findings.extend(no_scale(series));
+    findings.extend(mixed_orientations(series, limits));
+    findings.extend(unplaced(series));
+    findings
+}
+
+/// C-01: a slice that stands aside of the line that its neighbours make; a tilted gantry's stack is a line too.
+fn moved_aside(stack: &Stack, limits: &Completeness) -> Option<Finding> {
+    let placed: Vec<(f64, (f64, f64), &crate::dicom::Uid)> =
+        stack.along.iter().zip(&stack.across).zip(&stack.slices).map(|((at, across), uid)| (*at, *across, uid)).collect();
+    let line = |a: &(f64, (f64, f64), &crate::dicom::Uid), b: &(f64, (f64, f64), &crate::dicom::Uid), at: f64| {
+        let share = if (b.0 - a.0).abs() < 1e-6 { 0.0 } else { (at - a.0) / (b.0 - a.0) };
+        (a.1.0 + share * (b.1.0 - a.1.0), a.1.1 + share * (b.1.1 - a.1.1))
+    };
+    let mut worst: Option<(f64, &crate::dicom::Uid)> = None;
+    for (n, here) in placed.iter().enumerate() {
+        // At an end, the two next ones.
+        let (a, b) = match (n.checked_sub(1).and_then(|p| placed.get(p)), placed.get(n + 1)) {
+            (Some(a), Some(b)) => (a, b),
+            (None, Some(b)) => (b, placed.get(n + 2)?),
+            (Some(a), None) => (placed.get(n.checked_sub(2)?)?, a),
+            (None, None) => return None,
+        };
+        let expected = line(a, b, here.0);
+        let off = (here.1.0 - expected.0).hypot(here.1.1 - expected.1);
+        if off > limits.aside_mm && worst.is_none_or(|(most, _)| off > most) {
+            worst = Some((off, here.2));
+        }
+    }
+    let (off, uid) = worst?;
+    let finding = Finding::new(
+        "C-01",
+        Level::Review,
+        format!("有层面偏离扫描轴线 {off:.0} mm，请核对位置信息"),
+        format!("a slice stands {off:.0} mm aside of the line of its neighbours; check its position"),
+    );
+    Some(finding.at(uid).measured(off, limits.aside_mm, "mm"))
+}
+
+/// C-01: positions of several frames of reference cannot be compared; pixels of several sizes are no one series.
+fn several_spaces(series: &SeriesFacts) -> Option<Finding> {
+    let distinct =
+        |of: fn(&Stack) -> &str| series.stacks.iter().map(of).filter(|t| !t.is_empty()).collect::<BTreeSet<_>>().len();
+    let (zh, en) = if distinct(|s| &s.frame_of_reference) > 1 {
+        (
+            "同一序列内有多个参考坐标系，层面位置无法比较，请核对或分开发送",
+            "the series has several frames of reference: positions cannot be compared",
+        )
+    } else if distinct(|s| &s.spacing) > 1 {
+        (
+            "同一序列内像素间距不一致，请核对或分开发送",
+            "images of the series differ in Pixel Spacing; check them, or send them apart",
+        )
+    } else {
+        return None;
+    };
+    Some(Finding::new("C-01", Level::Review, zh, en))
+}
+
+/// C-01: without a pixel spacing nothing can be measured.
+fn no_scale(series: &SeriesFacts) -> Option<Finding> {
+    series.stacks.iter().any(|s| s.spacing.is_empty()).then(|| {
+        Finding::new(
+            "C-01",
+            Level::Review,
+            "缺少像素间距（0028,0030），无法测量，请由来源补正",
+            "Pixel Spacing (0028,0030) is missing: nothing can be measured; mend it at the source",
+        )
+    })
+}
+
+/// C-01: a CT series that mixes orientations, planes or tilts. Angled axial blocks are normal in MR of the spine; other MR stacks that are
+/// tilted against each other are a warning.
+fn mixed_orientations(series: &SeriesFacts, limits: &Completeness) -> Option<Finding> {
+    let mut groups: Vec<(&Stack, usize)> = Vec::new();
+    for stack in &series.stacks {
+        let same = |other: &Stack| {
+            other.orientation.iter().zip(&stack.orientation).all(|(a, b)| (a - b).abs() < limits.orientation_tolerance)
+        };
+        match groups.iter_mut().find(|(first, _)| same(first)) {
+            Some((_, slices)) => *slices += stack.slices.len(),
+            None => groups.push((stack, stack.slices.len())),
+        }
+    }
+    let ct = series.modality == "CT";
+    if groups.len() < 2 || (!ct && groups.iter().all(|(s, _)| s.plane == Plane::Axial)) {
+        return None;
+    }
+    let all: usize = groups.iter().map(|(_, n)| n).sum();
+    let largest = groups.iter().map(|(_, n)| *n).max().unwrap_or(0);
+    #[expect(clippy::cast_precision_loss, reason = "numbers of slices are far below 2^52")]
+    let share = largest as f64 / all as f64;
+    let level = if ct && share < limits.main_stack_share { Level::Reject } else { Level::Warn };
+    let finding = Finding::new(
+        "C-01",
+        level,
+        format!("同一序列内混有 {} 个不同方向或倾角的图像，请分开发送", groups.len()),
+        format!("the series mixes images of {} orientations or tilts; send them apart", groups.len()),
+    );
+    Some(finding.measured(share, limits.main_stack_share, "of slices"))
+}
+
+/// Slices without a position cannot be counted.
+fn unplaced(series: &SeriesFacts) -> Option<Finding> {
+    let placed: usize = series.stacks.iter().map(|s| s.slices.len()).sum();
+    // Enhanced multi-frame objects keep positions per frame: one object, many frames.
+    let objects = series.images.len();
+    (placed < objects).then(|| {
+        Finding::new(
+            "C-01",
+            Level::Review,
+            format!("{objects} 幅图像中有 {} 幅没有有效的空间位置，无法核对完整性", objects - placed),
+            format!("{} of {objects} images have no valid position in space: completeness cannot be told", objects - placed),
+        )
+    })
+}

@@ -1,0 +1,55 @@
+//! C-11: the CT numbers of air and of soft tissue, of the series and of each slice: calibration and rescale values.
+
+use super::Measures;
+use crate::dicom::Uid;
+use crate::exam::finding::{Finding, Level};
+use crate::exam::geometry::median;
+use crate::procedure::catalogue::Hounsfield;
+
+/// Of the whole series.
+pub(super) fn of_series(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Vec<Finding> {
+    let middle = |of: fn(&Measures) -> Option<f64>| median(slices.iter().filter_map(|(_, m)| of(m)).collect());
+    let air = (-1000.0 - limits.air_tolerance, -1000.0 + limits.air_tolerance);
+    let soft = (limits.soft_low, limits.soft_high);
+    let off = |(value, (low, high), zh, en): (Option<f64>, (f64, f64), &str, &str)| {
+        let value = value.filter(|v| !(low..=high).contains(v))?;
+        let finding = Finding::new(
+            "C-11",
+            Level::Warn,
+            format!("{zh}的 CT 值为 {value:.0} HU，请核对设备校准或重缩放值"),
+            format!("{en} measures {value:.0} HU; check calibration and rescale values"),
+        );
+        Some(finding.measured(value, if value < low { low } else { high }, "HU"))
+    };
+    [(middle(|m| m.air), air, "空气", "air"), (middle(|m| m.soft_tissue), soft, "软组织", "soft tissue")]
+        .into_iter()
+        .filter_map(off)
+        .collect()
+}
+
+/// Slices whose numbers fit neither air nor soft tissue, or not those of the others: a wrong rescale value, or none in Hounsfield units.
+pub(super) fn of_slices(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Option<Finding> {
+    let usual = |of: fn(&Measures) -> Option<f64>| median(slices.iter().filter_map(|(_, m)| of(m)).collect());
+    let (air, soft) = (usual(|m| m.air), usual(|m| m.soft_tissue));
+    let far = |own: Option<f64>, usual: Option<f64>| own.zip(usual).is_some_and(|(a, b)| (a - b).abs() > limits.odd_slice);
+    let is_odd = |m: &Measures| {
+        if m.between.is_some() {
+            return true;
+        }
+        // The top of a head is mostly air: only what fits nothing at all is odd.
+        let neither = m.soft_tissue.is_none() && m.air.is_none();
+        neither || far(m.air, air) || far(m.soft_tissue, soft)
+    };
+    let odd: Vec<&Uid> = slices.iter().filter(|(_, m)| is_odd(m)).map(|(uid, _)| uid).collect();
+    let first = odd.first()?;
+    let finding = Finding::new(
+        "C-11",
+        Level::Warn,
+        format!("{} 层的 CT 值与空气、软组织或其他层面不符，请核对重缩放值", odd.len()),
+        format!(
+            "the CT numbers of {} slices fit neither air nor soft tissue, or not the other slices; check rescale values",
+            odd.len()
+        ),
+    );
+    Some(finding.at(first))
+}

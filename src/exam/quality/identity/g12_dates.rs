@@ -1,0 +1,57 @@
+//! G-12: dates are dates, in an order that can be, and near each other.
+
+use super::Input;
+use crate::dicom::tags;
+use crate::exam::facts::date;
+use crate::exam::finding::{Finding, Level};
+use crate::procedure::catalogue::Identity;
+
+pub(super) fn check(input: &Input<'_>, limits: &Identity) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some(text) = input.study.text(tags::STUDY_DATE) else { return findings };
+    let Some(exam) = date(text) else {
+        findings.push(Finding::new("G-12", Level::Reject, "检查日期不是有效日期", "Study Date (0008,0020) is no valid date"));
+        return findings;
+    };
+    let today = date(input.today);
+    if today.is_some_and(|t| days(exam) > days(t) + limits.future_days) {
+        findings.push(Finding::new(
+            "G-12",
+            Level::Reject,
+            "检查日期在未来，请核对设备时钟",
+            "Study Date lies in the future; check the device's clock",
+        ));
+    }
+    if exam.0 < i64::from(limits.earliest_year) {
+        findings.push(Finding::new("G-12", Level::Warn, "检查日期过早，请核对", "Study Date is implausibly early"));
+    }
+    let off = |d: &(i64, i64, i64)| (days(*d) - days(exam)).abs() > limits.apart_days;
+    if input.dates.iter().filter_map(|d| date(d)).any(|d| off(&d)) {
+        findings.push(Finding::new(
+            "G-12",
+            Level::Warn,
+            "序列、采集或内容日期与检查日期相差过大，请核对",
+            "Series, Acquisition or Content Date lies far from Study Date; check them",
+        ));
+    }
+    match input.study.text(tags::PATIENT_BIRTH_DATE).map(date) {
+        Some(Some(birth)) if birth > exam => {
+            findings.push(Finding::new(
+                "G-12",
+                Level::Reject,
+                "出生日期晚于检查日期",
+                "the patient was born after the study date",
+            ));
+        }
+        Some(None) => {
+            findings.push(Finding::new("G-12", Level::Warn, "出生日期不是有效日期", "Patient's Birth Date is no valid date"))
+        }
+        _ => {}
+    }
+    findings
+}
+
+/// Days on a scale that is right for differences of a few days.
+fn days(d: (i64, i64, i64)) -> i64 {
+    d.0 * 372 + d.1 * 31 + d.2
+}

@@ -1,0 +1,141 @@
+//! C-18: slices of one value, of nothing but noise, with far less in them than their neighbours; a series that is blank nearly everywhere.
+
+use super::empty;
+use crate::dicom::Uid;
+use crate::exam::finding::{Finding, Level};
+use crate::exam::geometry::median;
+use crate::exam::quality::field::Field;
+use crate::procedure::catalogue::Pixels;
+
+/// A slice of one value. The first sample that differs ends the look.
+pub fn blank(samples: &[i32]) -> Option<Finding> {
+    let (first, rest) = samples.split_first()?;
+    rest.iter().all(|s| s == first).then(|| empty("C-18").measured(0.0, 0.0, "of range"))
+}
+
+/// Side of the squares that emptiness is counted in, pixels.
+const SQUARE: usize = 8;
+
+/// Share of the squares that hold one value each.
+#[expect(clippy::cast_precision_loss, reason = "counts of squares")]
+pub fn uniform_share(samples: &[i32], columns: usize) -> f64 {
+    let (across, down) = (columns / SQUARE, samples.len().checked_div(columns).unwrap_or(0) / SQUARE);
+    if across * down == 0 {
+        return 0.0;
+    }
+    let mut uniform = 0usize;
+    for band in samples.chunks_exact(SQUARE * columns) {
+        for x in (0..across * SQUARE).step_by(SQUARE) {
+            // As a rule the first line of a square tells that it is not of one value.
+            let mut lines = band.chunks_exact(columns).filter_map(|line| line.get(x..x + SQUARE));
+            let first = band.get(x);
+            uniform += usize::from(lines.all(|line| line.iter().all(|s| Some(s) == first)));
+        }
+    }
+    uniform as f64 / (across * down) as f64
+}
+
+/// What is held against the neighbours of a slice.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Content {
+    /// Its [`uniform_share`].
+    pub uniform: f64,
+    /// Standard deviation of its samples.
+    pub deviation: f64,
+}
+
+/// Slices with far less in them than a neighbour has; each with its instance, in the order of the stack.
+pub fn emptied(slices: &[(Uid, Content)], limits: &Pixels) -> Vec<Finding> {
+    let neighbours = |n: usize| {
+        let before = n.checked_sub(1).and_then(|p| slices.get(p));
+        before.into_iter().chain(slices.get(n + 1)).map(|(_, c)| *c).collect::<Vec<Content>>()
+    };
+    let mut findings = Vec::new();
+    for (n, (uid, content)) in slices.iter().enumerate() {
+        let beside = neighbours(n);
+        // A neighbour of nothing but noise has no square of one value.
+        let whole = beside.iter().filter(|c| c.deviation >= limits.faint_share * content.deviation);
+        let uniform = whole.map(|c| c.uniform).fold(f64::INFINITY, f64::min);
+        // The last slices of a stack may have little in them, but not suddenly nothing on both sides.
+        let faint = beside.len() == 2 && beside.iter().all(|c| content.deviation < limits.faint_share * c.deviation);
+        if content.uniform < 1.0 && content.uniform > uniform + limits.partly_blank {
+            findings.push(
+                Finding::new(
+                    "C-18",
+                    Level::Reject,
+                    format!("图像的 {:.0}% 为空白，相邻层面为 {:.0}%，请补传", content.uniform * 100.0, uniform * 100.0),
+                    format!(
+                        "{:.0} % of the image is blank, of its neighbour {:.0} %; send it again",
+                        content.uniform * 100.0,
+                        uniform * 100.0
+                    ),
+                )
+                .at(uid)
+                .measured(content.uniform, uniform + limits.partly_blank, "of squares"),
+            );
+        } else if faint {
+            let zh = "该层几乎没有内容，而相邻层面有，请补传";
+            let en = "there is hardly anything in the slice while there is in its neighbours; send it again";
+            let finding = Finding::new("C-18", Level::Reject, zh, en).at(uid);
+            findings.push(finding.measured(content.deviation, limits.faint_share, "of deviation"));
+        }
+    }
+    findings
+}
+
+/// A series that is blank nearly everywhere.
+pub fn mostly_blank(slices: &[Content], limits: &Pixels) -> Option<Finding> {
+    let usual = median(slices.iter().map(|c| c.uniform).collect()).filter(|share| *share > limits.blank_series)?;
+    let finding = Finding::new(
+        "C-18",
+        Level::Reject,
+        format!("序列的图像大部分为空白（{:.0}%），请重新采集或补传", usual * 100.0),
+        format!("the images of the series are mostly blank ({:.0} %); acquire or send them again", usual * 100.0),
+    );
+    Some(finding.measured(usual, limits.blank_series, "of squares"))
+}
+
+/// A CT slice of nothing but noise. MR stacks may end in the air beside the body.
+pub fn noise_alone(field: &Field, limits: &Pixels) -> Option<Finding> {
+    (field.correlation < limits.noise_correlation)
+        .then(|| empty("C-18").measured(field.correlation, limits.noise_correlation, "of correlation"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::LIMITS;
+    use super::*;
+
+    #[test]
+    fn slices_with_less_in_them_than_their_neighbours_are_told_and_the_ends_of_a_body_are_not() {
+        let run = |contents: &[(f64, f64)]| {
+            let slices: Vec<(Uid, Content)> = contents
+                .iter()
+                .enumerate()
+                .map(|(n, (uniform, deviation))| {
+                    (Uid::derived(&[&n.to_string()]), Content { uniform: *uniform, deviation: *deviation })
+                })
+                .collect();
+            let names: Vec<Uid> = emptied(&slices, &LIMITS).into_iter().filter_map(|f| f.instance).collect();
+            slices.iter().map(|(uid, _)| names.contains(uid)).collect::<Vec<bool>>()
+        };
+        // Towards the top of a head there is more and more air.
+        assert_eq!(run(&[(0.5, 300.0), (0.55, 290.0), (0.65, 250.0), (0.8, 200.0), (0.93, 90.0)]), [false; 5]);
+        assert_eq!(run(&[(0.5, 300.0), (0.96, 100.0), (0.5, 300.0), (0.5, 300.0)]), [false, true, false, false]);
+        assert_eq!(run(&[(0.96, 100.0), (0.5, 300.0), (0.5, 300.0)]), [true, false, false]);
+        assert_eq!(run(&[(0.5, 300.0), (0.5, 300.0), (0.96, 90.0), (0.96, 90.0)]), [false, false, true, false]);
+        assert_eq!(run(&[(0.5, 300.0), (0.1, 8.0), (0.5, 300.0)]), [false, true, false]);
+        assert_eq!(run(&[(0.1, 100.0), (0.1, 30.0), (0.1, 5.0)]), [false; 3]);
+        let blank = [Content { uniform: 0.95, deviation: 1.0 }; 3];
+        assert!(mostly_blank(&blank, &LIMITS).is_some() && mostly_blank(&[], &LIMITS).is_none());
+    }
+
+    #[test]
+    fn squares_of_one_value_are_counted() {
+        let mut samples: Vec<i32> = (0..64 * 64).collect();
+        assert_eq!(uniform_share(&samples, 64), 0.0);
+        samples[..64 * 32].fill(3);
+        assert_eq!(uniform_share(&samples, 64), 0.5);
+        assert_eq!((uniform_share(&[], 0), uniform_share(&[1; 9], 3)), (0.0, 0.0));
+    }
+}

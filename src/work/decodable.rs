@@ -1,0 +1,45 @@
+//! G-01 and G-02: whether an object can be read and decoded, and its pixel data are as long as its header asks for.
+
+use crate::codec::DecodeError;
+use crate::dicom::image::Layout;
+use crate::exam::finding::{Finding, Level};
+use crate::retrieve::Object;
+
+/// G-02: more native pixel data than rows, columns and frames ask for; a byte of padding is none.
+pub(super) fn longer_than_told(object: &Object, layout: &Layout) -> Option<Finding> {
+    let length = object.native_length()?;
+    let wanted = layout.total_bytes();
+    (length > wanted + 1).then(|| {
+        Finding::new(
+            "G-02",
+            Level::Warn,
+            format!("像素数据多出 {} 字节，请核对行列数与帧数", length - wanted),
+            format!("{} bytes more of pixel data than rows, columns and frames ask for; check them", length - wanted),
+        )
+    })
+}
+
+/// What a frame that does not decode is.
+pub(super) fn fault(error: &DecodeError, number: u32) -> Finding {
+    let frame = number + 1;
+    match error {
+        DecodeError::Unsupported(ts) => Finding::new(
+            "G-01",
+            Level::Review,
+            format!("本版本不能解码传输语法 {ts}，请人工处理"),
+            format!("transfer syntax {ts} is not decoded by this version; decide by hand"),
+        ),
+        DecodeError::Short { got, wanted } => Finding::new(
+            "G-02",
+            Level::Reject,
+            format!("像素数据不完整：应有 {wanted}，实有 {got} 字节，请重新发送"),
+            format!("pixel data are cut off: {got} of {wanted} bytes; send it again"),
+        ),
+        other => Finding::new(
+            "G-01",
+            Level::Reject,
+            format!("第 {frame} 帧无法解码，请重新发送"),
+            format!("frame {frame} does not decode ({other}); send it again"),
+        ),
+    }
+}
