@@ -240,6 +240,9 @@ pub struct Quality {
 pub struct Perception {
     pub frames_a_series: usize,
     pub misfit_warn: f64,
+    pub contrast_ratio: f64,
+    pub contrast_alike: f64,
+    pub contrast_words: Vec<String>,
 }
 
 /// Thresholds of CT numbers, HU.
@@ -357,6 +360,9 @@ pub struct Pixels {
     pub mode_share: f64,
     pub empty_lines: f64,
     pub noise_correlation: f64,
+    pub field_share: f64,
+    pub field_borders: usize,
+    pub limbs: Vec<String>,
 }
 
 /// Thresholds of identity checks.

@@ -288,7 +288,8 @@ impl Served<'_> {
         let shared = self.shared;
         let answer = if request.has_data() {
             let (peer, data) = (self.caller.aet.as_str(), association.data(context.id));
-            mpps::answer(&shared.ingest, &shared.journal, context, peer, request, data).ok_or(AssociationError::Closed)?
+            mpps::answer(&shared.ingest, &shared.store, &shared.journal, context, peer, request, data)
+                .ok_or(AssociationError::Closed)?
         } else {
             request.response(Status::MissingAttribute).with_comment("a performed procedure step without a data set")
         };

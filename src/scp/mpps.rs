@@ -1,11 +1,14 @@
 //! Modality Performed Procedure Step (PS3.4 annex F): what the modality says it has made, series by series. Kept in the journal; a
-//! finished step tells the completeness checks how many objects to expect (C-07). Never keeps a patient's data.
+//! finished step tells the completeness checks how many objects to expect (C-07). Whom it was ordered for (G-13) is kept beside the images;
+//! the journal never has a patient's data.
 
 use crate::dicom::dataset::{self, DataSet, Limits, Streaming};
 use crate::dicom::{Syntax, Uid, tags};
 use crate::dimse::{Command, Context, DataReader, Status};
+use crate::exam::quality::identity::Ordered;
 use crate::ingest::{Ingest, now_ms};
 use crate::journal::{Event, Journal, Step};
+use crate::store::Store;
 use std::collections::BTreeMap;
 
 /// Longest data set of a step, bytes: a step names UIDs by the thousand, no pixels.
@@ -14,6 +17,7 @@ const LONGEST: u64 = 16 << 20;
 /// Answers N-CREATE-RQ and N-SET-RQ. None when the connection broke meanwhile.
 pub fn answer(
     ingest: &Ingest,
+    store: &Store,
     journal: &Journal,
     context: &Context,
     peer: &str,
@@ -41,6 +45,13 @@ pub fn answer(
         Err((status, why)) => return refused(status, why),
     };
     let (study, done) = (step.study.clone(), step.is_final());
+    // Before the step itself: the images come as soon as it is answered.
+    if request.is_create()
+        && let Err(e) = store.orders().save(&step.study, &Ordered::of_step(&parsed.data_set))
+    {
+        tracing::error!(error = %e, "whom a step was ordered for cannot be kept");
+        return refused(Status::ProcessingFailure, "the step cannot be kept; send it again");
+    }
     if let Err(e) = journal.append(Event::Performed { uid: uid.to_string(), step }, now_ms(), true) {
         tracing::error!(error = %e, "the journal cannot be written");
         return refused(Status::ProcessingFailure, "the step cannot be kept; send it again");

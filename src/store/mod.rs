@@ -56,6 +56,7 @@ pub struct Store {
     /// When free space was last looked at, and what it was.
     free: Mutex<Option<(Instant, u64)>>,
     /// Held open: the lock of the data root.
+    orders: Papers,
     _lock: File,
 }
 
@@ -103,8 +104,14 @@ impl Store {
             unsynced: Mutex::default(),
             drafts: Arc::new(File::open(root.join("drafts"))?),
             free: Mutex::default(),
+            orders: Papers::open(root, "orders")?,
             _lock: lock,
         })
+    }
+
+    /// Whom studies were ordered for, by Study Instance UID, as modalities told.
+    pub fn orders(&self) -> &Papers {
+        &self.orders
     }
 
     /// The data root.

@@ -8,6 +8,7 @@ use crate::exam::facts::StudyFacts;
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::calibrated::{self, Measure};
+use crate::exam::quality::pixels::m09_contrast;
 use crate::exam::quality::{self, identity};
 use crate::exam::report::{self as exam_report, Report};
 use crate::exam::ruling::{self, Ruling};
@@ -276,6 +277,8 @@ impl Case<'_> {
             patients_differ: study.patients_differ,
             today: &today,
             hospital_known: register.producer_of_all(&study.sources).is_ok(),
+            // Damaged notes are no order: then there is nothing to compare with.
+            ordered: self.shop.store.orders().read(study.study.as_str()).ok().flatten(),
             dates,
         };
         let mut findings = identity::check(&patient, &limits.identity);
@@ -306,7 +309,12 @@ impl Case<'_> {
             let frames = |n: usize| whole.frames.get(n).map_or(&[][..], Vec::as_slice);
             let count: usize = (0..rows.len()).map(|n| frames(n).len().max(1)).sum();
             let limits = &procedures.quality;
-            let look = Look { shop: self.shop, modality, limits, every: pixels::every(count, limits) };
+            let items: Vec<u32> = carried.clone().map(|r| r.item).collect();
+            let of = |wanted: &dyn Fn(&String) -> bool| {
+                items.iter().filter_map(|item| self.region?.item(*item)).any(|item| item.region.iter().any(wanted))
+            };
+            let limb = of(&|concept| limits.pixels.limbs.contains(concept));
+            let look = Look { shop: self.shop, modality, limits, limb, every: pixels::every(count, limits) };
             let mut before = 0;
             let mut pictures = Vec::new();
             for (n, row) in rows.iter().enumerate().filter(|(_, row)| carries(row)) {
@@ -318,15 +326,14 @@ impl Case<'_> {
             for (picture, looked) in pictures.iter().zip(look.at_all(&pictures)) {
                 findings.extend(seen.take(picture.row, looked?));
             }
-            let items: Vec<u32> = carried.clone().map(|r| r.item).collect();
-            let head =
-                |item: &u32| self.region.and_then(|r| r.item(*item)).is_some_and(|i| i.region.iter().any(|c| c == "head"));
-            let judged = seen.judge(&facts.stacks, items.iter().any(head));
+            let judged = seen.judge(&facts.stacks, of(&|concept| concept == "head"));
             findings.extend(judged.into_iter().map(|f| f.in_series(&series.series)));
             let measures = calibrated::measures(&series.series, &series.attributes, &items, seen.perceived());
             findings.extend(calibrated::judge(modality, &measures, &procedures.calibration));
             measured.extend(measures);
         }
+        let recognised = &self.classification.recognised;
+        findings.extend(m09_contrast::check(recognised, &self.facts.series, &measured, &procedures.quality.perception));
         Ok((findings, measured))
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Look<'a> {
     /// Modality of the series.
     pub modality: &'a str,
     pub limits: &'a Quality,
+    /// The items are of a limb.
+    pub limb: bool,
     /// One frame in so many is measured: medians over a series need no more.
     pub every: usize,
 }
@@ -183,7 +185,7 @@ impl Look<'_> {
         let limits = &self.limits.pixels;
         if projection {
             let statistics = pixels::FrameStatistics::of(&values, frame.layout.range());
-            seen.findings.extend(statistics.iter().flat_map(|s| pixels::judge(s, field.as_ref(), limits)));
+            seen.findings.extend(statistics.iter().flat_map(|s| pixels::judge(s, field.as_ref(), self.limb, limits)));
             return seen;
         }
         let deviation = field.map_or(0.0, |f| f.deviation);

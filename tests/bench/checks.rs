@@ -40,7 +40,7 @@ fn main() {
     each(&format!("{name}: X-06 to X-08"), || {
         let field = Field::of(&radiograph, 2500, false, Kind::Projection);
         let statistics = pixels::FrameStatistics::of(&radiograph, (0, 4095)).unwrap();
-        pixels::judge(&statistics, field.as_ref(), &quality.pixels)
+        pixels::judge(&statistics, field.as_ref(), false, &quality.pixels)
     });
     let frame = || perception::Frame { samples: &radiograph, columns: 2500, background: None, of_detector: true }.perceive();
     each(&format!("{name}: perceptual measures"), frame);

@@ -166,7 +166,7 @@ COMMON = {
     "nine tenths zeroed": (changed(zeroed), {"C-18"}), "nine tenths of all zeroed": (changed(zeroed, None), {"C-18"}),
     "nine tenths of the squares zeroed": (changed(in_squares), {"C-18"}), "hardly anything left": (changed(faint), {"C-18"}),
     "clipped": (changed(clipped, None), {"X-07"}), "more pixel data than told": (longer, {"G-02"}),
-    "hidden compression": (hidden, {"G-16"}),
+    "hidden compression": (hidden, {"G-16"}), "a negative": (attribute("PhotometricInterpretation", "MONOCHROME1"), {"X-15"}),
     "one identifier for two": (lambda images: setattr(images[4], "SOPInstanceUID", images[3].SOPInstanceUID), {"G-05"}),
     "two patients": (attribute("PatientID", "OTHER", 4), {"G-07"}),
 }

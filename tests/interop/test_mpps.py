@@ -26,7 +26,6 @@ def begun(study):
     step.PerformedProcedureStepStatus = "IN PROGRESS"
     scheduled = Dataset()
     scheduled.StudyInstanceUID = study
-    scheduled.AccessionNumber = "A1"
     step.ScheduledStepAttributesSequence = [scheduled]
     step.PerformedSeriesSequence = []
     step.Modality = "CT"
@@ -99,7 +98,33 @@ def test_a_series_of_which_nothing_came_is_missed_and_survives_a_restart(node, p
     verdict = node.judged(study)["verdict"]
     assert any(f["check"] == "C-07" and f["threshold"] == 62 for f in verdict["findings"]), verdict["findings"]
     journal = (node.place / "storage/journal.jsonl").read_text()
-    assert journal.count('"event":"performed"') == 2 and "A1" not in journal
+    assert journal.count('"event":"performed"') == 2
+
+
+def test_images_of_another_patient_than_the_order_was_for_are_held(node, phantoms):
+    images = [pydicom.dcmread(p) for p in (phantoms / "CtHead").iterdir()]
+    association = associate(node)
+    patient = images[0]
+    for other, wrong in [({}, []), ({"PatientID": "SOMEBODY"}, ["患者ID"]), ({"PatientName": "Li^Si=李^四", "PatientSex": "F"}, ["患者姓名", "性别"])]:
+        study, step = generate_uid(), begun("")
+        step.ScheduledStepAttributesSequence[0].StudyInstanceUID = study
+        step.ScheduledStepAttributesSequence[0].AccessionNumber = patient.AccessionNumber
+        step.SpecificCharacterSet = patient.SpecificCharacterSet
+        for keyword in ("PatientID", "PatientName", "PatientSex", "PatientBirthDate"):
+            setattr(step, keyword, other.get(keyword, getattr(patient, keyword)))
+        assert create(association, step, generate_uid()) == 0x0000
+        series = generate_uid()
+        for image in images:
+            image.StudyInstanceUID, image.SeriesInstanceUID, image.SOPInstanceUID = study, series, generate_uid()
+            image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+            assert association.send_c_store(image).Status == 0x0000
+        verdict = node.judged(study)["verdict"]
+        held = [f for f in verdict["findings"] if f["check"] == "G-13"]
+        assert [f["zh"].split("与检查申请")[0] for f in held] == wrong, verdict["findings"]
+        assert verdict["outcome"] == ("reject" if wrong else "accept")
+    association.release()
+    journal = (node.place / "storage/journal.jsonl").read_text()
+    assert "SOMEBODY" not in journal and "Li^Si" not in journal
 
 
 def test_steps_out_of_order_are_refused_in_the_protocols_terms(node):

@@ -1,4 +1,4 @@
-//! Perceptual measures of a series held against what is usual for its device and item, C-16, M-06 to M-08. Never judges a device that was not calibrated.
+//! Perceptual measures of a series held against what is usual for its device and item, C-16, M-06 to M-08, M-12. Never judges a device that was not calibrated.
 
 use super::perception::Perceived;
 use crate::dicom::{Attributes, Uid, tags};
@@ -18,7 +18,7 @@ pub struct Measure {
     pub device: String,
     /// The items that the series carries.
     pub items: Vec<u32>,
-    /// `sharpness` (log2), `noise` (of the range of the anatomy), `snr` or `ghosting` (of the signal).
+    /// `sharpness` (log2), `noise` (of the range of the anatomy), `snr`, `ghosting`, `bright`, `bias` or `edge` (of the signal).
     pub measure: String,
     /// Median over the frames looked at.
     pub value: f64,
@@ -33,6 +33,8 @@ const CHECKS: &[(&str, &str, &str, bool)] = &[
     ("MR", "noise", "M-06", false),
     ("MR", "ghosting", "M-07", false),
     ("MR", "sharpness", "M-08", true),
+    ("MR", "bias", "M-12", false),
+    ("MR", "edge", "M-12", false),
 ];
 
 /// The device that made a series.
@@ -49,9 +51,15 @@ pub fn measures(series: &Uid, attributes: &Attributes, items: &[u32], frames: &[
         Some(Measure { series: series.clone(), device: device(attributes), items: items.to_vec(), measure: name.into(), value })
     };
     // Only in MR does the air beside the body tell of noise and ghosts.
-    let air = [of("snr", |p| p.snr), of("ghosting", |p| p.ghosting)]
-        .into_iter()
-        .filter(|_| attributes.text(tags::MODALITY) == Some("MR"));
+    let air = [
+        of("snr", |p| p.snr),
+        of("ghosting", |p| p.ghosting),
+        of("bright", |p| p.bright),
+        of("bias", |p| p.bias),
+        of("edge", |p| p.edge),
+    ]
+    .into_iter()
+    .filter(|_| attributes.text(tags::MODALITY) == Some("MR"));
     [of("sharpness", |p| p.sharpness), of("noise", |p| p.noise)].into_iter().chain(air).flatten().collect()
 }
 
@@ -86,6 +94,11 @@ fn against(check: &str, one: &Measure, usual: &Usual, less_is_worse: bool) -> Op
             "less sharp than usual on this device; check for blur and motion",
         ),
         "snr" => ("信噪比低于本设备该项目的常见范围", "a lower signal-to-noise ratio than usual on this device"),
+        "bias" => ("信号强度不均匀高于本设备该项目的常见范围", "a stronger drift of intensity than usual on this device"),
+        "edge" => (
+            "图像边缘信号高于本设备该项目的常见范围，请核对卷褶伪影",
+            "more signal along the borders than usual on this device; check for wrap-around",
+        ),
         "ghosting" => (
             "鬼影高于本设备该项目的常见范围，请核对运动与接收线圈",
             "more ghosting than usual on this device; check motion and coils",

@@ -13,6 +13,10 @@ pub struct Field {
     pub mode: f64,
     /// Share of the rows or columns, whichever is more, that are background from end to end; told of projections only.
     pub empty_lines: f64,
+    /// Share of the grid that the smallest box around what is no background takes; told of projections only.
+    pub filled_box: f64,
+    /// Borders along which most cells are no background; told of projections only.
+    pub touched: usize,
     /// Correlation of a sample with its right neighbour.
     pub correlation: f64,
     /// Standard deviation, in stored values.
@@ -77,7 +81,10 @@ impl Field {
             grid.keep_lines(&mut covered);
             background.iter_mut().zip(covered).for_each(|(b, c)| *b |= c);
         }
+        let (filled_box, touched) = if kind == Kind::Projection { grid.extent(&background) } else { (0.0, 0) };
         Some(Field {
+            filled_box,
+            touched,
             empty_lines: if kind == Kind::Projection { grid.empty_lines(&background) } else { 0.0 },
             correlation: pairs.correlation(),
             deviation: pairs.deviation(),
@@ -150,6 +157,23 @@ impl Grid {
         for (i, mark) in marked.iter_mut().enumerate() {
             *mark &= rows.get(i / self.columns) == Some(&true) || columns.get(i % self.columns) == Some(&true);
         }
+    }
+
+    /// Share of the grid that the box around the anatomy takes, and how many borders it runs along.
+    #[expect(clippy::cast_precision_loss, reason = "counts of a small grid")]
+    fn extent(&self, background: &[bool]) -> (f64, usize) {
+        let is = |x: usize, y: usize| background.get(y * self.columns + x) == Some(&false);
+        let in_row: Vec<usize> = (0..self.rows).map(|y| (0..self.columns).filter(|x| is(*x, y)).count()).collect();
+        let in_column: Vec<usize> = (0..self.columns).map(|x| (0..self.rows).filter(|y| is(x, *y)).count()).collect();
+        let span = |counts: &[usize]| {
+            let (first, last) = (counts.iter().position(|n| *n > 1), counts.iter().rposition(|n| *n > 1));
+            first.zip(last).map_or(0, |(a, b)| b + 1 - a)
+        };
+        let share = (span(&in_row) * span(&in_column)) as f64 / (self.rows * self.columns).max(1) as f64;
+        let along = |counts: &[usize], length: usize| {
+            [counts.first(), counts.last()].into_iter().flatten().filter(|n| **n * 2 > length).count()
+        };
+        (share, along(&in_row, self.columns) + along(&in_column, self.rows))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of a small grid")]

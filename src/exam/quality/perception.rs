@@ -1,8 +1,10 @@
-//! Perceptual measures of a frame: how sharp (X-10, M-08), how noisy (X-09, M-06), ghosts (M-07), dead lines, metal (C-15).
+//! Perceptual measures of a frame: how sharp (X-10, M-08), how noisy (X-09, M-06), ghosts (M-07), bright
+//! parts (M-09), an intensity that drifts and a body that wraps around (M-12), dead lines.
 //!
 //! They describe; what is too little or too much is calibrated per device and item (`procedures/calibration.toml`), never guessed here.
 //! Measured on tiles spread over the frame, so that a radiograph of 4000 pixels costs hardly more than a slice.
 
+use super::pixels::x12_dead_lines;
 use crate::exam::geometry::median;
 
 /// A grey frame.
@@ -31,6 +33,12 @@ pub struct Perceived {
     pub snr: Option<f64>,
     /// Difference of the background along and across the phase direction, over twice the signal (MR).
     pub ghosting: Option<f64>,
+    /// 98th percentile of what is over the background, over its median: bright parts, such as enhanced vessels and mucosa (MR).
+    pub bright: Option<f64>,
+    /// Bright over dark medians of tiles of anatomy (90th over 10th percentile): an intensity that drifts across the field (MR).
+    pub bias: Option<f64>,
+    /// Mean of a thin band along the borders over the signal: a body that wraps around (MR).
+    pub edge: Option<f64>,
     /// Rows and columns that stand out from both neighbours over their whole length.
     pub dead_lines: usize,
 }
@@ -52,10 +60,8 @@ const DETAIL_OF_NOISE: f64 = 0.8;
 const COARSE_OF_NOISE: f64 = 0.31;
 /// Background that is brighter than this share of the signal is body.
 const BESIDE_THE_BODY: f64 = 0.4;
-/// Share of a line's samples that must stand out.
-const WHOLE_LINE: f64 = 0.8;
-/// A band of dead lines is at most one part in so many of the frame.
-const THIN: usize = 20;
+/// The band along the borders is one part in so many of the frame.
+const EDGE: usize = 32;
 /// A normal distribution's standard deviation over its median absolute deviation.
 const FROM_MAD: f64 = 1.4826;
 /// Rayleigh: mean signal over the standard deviation of air to signal over that of the signal (one coil).
@@ -66,6 +72,8 @@ struct Detail {
     fine: Vec<f32>,
     coarse_rms: f64,
     filled: f64,
+    /// Mean of what is anatomy.
+    level: f64,
 }
 
 /// The stored value that stands for a physical one; none for a slope of zero.
@@ -89,6 +97,9 @@ impl Frame<'_> {
             noise: noise(&tiles).map(|n| n / (high - low)),
             snr: air.and_then(|a| signal.map(|s| (a, s))).map(|(a, s)| RAYLEIGH * s / a),
             ghosting: signal.and_then(|s| self.ghosting(rows, s)),
+            bright: self.bright(low),
+            bias: bias(&tiles),
+            edge: signal.and_then(|s| self.edge(rows, s)),
             dead_lines: if self.of_detector { self.dead_lines(rows) } else { 0 },
         }
     }
@@ -142,7 +153,7 @@ impl Frame<'_> {
     #[expect(clippy::cast_precision_loss, reason = "counts within a tile")]
     fn detail(&self, x: usize, y: usize, side: usize, low: f64) -> Option<Detail> {
         let mut tile = vec![0.0f32; side * side];
-        let mut inside = 0usize;
+        let (mut inside, mut sum) = (0usize, 0i64);
         // Counted from one value of the tile: what is left fits into a float.
         let origin = *self.samples.get(y * self.columns + x)?;
         #[expect(clippy::cast_possible_truncation, reason = "the range of the samples")]
@@ -152,17 +163,19 @@ impl Frame<'_> {
             for (to, from) in line.iter_mut().zip(self.samples.get(start..start + side)?) {
                 *to = from.saturating_sub(origin) as f32;
                 inside += usize::from(*from > low);
+                sum += if *from > low { i64::from(*from) } else { 0 };
             }
         }
         let filled = inside as f64 / (side * side) as f64;
         if filled < FILLED {
             return None;
         }
+        let level = sum as f64 / inside as f64;
         let once = smoothed(&tile, side, 1);
         let twice = smoothed(&once, side, 2);
         let fine = difference(&tile, &once, side);
         let coarse = difference(&once, &twice, side);
-        Some(Detail { fine, coarse_rms: rms(&coarse), filled })
+        Some(Detail { fine, coarse_rms: rms(&coarse), filled, level })
     }
 
     /// Mean of what is over the background.
@@ -170,6 +183,37 @@ impl Frame<'_> {
     fn signal(&self, low: f64) -> Option<f64> {
         let over: Vec<f64> = self.spread().map(|s| f64::from(*s)).filter(|s| *s > low).collect();
         (over.len() > 100).then(|| over.iter().sum::<f64>() / over.len() as f64)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index below the length"
+    )]
+    fn bright(&self, low: f64) -> Option<f64> {
+        let mut over: Vec<i32> = self.spread().copied().filter(|s| f64::from(*s) > low).collect();
+        let last = over.len().checked_sub(1).filter(|n| *n > 100)? as f64;
+        let mut rank = |share: f64| f64::from(*over.select_nth_unstable((share * last) as usize).1);
+        let (top, middle) = (rank(0.98), rank(0.5));
+        (middle > 0.0).then(|| top / middle)
+    }
+
+    /// Mean of the band along the borders over the signal.
+    #[expect(clippy::cast_precision_loss, reason = "a count of samples")]
+    fn edge(&self, rows: usize, signal: f64) -> Option<f64> {
+        let wide = self.columns.min(rows) / EDGE;
+        if wide == 0 || signal <= 0.0 {
+            return None;
+        }
+        let bands = [(0, 0, self.columns, wide), (0, rows - wide, self.columns, wide), (0, 0, wide, rows)];
+        let last = (self.columns - wide, 0, wide, rows);
+        let of = |(x, y, w, h): (usize, usize, usize, usize)| {
+            let lines = self.samples.chunks_exact(self.columns).skip(y).take(h);
+            let sum: f64 = lines.map(|l| l.iter().skip(x).take(w).map(|s| f64::from(*s)).sum::<f64>()).sum();
+            sum / (w * h) as f64
+        };
+        Some(bands.into_iter().chain([last]).map(of).fold(0.0, f64::max) / signal)
     }
 
     /// Standard deviation of the quietest corner; none where it is masked to one value.
@@ -202,56 +246,18 @@ impl Frame<'_> {
         Some(((top + bottom) - (left + right)).abs() / (2.0 * signal))
     }
 
-    /// Lines that stand out from both neighbours, to one side, nearly everywhere.
     fn dead_lines(&self, rows: usize) -> usize {
-        let of_rows = lines(rows, self.columns, &|line, along| self.at(along, line));
-        of_rows + lines(self.columns, rows, &|line, along| self.at(line, along))
+        let of_rows = x12_dead_lines::lines(rows, self.columns, &|line, along| self.at(along, line));
+        of_rows + x12_dead_lines::lines(self.columns, rows, &|line, along| self.at(line, along))
     }
 }
 
-/// Lines of `length` samples that differ from both neighbours by more than samples usually do.
-#[expect(clippy::cast_precision_loss, reason = "counts of samples")]
-fn lines(count: usize, length: usize, at: &dyn Fn(usize, usize) -> f64) -> usize {
-    let step = (length / 128).max(1);
-    let along: Vec<usize> = (0..length).step_by(step).collect();
-    let differences = |line: usize| along.iter().map(move |a| (at(line, *a) - at(line - 1, *a)).abs());
-    let usual = median((1..count).step_by((count / 32).max(1)).flat_map(differences).collect()).unwrap_or(0.0).max(1.0);
-    let outstanding = |line: &usize| {
-        let offs = along.iter().map(|a| {
-            let own = at(*line, *a);
-            (own - at(line - 1, *a), own - at(line + 1, *a))
-        });
-        let (mut over, mut under) = (0usize, 0usize);
-        for (before, after) in offs {
-            over += usize::from(before > 4.0 * usual && after > 4.0 * usual);
-            under += usize::from(before < -4.0 * usual && after < -4.0 * usual);
-        }
-        over.max(under) as f64 >= WHOLE_LINE * along.len().max(1) as f64
-    };
-    let single = (1..count.saturating_sub(1)).filter(outstanding).count();
-    single.max(constant_lines(count, &along, at))
-}
-
-/// Lines of one value inside of the frame, in bands that are too thin to be the gap between two exposures.
-fn constant_lines(count: usize, along: &[usize], at: &dyn Fn(usize, usize) -> f64) -> usize {
-    let constant = |line: usize| {
-        let mut values = along.iter().map(|a| at(line, *a));
-        let first = values.next();
-        first.is_some() && values.all(|v| Some(v) == first)
-    };
-    let (mut found, mut band) = (0, 0);
-    let mut before_any = true;
-    for line in 0..count {
-        if constant(line) {
-            band += 1;
-            continue;
-        }
-        if band > 0 && !before_any && band <= (count / THIN).max(1) {
-            found += band;
-        }
-        (band, before_any) = (0, false);
-    }
-    found
+/// The brightest tenth of the tiles over the darkest.
+fn bias(tiles: &[&Detail]) -> Option<f64> {
+    let mut levels: Vec<f64> = tiles.iter().map(|t| t.level).filter(|l| *l > 0.0).collect();
+    levels.sort_by(f64::total_cmp);
+    let (low, high) = (levels.get(levels.len() / 10)?, levels.get(levels.len() * 9 / 10)?);
+    (levels.len() >= LEAST_TILES).then(|| high / low)
 }
 
 fn sharpness(tiles: &[&Detail]) -> Option<f64> {
@@ -412,6 +418,29 @@ mod tests {
         (0..256).for_each(|y| (112..144).for_each(|x| mr[y * 256 + x] += 200));
         let ghost = perceive(&mr, 256).ghosting.unwrap();
         assert!(clean < 0.01 && ghost > 0.05, "{clean} {ghost}");
+    }
+
+    #[test]
+    fn contrast_drift_and_wrapping_are_measured() {
+        let plain = || {
+            let mut mr = vec![2i32; 256 * 256];
+            for y in 40..216 {
+                (40..216).for_each(|x| mr[y * 256 + x] = 500 + (x % 7) as i32);
+            }
+            mr
+        };
+        let of = |samples: &[i32]| Frame { samples, columns: 256, background: None, of_detector: false }.perceive();
+        let (before, edge) = (of(&plain()), of(&plain()).edge.unwrap());
+        assert!((1.0..1.05).contains(&before.bright.unwrap()) && before.bias.unwrap() < 1.05 && edge < 0.05, "{before:?}");
+        let mut enhanced = plain();
+        (100..130).for_each(|y| (60..200).for_each(|x| enhanced[y * 256 + x] = 900));
+        assert!(of(&enhanced).bright.unwrap() > 1.7);
+        let mut drifting = plain();
+        drifting.iter_mut().enumerate().for_each(|(i, v)| *v = *v * (256 - (i / 256) as i32) / 60);
+        assert!(of(&drifting).bias.unwrap() > 3.0, "{:?}", of(&drifting));
+        let mut wrapped = plain();
+        (0..20).for_each(|y| (40..216).for_each(|x| wrapped[y * 256 + x] = 480));
+        assert!(of(&wrapped).edge.unwrap() > 0.5);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod x04_matrix;
 mod x05_depth;
 mod x13_mirrored;
 mod x14_intent;
+mod x15_photometric;
 pub mod x15_window;
 
 use super::{Exam, Image, Series};
@@ -38,6 +39,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("X-13", x13_mirrored::check),
     ("X-14", x14_intent::check),
     ("X-15", x15_window::check),
+    ("X-15", x15_photometric::check),
     ("C-10", c10_matrix::check),
     ("C-11", c11_rescale::check),
     ("C-12", c12_kernel::check),

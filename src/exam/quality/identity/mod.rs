@@ -1,4 +1,4 @@
-//! Identity and dates: G-07 to G-12 (患者基本信息和检查日期准确), one small file each.
+//! Identity and dates: G-07 to G-13 (患者基本信息和检查日期准确), one small file each.
 
 mod g07_one_patient;
 mod g08_mandatory;
@@ -6,10 +6,12 @@ mod g09_placeholder;
 mod g10_garbled;
 mod g11_age;
 mod g12_dates;
+mod g13_worklist;
 
 use crate::dicom::Attributes;
 use crate::exam::finding::Finding;
 use crate::procedure::catalogue::Identity;
+pub use g13_worklist::Ordered;
 
 /// What is checked.
 pub struct Input<'a> {
@@ -21,6 +23,8 @@ pub struct Input<'a> {
     pub today: &'a str,
     /// The hospital that sent it is known by the application entity that did.
     pub hospital_known: bool,
+    /// Whom it was ordered for, where that is known.
+    pub ordered: Option<Ordered>,
     /// Series Date, Acquisition Date and Content Date of the images, each once.
     pub dates: Vec<String>,
 }
@@ -33,6 +37,7 @@ pub fn check(input: &Input<'_>, limits: &Identity) -> Vec<Finding> {
     findings.extend(g10_garbled::check(input.study));
     findings.extend(g12_dates::check(input, limits));
     findings.extend(g11_age::check(input.study));
+    findings.extend(input.ordered.iter().flat_map(|ordered| g13_worklist::check(input.study, ordered)));
     findings
 }
 
@@ -63,6 +68,7 @@ mod tests {
             patients_differ: false,
             today: "20260311",
             hospital_known: false,
+            ordered: None,
             dates: vec!["20260311".into()],
         };
         check(&input, &limits).into_iter().map(|f| (f.check, f.level)).collect()

@@ -7,9 +7,11 @@ pub mod c18_blank;
 pub mod g03_bits_used;
 pub mod g06_twice;
 pub mod g16_lossy;
+pub mod m09_contrast;
 mod x06_blank;
 pub mod x07_clipped;
 mod x08_range;
+mod x11_collimation;
 pub mod x12_dead_lines;
 
 use super::field::Field;
@@ -79,13 +81,14 @@ fn empty(check: &str) -> Finding {
     Finding::new(check, Level::Reject, zh, "the image is blank; acquire or send it again")
 }
 
-/// Judges a radiograph: of a blank one nothing else is told.
-pub fn judge(statistics: &FrameStatistics, field: Option<&Field>, limits: &Pixels) -> Vec<Finding> {
+/// Judges a radiograph, `limb` where it is of one: of a blank one nothing else is told.
+pub fn judge(statistics: &FrameStatistics, field: Option<&Field>, limb: bool, limits: &Pixels) -> Vec<Finding> {
     if let Some(blank) = x06_blank::check(statistics, field, limits) {
         return vec![blank];
     }
     let clipped = field.and_then(|f| x07_clipped::check(f, limits));
-    clipped.into_iter().chain(x08_range::check(statistics, limits)).collect()
+    let field = field.and_then(|f| x11_collimation::check(f, limb, limits));
+    clipped.into_iter().chain(x08_range::check(statistics, limits)).chain(field).collect()
 }
 
 #[cfg(test)]
@@ -106,11 +109,14 @@ mod tests {
         mode_share: 0.5,
         empty_lines: 0.75,
         noise_correlation: 0.2,
+        field_share: 0.25,
+        field_borders: 3,
+        limbs: Vec::new(),
     };
 
     fn checks(samples: &[i32]) -> Vec<(String, Level)> {
         let statistics = FrameStatistics::of(samples, (0, 4095)).unwrap();
-        judge(&statistics, Field::of(samples, 200, false, Kind::Projection).as_ref(), &LIMITS)
+        judge(&statistics, Field::of(samples, 200, false, Kind::Projection).as_ref(), false, &LIMITS)
             .into_iter()
             .map(|f| (f.check, f.level))
             .collect()
