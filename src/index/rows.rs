@@ -133,6 +133,43 @@ impl Recognised {
         let copies = self.series.get(&row.series).filter(|_| row.is_marked());
         copies.is_some_and(|copies| copies.is_empty() || copies.contains(&row.sop_instance))
     }
+
+    /// Whether something that these show is not shown by others.
+    pub fn leaves_out(&self, others: &Recognised) -> bool {
+        self.series.iter().any(|(series, shown)| match others.series.get(series) {
+            None => true,
+            Some(now) if now.is_empty() => false,
+            Some(now) => shown.is_empty() || !shown.is_subset(now),
+        })
+    }
+}
+
+#[cfg(test)]
+mod recognised_tests {
+    use super::*;
+
+    #[test]
+    fn what_was_shown_and_is_not_any_more_is_left_out() {
+        let uid = |name: &str| Uid::derived(&[name]);
+        let of = |series: &[(&str, &[&str])]| Recognised {
+            series: series.iter().map(|(s, copies)| (uid(s), copies.iter().map(|c| uid(c)).collect())).collect(),
+            instances: 0,
+        };
+        let whole = of(&[("s", &[])]);
+        let (two, one) = (of(&[("s", &["a", "b"])]), of(&[("s", &["a"])]));
+        for (before, after, left_out) in [
+            (&whole, &whole, false),
+            (&whole, &two, true),
+            (&two, &one, true),
+            (&one, &two, false),
+            (&one, &whole, false),
+            (&one, &of(&[]), true),
+            (&of(&[]), &one, false),
+            (&one, &of(&[("t", &["a"])]), true),
+        ] {
+            assert_eq!(before.leaves_out(after), left_out, "{before:?} {after:?}");
+        }
+    }
 }
 
 /// What there is to do.

@@ -37,10 +37,10 @@ fn draws_into(annotation: &DataSet, size: (i64, i64), area: Area) -> bool {
         let ends = (at(tags::BOUNDING_BOX_TOP_LEFT_HAND_CORNER), at(tags::BOUNDING_BOX_BOTTOM_RIGHT_HAND_CORNER));
         match ends {
             (Some(first), Some(last)) => area.meets(Area::around(&[first, last])),
-            // Where a text without a box ends is the viewer's choice: near its anchor.
-            _ => points(item, tags::ANCHOR_POINT, tags::ANCHOR_POINT_ANNOTATION_UNITS)
-                .iter()
-                .any(|p| area.grown(size.0 as f64 / 10.0).holds(*p)),
+            // How large a text without a box is, and on which side of its anchor, is the viewer's choice.
+            _ => points(item, tags::ANCHOR_POINT, tags::ANCHOR_POINT_ANNOTATION_UNITS).iter().any(|anchor| {
+                area.meets(reach_of(&item.text(tags::UNFORMATTED_TEXT_VALUE).unwrap_or_default(), *anchor, size))
+            }),
         }
     };
     let graphic = |item: &DataSet| {
@@ -56,11 +56,35 @@ fn draws_into(annotation: &DataSet, size: (i64, i64), area: Area) -> bool {
     };
     let compound = |item: &DataSet| {
         let drawn = points(item, tags::GRAPHIC_DATA, tags::COMPOUND_GRAPHIC_UNITS);
-        !drawn.is_empty() && area.meets(Area::around(&drawn))
+        match (item.text(tags::COMPOUND_GRAPHIC_TYPE).unwrap_or_default().trim(), drawn.as_slice()) {
+            // On and on in both directions (PS3.3 C.10.5.1.2.2).
+            ("INFINITELINE", [a, b, ..]) => {
+                let far = |from: &Point, to: &Point| (to.0 + FAR * (to.0 - from.0), to.1 + FAR * (to.1 - from.1));
+                area.is_crossed(far(b, a), far(a, b))
+            }
+            ("CROSSHAIR", [(x, y), ..]) => {
+                let Area([l, u, r, b]) = area;
+                (l..=r).contains(x) || (u..=b).contains(y)
+            }
+            _ => !drawn.is_empty() && area.meets(Area::around(&drawn)),
+        }
     };
     annotation.items(tags::TEXT_OBJECT_SEQUENCE).iter().any(text)
         || annotation.items(tags::GRAPHIC_OBJECT_SEQUENCE).iter().any(graphic)
         || annotation.items(tags::COMPOUND_GRAPHIC_SEQUENCE).iter().any(compound)
+}
+
+/// An infinite line goes on for so many times its points' distance: an image has fewer pixels.
+const FAR: f64 = 1e5;
+
+/// What a text without a box may take at most: a character a fortieth of the image's width, to either side, and a tenth up and down for each
+/// of its lines.
+fn reach_of(text: &str, (x, y): Point, (columns, rows): (i64, i64)) -> Area {
+    let lines: Vec<&str> = text.lines().collect();
+    let longest = lines.iter().map(|l| l.chars().count()).max().unwrap_or(0).clamp(4, 1024);
+    let across = longest as f64 * columns as f64 / 40.0;
+    let down = lines.len().clamp(1, 64) as f64 * rows as f64 / 10.0;
+    Area([x - across, y - down, x + across, y + down])
 }
 
 /// Points of an element as columns and rows of an image. Fractions are of the displayed area, which is the whole image here.
@@ -97,11 +121,6 @@ impl Area {
     fn around(points: &[Point]) -> Area {
         let start = Area([f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY]);
         points.iter().fold(start, |Area([l, u, r, b]), (x, y)| Area([l.min(*x), u.min(*y), r.max(*x), b.max(*y)]))
-    }
-
-    fn grown(self, by: f64) -> Area {
-        let Area([l, u, r, b]) = self;
-        Area([l - by, u - by, r + by, b + by])
     }
 
     fn holds(self, (x, y): Point) -> bool {
@@ -203,6 +222,31 @@ mod tests {
         assert!(cover(&state(tags::TEXT_OBJECT_SEQUENCE, anchored), &copies, &at_the_top));
         assert!(cover(&text([0.0, 0.9, 0.3, 1.0]), &copies, &at_the_bottom));
         assert!(!cover(&text([0.85, 0.0, 1.0, 0.1]), &copies, &at_the_bottom));
+        let compound = |kind: &str, values: &[f32]| {
+            let mut object = DataSet::default();
+            object.put_text(tags::COMPOUND_GRAPHIC_UNITS, VR::CS, "PIXEL");
+            object.put_text(tags::COMPOUND_GRAPHIC_TYPE, VR::CS, kind);
+            object.put(tags::GRAPHIC_DATA, VR::FL, floats(values));
+            state(tags::COMPOUND_GRAPHIC_SEQUENCE, object)
+        };
+        let long = |text: &str| {
+            let mut object = DataSet::default();
+            object.put_text(tags::ANCHOR_POINT_ANNOTATION_UNITS, VR::CS, "PIXEL");
+            object.put(tags::ANCHOR_POINT, VR::FL, floats(&[200.0, 30.0]));
+            object.put_text(tags::UNFORMATTED_TEXT_VALUE, VR::ST, text);
+            state(tags::TEXT_OBJECT_SEQUENCE, object)
+        };
+        for (what, state, covers) in [
+            ("an infinite line towards the corner", compound("INFINITELINE", &[256.0, 256.0, 268.0, 244.0]), true),
+            ("an infinite line away from it", compound("INFINITELINE", &[256.0, 256.0, 256.0, 300.0]), false),
+            ("a ruler that ends before it", compound("RULER", &[100.0, 200.0, 200.0, 100.0]), false),
+            ("a cross hair in its row", compound("CROSSHAIR", &[256.0, 20.0, 266.0, 20.0]), true),
+            ("a cross hair elsewhere", compound("CROSSHAIR", &[256.0, 256.0, 266.0, 256.0]), false),
+            ("a long text from the middle", long("a text as long as the way to the corner"), true),
+            ("a short text in the middle", long("short"), false),
+        ] {
+            assert_eq!(cover(&state, &copies, &at_the_top), covers, "{what}");
+        }
         assert!(!cover(&graphic("POINT", false, &[490.0, 20.0]), &[].into(), &at_the_top), "the image has no copy");
     }
 }

@@ -86,6 +86,9 @@ pub fn marked_copy<'a>(
     pool: &'a Pool,
 ) -> Result<Copied<'a>, NoCopy> {
     let object = open(store, row)?;
+    if syntax::is_video(&object.transfer_syntax) {
+        return Err(NoCopy::Never("a video stream is not marked"));
+    }
     if let Some(why) = never_marked(&object.data_set).filter(|_| object.data_set.get(tags::PIXEL_DATA).is_some()) {
         return Err(NoCopy::Never(why));
     }

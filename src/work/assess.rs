@@ -1,8 +1,8 @@
 //! From a settled study to its verdict.
 
 use super::pixels::{self, Look, Picture, Seen};
-use super::{JobError, Shop, send, withdraw};
-use crate::dicom::{Attributes, Uid, coded, tags};
+use super::{JobError, Shop, decodable, send, withdraw};
+use crate::dicom::{Attributes, Uid, coded, syntax, tags};
 use crate::exam::classify::Classification;
 use crate::exam::facts::StudyFacts;
 use crate::exam::finding::{Finding, Level};
@@ -317,7 +317,14 @@ impl Case<'_> {
             let look = Look { shop: self.shop, modality, limits, limb, every: pixels::every(count, limits) };
             let mut before = 0;
             let mut pictures = Vec::new();
-            for (n, row) in rows.iter().enumerate().filter(|(_, row)| carries(row)) {
+            let own: Vec<(usize, &InstanceRow)> = rows.iter().enumerate().filter(|(_, row)| carries(row)).collect();
+            let is_video = |row: &InstanceRow| syntax::is_video(&row.transfer_syntax);
+            let stills = own.iter().any(|(_, row)| !is_video(row));
+            for (n, row) in own {
+                if stills && is_video(row) {
+                    findings.push(decodable::video(Level::Info).in_series(&row.series).at(&row.sop_instance));
+                    continue;
+                }
                 let image = whole.images.get(n).unwrap_or(&row.attributes);
                 pictures.push(Picture { row, image, frames: frames(n), before });
                 before += frames(n).len().max(1);

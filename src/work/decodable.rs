@@ -19,6 +19,11 @@ pub(super) fn longer_than_told(object: &Object, layout: &Layout) -> Option<Findi
     })
 }
 
+/// A video stream: beside still images it is left out of what is marked; alone a person decides.
+pub(super) fn video(level: Level) -> Finding {
+    Finding::new("G-01", level, "视频编码不加注互认标识", "a video stream is not marked")
+}
+
 /// What a frame that does not decode is.
 pub(super) fn fault(error: &DecodeError, number: u32) -> Finding {
     let frame = number + 1;

@@ -158,7 +158,7 @@ impl Look<'_> {
     fn open(&self, row: &InstanceRow) -> Result<Object, Box<Finding>> {
         let fault = |check: &str, level, zh: &str, en: String| Box::new(Finding::new(check, level, zh, en));
         if syntax::is_video(&row.transfer_syntax) {
-            return Err(fault("G-01", Level::Review, "视频编码不能打标", "a video stream is not marked".into()));
+            return Err(Box::new(decodable::video(Level::Review)));
         }
         let object = Object::open(&self.shop.store, row, 1 << 20).map_err(|e| {
             let en = format!("the object cannot be read: {e}; send it again");

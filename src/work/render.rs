@@ -33,6 +33,13 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
     };
     let (recognised, left_out) = (made.recognised, made.left_out);
     send::forward_judged(shop, &study, &verdict)?;
+    // Into the journal before it happens: what is written twice after a crash is better than what is not written at all.
+    let lost = study.recognised.leaves_out(&recognised);
+    if lost {
+        withdraw::record(shop, &study, study.recognised.instances.saturating_sub(recognised.instances), "NOT_RECOGNISED");
+    }
+    let record = Record::Marked { study: job.study.to_string(), revision: job.revision, instances: recognised.instances };
+    shop.journal.append(record, now_ms(), true)?;
     let applied = shop.index.transition(&Transition {
         study: job.study.clone(),
         revision: job.revision,
@@ -43,13 +50,6 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         next: None,
     })?;
     if applied {
-        let record = Record::Marked { study: job.study.to_string(), revision: job.revision, instances: recognised.instances };
-        shop.journal.append(record, now_ms(), true)?;
-        let gone = study.recognised.series.keys().filter(|s| !recognised.series.contains_key(s)).count();
-        if gone > 0 {
-            let copies = study.recognised.instances.saturating_sub(recognised.instances);
-            withdraw::record(shop, &study, copies, "NOT_RECOGNISED");
-        }
         tracing::info!(study = %job.study, instances = recognised.instances, "marked copies are stored");
         withdraw::look_again(shop, &job.study)?;
     }
@@ -79,6 +79,7 @@ fn copies(shop: &Shop, job: &Job, verdict: &Verdict, mark: &Mark) -> Result<Made
             match render(shop, row, mark, job.revision) {
                 Ok(()) => {}
                 Err(RenderError::Never(why)) => {
+                    made.left_out.push(not_marked(row, why));
                     never = Some(why);
                     continue;
                 }
@@ -169,6 +170,13 @@ fn carry(shop: &Shop, job: &Job, mut rows: Vec<&InstanceRow>, mark: &Mark, made:
     Ok(())
 }
 
+/// An object of an accepted series that is of a kind that never carries a mark: only the others are offered.
+fn not_marked(row: &InstanceRow, why: &str) -> Finding {
+    let zh = "该对象（截图、视频、文档等）不加注互认标识，不随标注副本提供";
+    let en = format!("an object of the series carries no mark and is not offered: {why}");
+    Finding::new("NOT_MARKED", Level::Info, zh, en).in_series(&row.series).at(&row.sop_instance)
+}
+
 fn left_out(row: &InstanceRow, why: &NoCopy) -> Finding {
     let zh = "引用图像的对象（关键图像、显示状态、报告或分割）未随标注副本提供，请使用原始对象";
     let en = format!("an object that refers to images is not offered with the marked copies: {why}");
@@ -203,7 +211,11 @@ fn give_up(shop: &Shop, job: &Job, study: &StudyRow, verdict: Verdict, why: &str
     tracing::warn!(study = %job.study, why, "a mark cannot be burnt; the study waits for a person");
     let verdict = verdict.unmarkable(why);
     send::forward_judged(shop, study, &verdict)?;
-    let applied = shop.index.transition(&Transition {
+    // Copies of an earlier revision were shown until now.
+    if study.recognised.instances > 0 {
+        withdraw::record(shop, study, study.recognised.instances, "NOT_MARKABLE");
+    }
+    shop.index.transition(&Transition {
         study: job.study.clone(),
         revision: job.revision,
         state: step(study.state, Event::Unmarkable)?,
@@ -212,10 +224,6 @@ fn give_up(shop: &Shop, job: &Job, study: &StudyRow, verdict: Verdict, why: &str
         done: Some(job.kind),
         next: None,
     })?;
-    // Copies of an earlier revision were shown until now.
-    if applied && study.recognised.instances > 0 {
-        withdraw::record(shop, study, study.recognised.instances, "NOT_MARKABLE");
-    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 """Objects that refer to marked images: in the exchange view they refer to the copies."""
 import io
 import shutil
+import time
 import urllib.error
 from pathlib import Path
 
@@ -9,10 +10,21 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from pydicom.sequence import Sequence
+from pynetdicom import AE
 
 from conftest import Node
 from test_dimse import run
 from test_objects import faults, fetch
+
+
+def sent(node, folder, *objects):
+    """Sends objects by storescu, each in its syntax; the study as it is judged then."""
+    folder.mkdir()
+    for n, d in enumerate(objects):
+        d.save_as(folder / f"{n:03}.dcm", enforce_file_format=True)
+    done, said = run("storescu", "-aet", "STORESCU", "-aec", "HUTONG", "+sd", "+r", "-R", "127.0.0.1", str(node.port), str(folder))
+    assert done == 0, said
+    return node.judged(objects[0].StudyInstanceUID)
 
 
 def code(value, scheme, meaning):
@@ -201,13 +213,7 @@ def test_a_region_that_wants_a_verified_report_waits_for_it_and_offers_it(tmp_pa
         study = images[0].StudyInstanceUID
 
         def send(name, *objects):
-            folder = tmp_path / name
-            folder.mkdir()
-            for n, d in enumerate(objects):
-                d.save_as(folder / f"{n:03}.dcm", enforce_file_format=True)
-            done, said = run("storescu", "-aet", "STORESCU", "-aec", "HUTONG", "+sd", "+r", "-R", "127.0.0.1", str(node.port), str(folder))
-            assert done == 0, said
-            return node.judged(study)["verdict"]
+            return sent(node, tmp_path / name, *objects)["verdict"]
 
         codes = lambda verdict: {f["check"] for f in verdict["findings"]}
         verdict = send("images", *images)
@@ -241,13 +247,7 @@ def test_what_comes_later_is_named_and_what_cannot_be_marked_takes_the_copies_aw
     keys.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence.append(listed)
 
     def send(name, *objects):
-        folder = tmp_path / name
-        folder.mkdir()
-        for n, d in enumerate(objects):
-            d.save_as(folder / f"{n:03}.dcm", enforce_file_format=True)
-        done, said = run("storescu", "-aet", "STORESCU", "-aec", "HUTONG", "+sd", "+r", "-R", "127.0.0.1", str(node.port), str(folder))
-        assert done == 0, said
-        return node.judged(images[0].StudyInstanceUID)
+        return sent(node, tmp_path / name, *objects)
 
     def shown():
         rows = node.json(f"/exchange/dicom-web/studies/{images[0].StudyInstanceUID}/instances")
@@ -319,3 +319,33 @@ def test_key_objects_and_presentation_states_name_the_copies(node, phantoms, tmp
     house = node.json(f"/dicom-web/studies/{study}/instances?SOPInstanceUID={ko.SOPInstanceUID}")
     again = pydicom.dcmread(io.BytesIO(fetch(house[0]["00081190"]["Value"][0])))
     assert again.CurrentRequestedProcedureEvidenceSequence == ko.CurrentRequestedProcedureEvidenceSequence
+
+
+def test_a_video_beside_the_slices_stays_behind_and_the_slices_are_offered(node, phantoms, tmp_path):
+    images = [pydicom.dcmread(f) for f in sorted((phantoms / "CtHead").glob("*.dcm"))]
+    video = pydicom.dcmread(sorted((phantoms / "CtHead").glob("*.dcm"))[4])
+    video.SOPInstanceUID = video.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    video.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"
+    video.PixelData = pydicom.encaps.encapsulate([bytes(4096)])
+    video["PixelData"].VR, video["PixelData"].is_undefined_length = "OB", True
+    step = images[1].ImagePositionPatient[2] - images[0].ImagePositionPatient[2]
+    video.ImagePositionPatient = [*images[0].ImagePositionPatient[:2], max((i.ImagePositionPatient[2] for i in images)) + abs(step)]
+    video.InstanceNumber = len(images) + 1
+    ae = AE(ae_title="STORESCU")
+    ae.add_requested_context(video.SOPClassUID, video.file_meta.TransferSyntaxUID)
+    association = ae.associate("127.0.0.1", node.port, ae_title="HUTONG")
+    assert association.send_c_store(video).Status == 0x0000
+    association.release()
+    study = images[0].StudyInstanceUID
+    sent(node, tmp_path / "slices", *images)
+    shown = []
+    for _ in range(100):
+        shown = node.json(f"/exchange/dicom-web/studies/{study}/instances")
+        if len(shown) == len(images):
+            break
+        time.sleep(0.2)
+    assert len(shown) == len(images), node.judged(study)
+    got = node.judged(study)["verdict"]
+    told = [f for f in got["findings"] if f.get("instance") == video.SOPInstanceUID]
+    assert {(f["check"], f["level"]) for f in told} >= {("G-01", "info"), ("NOT_MARKED", "info")}, told
+    assert got["outcome"] == "accept", got["findings"]
