@@ -15,8 +15,8 @@ pub struct Outgoing<'a> {
     pub sop_instance: String,
     /// Its transfer syntax.
     pub transfer_syntax: String,
-    /// What else it can be opened in, preferred first.
-    pub others: &'static [&'static str],
+    /// What else it can be opened in, preferred first; each group is offered in a presentation context of its own.
+    pub others: &'static [&'static [&'static str]],
     /// Opens its data set.
     pub open: Open<'a>,
 }
@@ -135,7 +135,7 @@ fn context_for(contexts: &[Context], object: &Outgoing<'_>) -> Option<Context> {
         let fits = |c: &&Context| c.abstract_syntax == object.sop_class && c.transfer_syntax == syntax;
         contexts.iter().find(fits).cloned()
     };
-    agreed(&object.transfer_syntax).or_else(|| object.others.iter().find_map(|syntax| agreed(syntax)))
+    agreed(&object.transfer_syntax).or_else(|| object.others.iter().copied().flatten().find_map(|syntax| agreed(syntax)))
 }
 
 /// Presentation contexts for the objects from `start` on, as many as one association can hold: one for each class and transfer
@@ -144,9 +144,8 @@ fn proposals_from(objects: &[Outgoing<'_>], start: usize) -> (Vec<Proposal>, usi
     let mut proposals: Vec<Proposal> = Vec::new();
     for (number, object) in objects.iter().enumerate().skip(start) {
         let stored = Proposal::new(&object.sop_class, &[&object.transfer_syntax]);
-        let others = Proposal::new(&object.sop_class, object.others);
-        let wanted = [Some(stored), (!object.others.is_empty()).then_some(others)];
-        let new: Vec<Proposal> = wanted.into_iter().flatten().filter(|p| !proposals.contains(p)).collect();
+        let others = object.others.iter().map(|group| Proposal::new(&object.sop_class, group));
+        let new: Vec<Proposal> = std::iter::once(stored).chain(others).filter(|p| !proposals.contains(p)).collect();
         if proposals.len() + new.len() > 128 {
             return (proposals, number);
         }
@@ -164,7 +163,7 @@ mod tests {
             sop_class: format!("1.2.{class}"),
             sop_instance: "1.2.3".into(),
             transfer_syntax: syntax.into(),
-            others: &["explicit", "implicit"],
+            others: &[&["explicit", "implicit"]],
             open: Box::new(|_| Err("not opened".into())),
         }
     }

@@ -133,8 +133,13 @@ pub struct Forward {
     pub attempts: u32,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// How often the peer was asked to commit since it last answered.
+    #[serde(default)]
+    pub asked: u32,
 }
 
+/// Requests for storage commitment that a peer may leave without an answer.
+const MOST_ASKED: u32 = 24;
 /// Longest wait for a result of storage commitment before it is asked for again, milliseconds.
 const COMMIT_WAIT_MS: i64 = 3_600_000;
 
@@ -156,6 +161,7 @@ impl Forward {
             created_ms: now_ms,
             attempts: 0,
             last_error: None,
+            asked: 0,
         }
     }
 
@@ -187,12 +193,18 @@ impl Forward {
 
     /// All was sent, and the peer was asked to commit it.
     pub fn commits(&mut self, transaction: &str, now_ms: i64) {
+        self.asked += 1;
+        if self.asked > MOST_ASKED {
+            return self
+                .give_up(&format!("all was sent, but the peer has not answered {MOST_ASKED} requests for storage commitment"));
+        }
         self.stage = Stage::Committing { transaction: transaction.into() };
         self.due_ms = now_ms.saturating_add(COMMIT_WAIT_MS);
     }
 
     /// The peer's answer to that: instances that it does not say to keep are sent again.
     pub(super) fn committed(&mut self, kept: &BTreeSet<String>, now_ms: i64) {
+        self.asked = 0;
         let sent = self.sent.len();
         self.sent.retain(|uid| kept.contains(uid));
         let lost = sent - self.sent.len();
@@ -206,7 +218,7 @@ impl Forward {
     /// A person wants it tried again.
     pub fn retry(&mut self, now_ms: i64) {
         if self.stage != Stage::Sending {
-            *self = Forward { stage: Stage::Waiting, attempts: 0, due_ms: now_ms, ..self.clone() };
+            *self = Forward { stage: Stage::Waiting, attempts: 0, asked: 0, due_ms: now_ms, ..self.clone() };
         }
     }
 }
@@ -235,6 +247,18 @@ mod tests {
         }
         assert!(rule("name = \"x\"").check().is_err() && rule("to = [\"A\"]").check().is_err());
         assert!(rule("name = \"x\"\nto = [\"A\"]\noutcomes = [\"perhaps\"]").check().is_err());
+    }
+
+    #[test]
+    fn a_peer_that_never_answers_is_not_asked_for_ever() {
+        let mut task = Forward::new("r", "PACS", "1.2", 1, Copies::Originals, 0);
+        (0..MOST_ASKED).for_each(|_| task.commits("9.9", 0));
+        assert!(matches!(task.stage, Stage::Committing { .. }));
+        task.commits("9.9", 0);
+        assert!(task.stage == Stage::Dead && task.last_error.as_ref().is_some_and(|e| e.contains("24")));
+        task.retry(1);
+        task.commits("9.9", 1);
+        assert!(matches!(task.stage, Stage::Committing { .. }));
     }
 
     fn keeps(uids: &[&str]) -> BTreeSet<String> {

@@ -168,10 +168,7 @@ impl Outbox {
     /// # Errors
     /// The disk refuses.
     pub fn reported(&self, id: &str) -> io::Result<()> {
-        let mut now = self.lock();
-        self.reports.remove(id)?;
-        now.reports.remove(id);
-        Ok(())
+        self.remove_report(id).map(drop)
     }
 
     /// The peer has not taken a result; it is tried again later.
@@ -188,6 +185,29 @@ impl Outbox {
         self.reports.save(id, &report)?;
         now.reports.insert(id.to_string(), report);
         Ok(())
+    }
+
+    /// Takes one away: the peer is not told; whether it was there.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove_report(&self, id: &str) -> io::Result<bool> {
+        let mut now = self.lock();
+        self.reports.remove(id)?;
+        Ok(now.reports.remove(id).is_some())
+    }
+
+    /// A person wants it told again; none when it is not there.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    pub fn retry_report(&self, id: &str, now_ms: i64) -> io::Result<Option<Report>> {
+        let mut now = self.lock();
+        let Some(report) = now.reports.get(id).cloned() else { return Ok(None) };
+        let report = Report { due_ms: now_ms, attempts: 0, given_up: false, ..report };
+        self.reports.save(id, &report)?;
+        now.reports.insert(id.to_string(), report.clone());
+        Ok(Some(report))
     }
 
     /// Puts a study to fetch in, unless it is there already.

@@ -9,8 +9,11 @@ use crate::index::InstanceRow;
 use crate::store::Store;
 use std::io::{Read, Seek, SeekFrom};
 
-/// What every object with still pictures, or none, can be written in.
+/// What every object with still pictures, or none, can be written in: native first, which every peer takes that keeps to PS3.5 10.1; for those
+/// that take pictures compressed only, what loses nothing.
 const PLAIN: &[&str] = &[uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
+const PACKED: &[&str] = &[uids::JPEGLS_LOSSLESS, uids::JPEG2000_LOSSLESS, uids::RLE_LOSSLESS, uids::HTJ2K_LOSSLESS];
+const STILL: &[&[&str]] = &[PLAIN, PACKED];
 
 /// Prepares an instance; nothing is opened yet.
 pub fn outgoing<'a>(store: &'a Store, pool: &'a Pool, row: &'a InstanceRow) -> Outgoing<'a> {
@@ -21,15 +24,19 @@ pub fn outgoing<'a>(store: &'a Store, pool: &'a Pool, row: &'a InstanceRow) -> O
             let file = opened.map_err(|e| e.to_string())?;
             return Ok(Box::new(file.take(row.length)));
         }
-        let output = PLAIN.iter().find(|uid| **uid == wanted).ok_or("it cannot be written in that transfer syntax")?;
+        let written = STILL.iter().copied().flatten();
+        let output = written.copied().find(|uid| *uid == wanted).ok_or("it cannot be written in that transfer syntax")?;
         let copied = transcoded(store, row, output, pool).map_err(|e: copy::NoCopy| e.to_string())?;
+        if copied.transfer_syntax != output {
+            return Err("its samples cannot be written in that transfer syntax without loss".into());
+        }
         Ok(Box::new(copied))
     };
     Outgoing {
         sop_class: row.sop_class.clone(),
         sop_instance: row.sop_instance.to_string(),
         transfer_syntax: row.transfer_syntax.clone(),
-        others: if syntax::is_video(&row.transfer_syntax) { &[] } else { PLAIN },
+        others: if syntax::is_video(&row.transfer_syntax) { &[] } else { STILL },
         open: Box::new(open),
     }
 }

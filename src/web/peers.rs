@@ -5,7 +5,7 @@ use super::router::App;
 use crate::access::Principal;
 use crate::ingest::now_ms;
 use crate::journal::Event;
-use crate::outbox::{By, Copies, Forward, Pull};
+use crate::outbox::{By, Copies, Forward, Pull, Report};
 use crate::peers::Peer;
 use axum::Extension;
 use axum::Json;
@@ -94,23 +94,36 @@ pub async fn outbox(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({
         "forward": app.outbox.forwards(),
         "pull": app.outbox.pulls(),
-        "commitment_results": app.outbox.reports(),
+        "commitment_results": app.outbox.reports().iter().map(named).collect::<Vec<_>>(),
     }))
+}
+
+/// With the name that [`retry`] and [`drop_task`] know it by.
+fn named(report: &Report) -> Value {
+    let mut value = json!(report);
+    value["id"] = json!(report.id());
+    value
 }
 
 /// `POST /api/v1/outbox/{id}/retry`: tried again now, also what was given up.
 pub async fn retry(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let work = tokio::task::spawn_blocking(move || {
         let forward = app.outbox.update(&id, |task| task.retry(now_ms()))?.map(|task| json!(task));
-        Ok(if forward.is_some() { forward } else { app.outbox.retry_pull(&id, now_ms())?.map(|task| json!(task)) })
+        if forward.is_some() {
+            return Ok(forward);
+        }
+        let pull = app.outbox.retry_pull(&id, now_ms())?.map(|task| json!(task));
+        Ok(if pull.is_some() { pull } else { app.outbox.retry_report(&id, now_ms())?.map(|report| json!(report)) })
     });
     let task = work.await.map_err(task_failed)?.map_err(failed)?;
     task.map(Json).ok_or_else(|| Problem::unknown("this task"))
 }
 
-/// `DELETE /api/v1/outbox/{id}`: not sent, or not fetched, any more.
+/// `DELETE /api/v1/outbox/{id}`: not sent, not fetched, or not told, any more.
 pub async fn drop_task(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    let work = tokio::task::spawn_blocking(move || Ok(app.outbox.remove(&id)? | app.outbox.remove_pull(&id)?));
+    let work = tokio::task::spawn_blocking(move || {
+        Ok(app.outbox.remove(&id)? | app.outbox.remove_pull(&id)? | app.outbox.remove_report(&id)?)
+    });
     let was_there = work.await.map_err(task_failed)?.map_err(failed)?;
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::unknown("this task")) }
 }

@@ -1,11 +1,14 @@
 """C-MOVE and C-GET with DCMTK and pynetdicom, storage commitment, forwarding, TLS, rights: both directions."""
 import json
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
 import urllib.request
+import warnings
 from pathlib import Path
 
 import numpy
@@ -176,24 +179,24 @@ def identifier(level, **keys):
     return query
 
 
-def associate(node, model, calling="ASKER", more=(), roles=(), **options):
+def associate(node, model, calling="ASKER", more=(), roles=(), port=None, **options):
     ae = AE(ae_title=calling)
     ae.add_requested_context(model)
     for sop_class, syntaxes in more:
         ae.add_requested_context(sop_class, syntaxes)
-    association = ae.associate("127.0.0.1", node.port, ae_title="HUTONG", ext_neg=list(roles), **options)
+    association = ae.associate("127.0.0.1", port or node.port, ae_title="HUTONG", ext_neg=list(roles), **options)
     return association
 
 
-def move(node, query, to, calling="ASKER", model=MOVE, **options):
-    association = associate(node, model, calling)
+def move(node, query, to, calling="ASKER", model=MOVE, port=None, tls_args=None, **options):
+    association = associate(node, model, calling, port=port, tls_args=tls_args)
     assert association.is_established
     answers = [(s, d) for s, d in association.send_c_move(query, to, model, **options)]
     association.release()
     return answers
 
 
-def get(node, query, calling="ASKER", syntaxes=(ExplicitVRLittleEndian,), model=GET, classes=(CTImageStorage, DigitalXRayImageStorageForPresentation)):
+def get(node, query, calling="ASKER", syntaxes=(ExplicitVRLittleEndian,), model=GET, classes=(CTImageStorage, DigitalXRayImageStorageForPresentation), port=None, tls_args=None):
     got = []
 
     def store(event):
@@ -203,7 +206,7 @@ def get(node, query, calling="ASKER", syntaxes=(ExplicitVRLittleEndian,), model=
         return 0x0000
 
     association = associate(node, model, calling, [(c, list(syntaxes)) for c in classes], [build_role(c, scp_role=True) for c in classes],
-                            evt_handlers=[(evt.EVT_C_STORE, store)])
+                            evt_handlers=[(evt.EVT_C_STORE, store)], port=port, tls_args=tls_args)
     assert association.is_established
     answers = [(s, d) for s, d in association.send_c_get(query, model)]
     association.release()
@@ -426,8 +429,19 @@ def test_storage_commitment_is_told_on_a_new_association_after_a_restart(tmp_pat
     asked.ReferencedSOPSequence = [item(CTImageStorage, uid) for uid in uids]
     assert association.send_n_action(asked, 1, StorageCommitmentPushModel, COMMITMENT_INSTANCE)[0].Status == 0
     association.release()
-    # Nobody listens there yet: it is tried, and kept.
+    # Nobody listens there yet: it is tried, and kept; a person may have it tried at once, or drop it.
     until(lambda: [r for r in ask(node, "/api/v1/outbox")[1]["commitment_results"] if r["attempts"] > 0 and r["last_error"]])
+    (waiting,) = ask(node, "/api/v1/outbox")[1]["commitment_results"]
+    status, again = ask(node, f"/api/v1/outbox/{waiting['id']}/retry", "POST")
+    assert status == 200 and again["attempts"] == 0 and again["transaction"] == asked.TransactionUID
+    association = associate(node, StorageCommitmentPushModel, "MODALITY")
+    other = Dataset()
+    other.TransactionUID, other.ReferencedSOPSequence = generate_uid(), asked.ReferencedSOPSequence
+    assert association.send_n_action(other, 1, StorageCommitmentPushModel, COMMITMENT_INSTANCE)[0].Status == 0
+    association.release()
+    dropped = f"MODALITY-{other.TransactionUID}"
+    until(lambda: [r for r in ask(node, "/api/v1/outbox")[1]["commitment_results"] if r["id"] == dropped and r["attempts"] > 0])
+    assert ask(node, f"/api/v1/outbox/{dropped}", "DELETE")[0] == 204 and ask(node, f"/api/v1/outbox/{dropped}", "DELETE")[0] == 404
     node.stop()
     # A file that is damaged meanwhile is not confirmed.
     victim = next(p for p in (tmp_path / "storage/objects").rglob("*.dcm") if uids[0] in p.name)
@@ -613,6 +627,27 @@ def fingerprint(folder, name):
     return done.stdout.split("=")[1].strip().replace(":", "").lower()
 
 
+def client_context(certificates):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(certificates / "good.pem", certificates / "good.key")
+    return context
+
+
+def tls_version(port, certificates, version):
+    """What is spoken when only one version is offered; none where it is refused."""
+    context = client_context(certificates)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        context.minimum_version = context.maximum_version = version
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain, context.wrap_socket(plain) as secured:
+            return secured.version()
+    except OSError:
+        return None
+
+
 def test_tls_with_certificates_of_both_sides(tmp_path, phantoms, certificates):
     port, dcmtk_port = free_port(), free_port()
     text = f"""
@@ -658,6 +693,20 @@ unknown_callers = []
                               capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and json.loads(done.stdout)["completed"] >= 3, done.stdout + done.stderr
         assert len(list(got.iterdir())) >= 3
+        # Query, C-MOVE and C-GET over TLS; and older protocols are refused.
+        keys = ["-S", "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}"]
+        code, said = run("findscu", "-aet", "GOOD", "-aec", "HUTONG", *tls("good"), *keys, "127.0.0.1", str(port))
+        assert code == 0 and study in said, said
+        shutil.rmtree(got)
+        got.mkdir()
+        secured = {"tls_args": (client_context(certificates), None), "port": port}
+        assert move(node, identifier("STUDY", StudyInstanceUID=study), "DCMTK", "GOOD", **secured)[-1][0].Status == 0
+        assert len(list(got.iterdir())) >= 3
+        fetched, answers = get(node, identifier("STUDY", StudyInstanceUID=study), "GOOD", **secured)
+        assert answers[-1][0].Status == 0 and len(fetched) >= 3
+        assert not (tls_version(port, certificates, ssl.TLSVersion.TLSv1_1)), "BCP 195 knows no TLS 1.1"
+        assert tls_version(port, certificates, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+        assert tls_version(port, certificates, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
         wrong = ["--tls-authorities", str(certificates / "other.pem"), "--tls-certificate", str(certificates / "good.pem"), "--tls-key", str(certificates / "good.key")]
         done = subprocess.run([str(PROGRAM), "echo", f"localhost:{port}", "--calling", "GOOD", *wrong], capture_output=True, text=True, timeout=60)
         assert done.returncode != 0 and "certificate" in done.stderr, done.stderr
@@ -690,7 +739,9 @@ def test_every_transfer_syntax_goes_out_as_it_is_or_turned_into_what_the_peer_ta
     classes = sorted({str(d.SOPClassUID) for _, d in files.values()})
     syntaxes = sorted({str(d.file_meta.TransferSyntaxUID) for _, d in files.values()})
     entities = []
-    for title, where, taken in (("PLAIN", got_plain, [ImplicitVRLittleEndian]), ("STORED", got_stored, syntaxes)):
+    packed = {title: {} for title in ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5")}
+    for title, where, taken in (("PLAIN", got_plain, [ImplicitVRLittleEndian]), ("STORED", got_stored, syntaxes),
+                                *((uid.split(".10008.")[1], where, [uid]) for uid, where in packed.items())):
         ae = AE(ae_title=title)
         for sop_class in classes:
             ae.add_supported_context(sop_class, taken)
@@ -716,6 +767,17 @@ def test_every_transfer_syntax_goes_out_as_it_is_or_turned_into_what_the_peer_ta
                     report[title, uid] = (str(files[uid][1].file_meta.TransferSyntaxUID), last.get("ErrorComment", ""))
         stored = [k for k in report if k[0] == "STORED"]
         assert not stored, [report[k] for k in stored]
+        # A peer that takes pictures in one compressed form only gets them so, with the same samples.
+        native = [uid for uid in here if str(files[uid][1].file_meta.TransferSyntaxUID) in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
+                  and files[uid][1].get("BitsAllocated") in (8, 16) and files[uid][1].get("SamplesPerPixel") == 1][:4]
+        assert len(native) >= 3
+        for syntax, where in packed.items():
+            for uid in native:
+                query = identifier("IMAGE", StudyInstanceUID=here[uid]["0020000D"]["Value"][0], SeriesInstanceUID=here[uid]["0020000E"]["Value"][0], SOPInstanceUID=uid)
+                last, _ = move(node, query, syntax.split(".10008.")[1])[-1]
+                assert last.Status == 0, (syntax, last)
+                assert where[uid].file_meta.TransferSyntaxUID == syntax
+                assert (where[uid].pixel_array == files[uid][1].pixel_array).all(), (syntax, uid)
         # What cannot be turned: videos, and what is not decoded here; each says so.
         assert len(got_plain) >= 0.8 * len(here), report
         assert all(comment for _, comment in report.values()), report
