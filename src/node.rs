@@ -319,6 +319,7 @@ impl Node {
             port: http.port(),
             reserve_bytes: config.storage.reserve_mib << 20,
         };
+        let key_sets = app.guard.key_sets();
         let connections = config.http.max_connections;
         let output = config.mark.transfer_syntax.uid();
         let secure = listener.tls_address();
@@ -336,6 +337,7 @@ impl Node {
         if let Some(audit) = audit {
             runner.also("audit", move |stopping| audit.follow(stopping)).map_err(StartError::Thread)?;
         }
+        runner.also("key-sets", key_sets).map_err(StartError::Thread)?;
         record(&shop.journal, Event::Started { version: env!("CARGO_PKG_VERSION").into() });
         let (stop, stopped) = watch::channel(false);
         let edges = vec![

@@ -1,10 +1,12 @@
 //! From credentials to a principal, with lock-out after failures and a bound on requests.
 
+use super::refresh;
 use super::token::Keys;
 use super::{Credentials, Denied, Principal, Role, Settings, digest};
 use crate::exchange::live::LiveRegister;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,8 @@ pub struct Guard {
     open: bool,
     register: Arc<LiveRegister>,
     keys: Keys,
+    /// A token named a key that nobody knows.
+    unknown_key: Arc<AtomicBool>,
     failures: Mutex<HashMap<IpAddr, (Instant, u32)>>,
     requests: Mutex<HashMap<String, (Instant, u32)>>,
 }
@@ -27,7 +31,13 @@ impl Guard {
     /// `open`: whoever asks is the owner.
     pub fn new(settings: Settings, open: bool, register: Arc<LiveRegister>) -> Guard {
         let (failures, requests) = (Mutex::default(), Mutex::default());
-        Guard { settings, open, register, keys: Keys::default(), failures, requests }
+        Guard { settings, open, register, keys: Keys::default(), unknown_key: Arc::default(), failures, requests }
+    }
+
+    /// The work of keeping the issuers' key sets new.
+    pub fn key_sets(&self) -> impl FnOnce(&AtomicBool) + Send + 'static {
+        let (issuers, unknown_key) = (self.settings.issuer.clone(), self.unknown_key.clone());
+        move |stopping| refresh::follow(&issuers, &unknown_key, stopping)
     }
 
     /// Whether another hospital's query may leave the patient out.
@@ -46,6 +56,9 @@ impl Guard {
             Err(Denied::Nothing) => return Err(Denied::Nothing),
             // Others behind the same proxy are not to suffer for it: who is recognised gets in.
             Err(why) => {
+                if refresh::may_be_new(why) {
+                    self.unknown_key.store(true, Ordering::Relaxed);
+                }
                 self.is_locked_out(from)?;
                 self.failed(from);
                 return Err(why);

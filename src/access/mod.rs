@@ -3,6 +3,7 @@
 //! Never keeps a secret: keys are stored as digests, tokens are checked with public keys. What does not prove who it is, is nobody.
 
 mod guard;
+mod refresh;
 mod token;
 
 pub use guard::Guard;
@@ -87,7 +88,7 @@ impl Settings {
                 return Err(format!("access.key {}: role exchange needs a hospital, others have none", key.name));
             }
         }
-        Ok(())
+        self.issuer.iter().try_for_each(refresh::check)
     }
 }
 
@@ -116,6 +117,12 @@ pub struct Issuer {
     pub audience: String,
     /// File with its public keys (RFC 7517); read again when it changes.
     pub jwks: PathBuf,
+    /// Where it publishes them: fetched into that file every ten minutes, and when a token names another key.
+    #[serde(default)]
+    pub jwks_url: Option<String>,
+    /// PEM file of the authorities that its certificate comes from; those of the system's web trust where there is none.
+    #[serde(default)]
+    pub jwks_authorities: Option<PathBuf>,
     /// Claim with the code of the hospital.
     #[serde(default = "hospital_claim")]
     pub hospital_claim: String,

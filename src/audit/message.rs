@@ -76,9 +76,17 @@ pub fn of(event: &Event) -> Option<Told> {
             ..about(told(TRANSFERRED, 'R', by), study)
         },
         Event::Forwarded { study, to, .. } => Told { other: Some(to.clone()), ..about(told(TRANSFERRED, 'R', ""), study) },
-        Event::External { study, node, by, .. } => {
-            Told { other: Some(node.clone()), ..about(told(TRANSFERRED, 'C', by), study) }
-        }
+        Event::External { study, node, by, on_behalf, .. } => Told {
+            other: Some(node.clone()),
+            purpose: on_behalf.get("purpose").cloned(),
+            ..about(told(TRANSFERRED, 'C', by), study)
+        },
+        Event::NotFetched { study, node, by, why } => Told {
+            other: Some(node.clone()),
+            outcome: 4,
+            detail: vec![("why", why.clone())],
+            ..about(told(TRANSFERRED, 'C', by), study)
+        },
         Event::Marked { study, .. } => about(told(ACCESSED, 'C', ""), study),
         Event::Withdrawn { study, why, .. } => {
             Told { detail: vec![("why", why.clone())], ..about(told(ACCESSED, 'D', ""), study) }

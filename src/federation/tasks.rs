@@ -4,7 +4,7 @@
 
 use crate::store::Papers;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,6 +43,9 @@ pub struct Retrieval {
     pub unverified: bool,
     /// Who asked for it.
     pub requested_by: String,
+    /// Purpose of use, clinician and encounter that it was asked for with.
+    #[serde(default)]
+    pub on_behalf: BTreeMap<String, String>,
     /// How far it is.
     pub stage: Stage,
     /// Objects that are here.
@@ -77,6 +80,7 @@ impl Retrieval {
             patient_id: None,
             unverified: false,
             requested_by: by.into(),
+            on_behalf: BTreeMap::new(),
             stage: Stage::Waiting,
             fetched: 0,
             total: None,
@@ -85,6 +89,11 @@ impl Retrieval {
             attempts: 0,
             due_ms: now_ms,
         }
+    }
+
+    /// Whether somebody works on it.
+    fn is_under_way(&self) -> bool {
+        matches!(self.stage, Stage::Fetching | Stage::Verifying)
     }
 
     /// An attempt failed; `for_good` when another one would not help.
@@ -111,7 +120,7 @@ impl Retrievals {
     pub fn open(root: &Path) -> io::Result<Retrievals> {
         let papers = Papers::open(root, "outbox/external")?;
         let resumed = |mut r: Retrieval| {
-            if matches!(r.stage, Stage::Fetching | Stage::Verifying) {
+            if r.is_under_way() {
                 (r.stage, r.fetched) = (Stage::Waiting, 0);
             }
             (r.id.clone(), r)
@@ -130,7 +139,7 @@ impl Retrievals {
     /// It cannot be kept.
     pub fn add(&self, retrieval: Retrieval) -> io::Result<Retrieval> {
         let mut now = self.lock();
-        if let Some(known) = now.get(&retrieval.id).filter(|r| matches!(r.stage, Stage::Fetching | Stage::Verifying)) {
+        if let Some(known) = now.get(&retrieval.id).filter(|r| r.is_under_way()) {
             return Ok(known.clone());
         }
         self.papers.save(&retrieval.id, &retrieval)?;
@@ -153,9 +162,14 @@ impl Retrievals {
         self.lock().get(id).cloned()
     }
 
-    /// The next one that is due.
-    pub fn due(&self, now_ms: i64) -> Option<Retrieval> {
-        self.lock().values().find(|r| r.stage == Stage::Waiting && r.due_ms <= now_ms).cloned()
+    /// The next one that is due, of a node of which nothing is under way; it is under way now.
+    pub fn begin(&self, now_ms: i64) -> Option<Retrieval> {
+        let mut now = self.lock();
+        let busy: BTreeSet<String> = now.values().filter(|r| r.is_under_way()).map(|r| r.node.clone()).collect();
+        let due = |r: &&mut Retrieval| r.stage == Stage::Waiting && r.due_ms <= now_ms && !busy.contains(&r.node);
+        let next = now.values_mut().find(due)?;
+        next.stage = Stage::Fetching;
+        Some(next.clone())
     }
 
     /// Changes one and keeps the change; progress alone is not written to the disk.
@@ -176,7 +190,7 @@ impl Retrievals {
     /// The disk refuses.
     pub fn remove(&self, id: &str) -> io::Result<bool> {
         let mut now = self.lock();
-        if now.get(id).is_none_or(|r| matches!(r.stage, Stage::Fetching | Stage::Verifying)) {
+        if now.get(id).is_none_or(Retrieval::is_under_way) {
             return Ok(false);
         }
         self.papers.remove(id)?;
@@ -194,13 +208,26 @@ mod tests {
         let all = Retrievals::open(root.path()).unwrap();
         let one = all.add(Retrieval::new("T1", "1.2", "x", 0)).unwrap();
         all.update(&one.id, |r| (r.stage, r.fetched) = (Stage::Fetching, 3)).unwrap();
-        assert!(all.due(10).is_none() && !all.remove(&one.id).unwrap());
+        assert!(all.begin(10).is_none() && !all.remove(&one.id).unwrap());
         let again = Retrievals::open(root.path()).unwrap();
-        assert_eq!(again.due(10).map(|r| r.fetched), Some(0));
+        assert_eq!(again.begin(10).map(|r| r.fetched), Some(0));
         for _ in 0..MOST_ATTEMPTS {
             again.update(&one.id, |r| r.failed("down", false, 0)).unwrap();
         }
         assert_eq!(again.get(&one.id).unwrap().stage, Stage::GivenUp);
         assert!(again.remove(&one.id).unwrap() && again.all().is_empty());
+    }
+
+    #[test]
+    fn several_nodes_are_asked_at_a_time_and_each_for_one_study() {
+        let root = tempfile::tempdir().unwrap();
+        let all = Retrievals::open(root.path()).unwrap();
+        for (node, study) in [("T1", "1.1"), ("T1", "1.2"), ("T2", "1.3")] {
+            all.add(Retrieval::new(node, study, "x", 0)).unwrap();
+        }
+        let begun: Vec<String> = std::iter::from_fn(|| all.begin(10)).map(|r| r.study).collect();
+        assert_eq!(begun, ["1.1", "1.3"]);
+        all.update("external-T1-1.1", |r| r.stage = Stage::Done).unwrap();
+        assert_eq!(all.begin(10).map(|r| r.study), Some("1.2".to_string()));
     }
 }

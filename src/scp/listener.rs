@@ -1,6 +1,7 @@
 //! The DICOM port: a permit, then a connection, then a thread for the association.
 
 use super::policy::{Active, Class, Configured, class_of};
+use super::silent::{One, Silent};
 use super::{commitment, echo, find, mpps, retrieve, store};
 use crate::codec::Pool;
 use crate::config::Dimse;
@@ -76,6 +77,7 @@ struct Port {
     active: Active,
     turned_away: Mutex<HashSet<(String, IpAddr, Rejection)>>,
     permits: Arc<Semaphore>,
+    silent: Silent,
 }
 
 impl Listener {
@@ -91,7 +93,8 @@ impl Listener {
             _ => None,
         };
         let permits = Arc::new(Semaphore::new(config.max_associations + TO_TURN_AWAY));
-        let port = Port { shared, active: Active::default(), turned_away: Mutex::default(), permits };
+        let port =
+            Port { shared, active: Active::default(), turned_away: Mutex::default(), permits, silent: Silent::default() };
         Ok(Listener { plain, tls, port: Arc::new(port) })
     }
 
@@ -134,10 +137,17 @@ impl Listener {
                 continue;
             };
             let port = self.port.clone();
+            // Half of the places, however few: modalities and gateways ask within milliseconds.
+            let most = (port.shared.config.max_associations / 2).max(TO_TURN_AWAY / 2);
+            let Some(silent) = port.silent.enter(peer.ip(), most) else {
+                tracing::debug!(peer = %peer, "closed: its address has many connections that ask for nothing");
+                metrics::counter!("hutong_silent_connections_closed_total").increment(1);
+                continue;
+            };
             let stream = stream.into_std();
             let spawned = std::thread::Builder::new().name("association".into()).spawn(move || {
                 if let Ok(stream) = stream {
-                    serve(&port, stream, peer, tls.as_ref());
+                    serve(&port, stream, peer, tls.as_ref(), silent);
                 }
                 drop(permit);
             });
@@ -163,7 +173,7 @@ async fn accept_one(socket: Option<&TcpListener>) -> std::io::Result<(tokio::net
     }
 }
 
-fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTls>) {
+fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTls>, silent: One) {
     let prepared = stream.set_nonblocking(false).and_then(|()| stream.set_nodelay(true));
     if prepared.is_err() {
         return;
@@ -181,7 +191,9 @@ fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTl
     let origin = Origin { address: peer.ip(), tls: tls.is_some(), certificate };
     metrics::gauge!("hutong_associations").increment(1);
     let policy = Configured { config: &shared.config, peers: &shared.peers, origin: &origin, active: &port.active };
-    match accept(stream, &policy, shared.config.max_pdu, timeouts, shared.stopping.clone()) {
+    let accepted = accept(stream, &policy, shared.config.max_pdu, timeouts, shared.stopping.clone());
+    drop(silent);
+    match accepted {
         Ok(accepted) => {
             let Accepted { mut association, caller, extended } = accepted;
             tracing::debug!(peer = %peer, aet = association.peer_aet, "association accepted");

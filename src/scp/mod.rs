@@ -8,6 +8,7 @@ mod listener;
 mod mpps;
 mod policy;
 mod retrieve;
+mod silent;
 mod store;
 
 pub use listener::{Listener, Shared};

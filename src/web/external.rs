@@ -83,7 +83,7 @@ struct Fetch {
 /// # Errors
 /// The node, the study or the peer is none.
 pub async fn retrieve(State(app): State<Arc<App>>, request: Request) -> Result<(StatusCode, Json<Retrieval>), Problem> {
-    let (principal, _) = edge::of(request.extensions())?;
+    let (principal, said) = edge::of(request.extensions())?;
     let wanted: Fetch = parsed(&body(request).await?)?;
     let study = super::asked::uid(&wanted.study, "study")?;
     if !app.external.remotes.iter().any(|r| r.settings.name == wanted.node) {
@@ -98,6 +98,7 @@ pub async fn retrieve(State(app): State<Arc<App>>, request: Request) -> Result<(
         forward_to: wanted.forward_to,
         patient_id: wanted.patient_id,
         unverified: wanted.unverified,
+        on_behalf: said.0,
         ..Retrieval::new(&wanted.node, study.as_str(), &principal.name, now_ms())
     };
     let work = tokio::task::spawn_blocking(move || app.external.retrievals.add(task));

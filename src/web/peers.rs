@@ -101,7 +101,9 @@ pub async fn outbox(State(app): State<Arc<App>>) -> Json<Value> {
 /// With the name that [`retry`] and [`drop_task`] know it by.
 fn named(report: &Report) -> Value {
     let mut value = json!(report);
-    value["id"] = json!(report.id());
+    if let Value::Object(fields) = &mut value {
+        fields.insert("id".into(), json!(report.id()));
+    }
     value
 }
 

@@ -66,11 +66,21 @@ fn ours(error: impl std::fmt::Display) -> Failed {
     Failed::Now(format!("here: {error}"))
 }
 
-/// Fetches what is due, one study at a time, until the node stops.
+/// Nodes that are fetched from at a time.
+const AT_A_TIME: usize = 4;
+
+/// Fetches what is due until the node stops: of each node one study at a time, so that a slow one holds up nobody else.
 pub(super) fn follow(shop: &Shop, stopping: &AtomicBool) {
     let Some(externals) = &shop.externals else { return };
+    std::thread::scope(|scope| {
+        (1..AT_A_TIME).for_each(|_| drop(scope.spawn(|| work(shop, externals, stopping))));
+        work(shop, externals, stopping);
+    });
+}
+
+fn work(shop: &Shop, externals: &Externals, stopping: &AtomicBool) {
     while !stopping.load(Ordering::Relaxed) {
-        let Some(task) = externals.retrievals.due(now_ms()) else {
+        let Some(task) = externals.retrievals.begin(now_ms()) else {
             std::thread::sleep(TICK);
             continue;
         };
@@ -82,7 +92,10 @@ pub(super) fn follow(shop: &Shop, stopping: &AtomicBool) {
                     Failed::ForGood(why) => (why, true),
                 };
                 tracing::warn!(node = task.node, study = task.study, why, "a study of another hospital is not fetched");
-                externals.retrievals.update(&task.id, |r| r.failed(&why, for_good, now_ms()))
+                externals.retrievals.update(&task.id, |r| r.failed(&why, for_good, now_ms())).and_then(|()| {
+                    let given_up = externals.retrievals.get(&task.id).is_some_and(|r| r.stage == Stage::GivenUp);
+                    if given_up { not_fetched(shop, &task, why) } else { Ok(()) }
+                })
             }
         };
         if let Err(e) = kept {
@@ -90,6 +103,12 @@ pub(super) fn follow(shop: &Shop, stopping: &AtomicBool) {
             std::thread::sleep(TICK * 10);
         }
     }
+}
+
+/// Who was refused what, and why, stands in the journal too.
+fn not_fetched(shop: &Shop, task: &Retrieval, why: String) -> std::io::Result<()> {
+    let (study, node, by) = (task.study.clone(), task.node.clone(), task.requested_by.clone());
+    shop.journal.append(Event::NotFetched { study, node, by, why }, now_ms(), true)
 }
 
 fn fetch(shop: &Shop, externals: &Externals, task: &Retrieval, stopping: &AtomicBool) -> Result<(), Failed> {
@@ -140,6 +159,7 @@ fn fetch(shop: &Shop, externals: &Externals, task: &Retrieval, stopping: &Atomic
         by: task.requested_by.clone(),
         instances: u32::try_from(came.len()).unwrap_or(u32::MAX),
         verified,
+        on_behalf: task.on_behalf.clone(),
     };
     shop.journal.append(event, now_ms(), true).map_err(ours)?;
     for object in &came {

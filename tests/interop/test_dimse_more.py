@@ -1,6 +1,8 @@
 """GDCM's gdcmscu, and the real files of every character set through the node and back, both directions."""
 import json
+import socket
 import subprocess
+import time
 
 import pydicom
 import pytest
@@ -9,6 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
+from pynetdicom.sop_class import Verification
 
 from conftest import PROGRAM
 from test_dimse import run
@@ -110,3 +113,28 @@ def test_every_character_set_goes_through_and_is_found_in_it(tmp_path, shared):
                 assert name.rstrip(b" \0") == bytes(original.value or b"").rstrip(b" \0"), uid
     finally:
         node.stop()
+
+
+def test_a_host_that_opens_connections_and_says_nothing_keeps_no_other_out(node):
+    silent = []
+    try:
+        for _ in range(120):
+            silent.append(socket.create_connection(("127.0.0.1", node.port), timeout=5))
+        ae = AE(ae_title="GDCMSCU")
+        ae.add_requested_context(Verification)
+        for address in ("127.0.0.2", "127.0.0.3"):
+            association = ae.associate("127.0.0.1", node.port, ae_title="HUTONG", bind_address=(address, 0))
+            assert association.is_established, address
+            assert association.send_c_echo().Status == 0x0000
+            association.release()
+    finally:
+        for one in silent:
+            one.close()
+    until_served = ae.associate("127.0.0.1", node.port, ae_title="HUTONG")
+    for _ in range(20):
+        if until_served.is_established:
+            break
+        time.sleep(0.2)
+        until_served = ae.associate("127.0.0.1", node.port, ae_title="HUTONG")
+    assert until_served.is_established
+    until_served.release()

@@ -1,10 +1,12 @@
 """The exchange between hospitals: who gets in, what is shown to whom, reminders, decisions, figures, the public list."""
 import hashlib
+import http.server
 import json
 import os
 import ssl
 import statistics
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -464,6 +466,60 @@ def test_guessing_is_locked_out(tmp_path, signer, phantoms):
         assert [ask(node, "/exchange/dicom-web/studies?PatientID=x", "t2").status for _ in range(31)] == [204] * 30 + [429]
     finally:
         node.stop()
+
+
+def test_keys_are_fetched_from_the_issuer_and_again_when_it_changes_them(tmp_path, signer):
+    """A small issuer over HTTP: it publishes its keys, is away for a while, and publishes others."""
+    published, asked = {"text": signer.jwks(), "status": 200}, []
+
+    class Issuer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(published["status"])
+            self.end_headers()
+            self.wfile.write(published["text"].encode())
+
+        def log_message(self, *_):
+            pass
+
+    issuer = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Issuer)
+    threading.Thread(target=issuer.serve_forever, daemon=True).start()
+    text = access(tmp_path / "keys.json").replace("[[access.issuer]]", f'[[access.issuer]]\njwks_url = "http://127.0.0.1:{issuer.server_port}/keys"')
+    (tmp_path / "hutong.toml").write_text(text, encoding="utf-8")
+    node = Exchange(tmp_path)
+
+    def status(token):
+        return ask(node, "/exchange/dicom-web/studies?PatientID=x", Authorization=f"Bearer {token}").status
+
+    def until_asked(count):
+        for _ in range(200):
+            if len(asked) >= count:
+                return time.sleep(0.5)
+            time.sleep(0.1)
+        raise AssertionError(asked)
+
+    try:
+        until_asked(1)
+        assert status(signer.token()) == 204 and json.loads((tmp_path / "keys.json").read_text())["keys"][0]["kid"] == "r1"
+        # Another key: unknown at first; the token makes the node ask, and what comes is no key set.
+        other = Signer()
+        published.update(text="<html>", status=200)
+        new = other.token(kid="r2")
+        assert status(new) == 401
+        until_asked(2)
+        assert status(signer.token()) == 204, "the last good set holds"
+        published.update(text=other.jwks().replace('"r1"', '"r2"'))
+        assert status(new) == 401
+        until_asked(3)
+        assert status(new) == 204 and status(signer.token()) == 401, "the old key is gone"
+        assert "r2" in (tmp_path / "keys.json").read_text() and new not in (tmp_path / "log").read_text()
+    finally:
+        node.stop()
+        issuer.shutdown()
+    (tmp_path / "hutong.toml").write_text(text.replace("http://127.0.0.1", "http://issuer.example"), encoding="utf-8")
+    done = subprocess.run([str(PROGRAM), "serve"], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "HUTONG_STORAGE__ROOT": str(tmp_path / "s")})
+    assert done.returncode != 0 and "jwks_url begins with https://" in done.stderr
 
 
 def test_a_certificate_is_a_hospital(tmp_path, signer, phantoms, certificates):  # noqa: F811

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("exchange", &["dicom", "exam", "index", "journal", "procedure"]),
     ("federation", &["dicom", "dimse", "procedure", "exam", "store", "exchange"]),
     ("audit", &["dimse", "journal", "store"]),
-    ("access", &["exchange"]),
+    ("access", &["dimse", "exchange"]),
     ("config", &["peers", "outbox", "federation", "access", "audit"]),
     (
         "work",
@@ -49,7 +49,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "scp",
         &[
-            "config", "peers", "dicom", "dimse", "index", "ingest", "journal", "outbox", "retrieve", "store", "codec",
+            "config", "peers", "dicom", "dimse", "exam", "index", "ingest", "journal", "outbox", "retrieve", "store", "codec",
             "exchange",
         ],
     ),

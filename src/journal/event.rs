@@ -1,0 +1,150 @@
+//! What is worth keeping: the records of the journal. Never patient data: studies, items and persons who act stand in them by identifiers.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Something worth keeping.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Event {
+    Started {
+        version: String,
+    },
+    Stopped,
+    Cut {
+        put_aside: String,
+        bytes: u64,
+    },
+    Conflict {
+        study: String,
+        instance: String,
+        sender: String,
+    },
+    Judged {
+        study: String,
+        revision: u64,
+        outcome: String,
+        items: Vec<u32>,
+        procedures: String,
+    },
+    Performed {
+        uid: String,
+        step: Step,
+    },
+    /// A study of another hospital was fetched and verified.
+    External {
+        study: String,
+        node: String,
+        hospital: String,
+        by: String,
+        instances: u32,
+        verified: Vec<String>,
+        #[serde(default, rename = "for", skip_serializing_if = "BTreeMap::is_empty")]
+        on_behalf: BTreeMap<String, String>,
+    },
+    /// A study of another hospital was asked for and is not fetched; nothing more is tried.
+    NotFetched {
+        study: String,
+        node: String,
+        by: String,
+        why: String,
+    },
+    /// A sender asked to have objects of a study committed that never came.
+    Missed {
+        study: String,
+        instances: Vec<String>,
+    },
+    Ruled {
+        study: String,
+        ruling: serde_json::Value,
+    },
+    Marked {
+        study: String,
+        revision: u64,
+        instances: u32,
+    },
+    Withdrawn {
+        study: String,
+        copies: u32,
+        why: String,
+    },
+    Retrieved {
+        view: String,
+        study: String,
+        by: String,
+        instances: u32,
+        #[serde(default, rename = "for", skip_serializing_if = "BTreeMap::is_empty")]
+        on_behalf: BTreeMap<String, String>,
+    },
+    Queried {
+        view: String,
+        by: String,
+        keys: Vec<String>,
+        matches: u32,
+        #[serde(default, rename = "for", skip_serializing_if = "BTreeMap::is_empty")]
+        on_behalf: BTreeMap<String, String>,
+    },
+    Denied {
+        by: String,
+        why: String,
+    },
+    Offered {
+        hospital: String,
+        producer: String,
+        study: String,
+        item: u32,
+        by: String,
+        #[serde(default, rename = "for", skip_serializing_if = "BTreeMap::is_empty")]
+        on_behalf: BTreeMap<String, String>,
+    },
+    Decided {
+        id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        corrects: Option<String>,
+        study: String,
+        hospital: String,
+        producer: String,
+        item: u32,
+        department: String,
+        clinician: String,
+        accepted: bool,
+        repeated: bool,
+        refused: bool,
+        reasons: Vec<String>,
+        digest: String,
+    },
+    RegisterChanged {
+        by: String,
+        digest: String,
+    },
+    Forwarded {
+        study: String,
+        to: String,
+        rule: String,
+        instances: u32,
+    },
+    PeerChanged {
+        aet: String,
+        by: String,
+        peer: Option<serde_json::Value>,
+    },
+}
+
+/// A performed procedure step (MPPS) as far as the node needs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Study Instance UID.
+    pub study: String,
+    /// `IN PROGRESS`, `COMPLETED` or `DISCONTINUED`.
+    pub status: String,
+    /// Objects of each series, by Series Instance UID.
+    pub series: BTreeMap<String, usize>,
+}
+
+impl Step {
+    /// Whether it changes no more.
+    pub fn is_final(&self) -> bool {
+        self.status != "IN PROGRESS"
+    }
+}
