@@ -6,7 +6,7 @@ use super::link::{self, Link, Timeouts, Waited};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An accepted presentation context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl Association {
 
     /// The data set of the message just received. Read it to its end before anything else.
     pub fn data(&mut self, context: u8) -> DataReader<'_> {
-        DataReader { association: self, context, left: 0, last: false, failed: false }
+        DataReader { association: self, context, left: 0, last: false, failed: false, began: Instant::now(), got: 0 }
     }
 
     /// Sends a command without data.
@@ -358,7 +358,12 @@ pub struct DataReader<'a> {
     left: u32,
     last: bool,
     failed: bool,
+    began: Instant,
+    got: u64,
 }
+
+/// Bytes a second that a data set must bring on average: one that drips holds a place that others need.
+const LEAST_RATE: u64 = 1024;
 
 impl Read for DataReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -389,11 +394,22 @@ impl Read for DataReader<'_> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.left -= u32::try_from(got).unwrap_or(self.left);
+        self.got += got as u64;
+        if self.drips() {
+            self.failed = true;
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the data set comes too slowly"));
+        }
         Ok(got)
     }
 }
 
 impl DataReader<'_> {
+    /// Whether it has come too slowly for as long as a silent peer is waited for.
+    fn drips(&self) -> bool {
+        let elapsed = self.began.elapsed();
+        elapsed > self.association.timeouts.network && self.got / LEAST_RATE < elapsed.as_secs()
+    }
+
     /// Reads and drops the rest, so that the next message can be received.
     ///
     /// # Errors

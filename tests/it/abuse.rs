@@ -342,6 +342,20 @@ fn half_open_and_slow_callers_go_away_by_themselves_and_keep_nobody_out() {
         std::thread::sleep(Duration::from_millis(300));
     };
     assert!(closed, "a slow request is given up");
+    // Another sends a data set byte by byte, each in time.
+    let mut drip = Raw::connect(&node, uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let store = Command::store_request(1, uids::CT_IMAGE_STORAGE, "1.2.3.4").to_bytes();
+    drip.write(&p_data(&[pdv(1, COMMAND | LAST, &store)]));
+    drip.0.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let begun = Instant::now();
+    let ended = loop {
+        let gone = drip.0.write_all(&p_data(&[pdv(1, 0, &[8])])).is_err() || matches!(drip.0.read(&mut [0; 64]), Ok(_));
+        if gone || begun.elapsed() > Duration::from_secs(20) {
+            break gone;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert!(ended, "a data set that drips is given up");
     assert!(idle.iter_mut().all(Raw::is_given_up));
     let images = phantom::ct_head(1, None, "头颅CT平扫", "HEAD");
     assert_eq!(node.send(&images).len(), 1);
