@@ -13,10 +13,9 @@ use hutong::node::procedures;
 use hutong::procedure::Mark as Text;
 use hutong::procedure::catalogue::Region;
 use hutong::retrieve::{Object, marked};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -206,7 +205,7 @@ fn one(job: &Job<'_>, file: &Path, out: &Path) -> anyhow::Result<Done> {
     if let Some(why) = never_marked(&object.data_set).filter(|_| !job.any || object.data_set.get(tags::PIXEL_DATA).is_none()) {
         return Ok(Done::Skipped(why.into()));
     }
-    let sha256 = digest(&mut reader, read.data_set_at)?;
+    let (_, sha256) = hutong::store::digest(&mut reader, read.data_set_at)?;
     let own = uid(&object.data_set, tags::SOP_INSTANCE_UID).ok();
     let (named, sop_instance) = (own.is_some(), own.unwrap_or_else(|| Uid::derived(&["unnamed file", &sha256])));
     let series = uid(&object.data_set, tags::SERIES_INSTANCE_UID);
@@ -247,18 +246,6 @@ fn one(job: &Job<'_>, file: &Path, out: &Path) -> anyhow::Result<Done> {
 fn uid(data_set: &DataSet, tag: Tag) -> anyhow::Result<Uid> {
     let text = data_set.text(tag).with_context(|| format!("{tag} is missing"))?;
     Uid::parse(&text).map_err(|e| anyhow::anyhow!("{tag}: {e}"))
-}
-
-fn digest(reader: &mut BufReader<File>, from: u64) -> io::Result<String> {
-    reader.seek(SeekFrom::Start(from))?;
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        let got = reader.read(&mut buffer)?;
-        if got == 0 {
-            return Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect());
-        }
-        hash.update(buffer.get(..got).unwrap_or_default());
-    }
 }
 
 /// Whole or not at all: under another name until it is complete.

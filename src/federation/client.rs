@@ -55,7 +55,7 @@ pub enum RemoteError {
 impl RemoteError {
     /// It knows nothing of that name.
     pub fn is_unknown(&self) -> bool {
-        matches!(self, RemoteError::Refused { status: 400 | 404 | 405 | 406 | 501, .. })
+        matches!(self, RemoteError::Refused { status: 400 | 404 | 405 | 406 | 501 })
     }
 }
 

@@ -67,7 +67,7 @@ pub fn is_whole(path: &Path) -> io::Result<bool> {
     let file = std::fs::File::open(path)?;
     let Ok(meta) = read_meta(BufReader::new(&file)) else { return Ok(false) };
     let Some(stamp) = &meta.stamp else { return Ok(false) };
-    let (length, sha256) = digest(file, &meta)?;
+    let (length, sha256) = digest(file, meta.data_set_at)?;
     Ok(length == stamp.length && sha256 == stamp.sha256)
 }
 

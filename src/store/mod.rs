@@ -258,7 +258,7 @@ impl Store {
     /// It is not there, or cannot be read to its end.
     pub fn digest(&self, key: &Key) -> io::Result<(u64, String)> {
         let (file, meta) = self.open_object(key)?;
-        digest(file, &meta)
+        digest(file, meta.data_set_at)
     }
 
     /// Every published file, in no particular order.
@@ -275,12 +275,12 @@ impl Store {
     }
 }
 
-/// Length and SHA-256 (hexadecimal) of the data set of an open file.
+/// Length and SHA-256 (hexadecimal) of a data set that begins at a place and goes to the end.
 ///
 /// # Errors
 /// It cannot be read to its end.
-pub fn digest(mut file: File, meta: &FileMeta) -> io::Result<(u64, String)> {
-    file.seek(SeekFrom::Start(meta.data_set_at))?;
+pub fn digest(mut file: impl Read + Seek, from: u64) -> io::Result<(u64, String)> {
+    file.seek(SeekFrom::Start(from))?;
     let (mut hash, mut length, mut buffer) = (Sha256::new(), 0u64, vec![0u8; 1 << 17]);
     loop {
         match file.read(&mut buffer)? {

@@ -14,7 +14,6 @@ use crate::journal::Event;
 use crate::mark::never_marked;
 use crate::outbox::{Copies, Forward};
 use crate::retrieve::Object;
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -56,7 +55,7 @@ enum Failed {
 impl From<RemoteError> for Failed {
     fn from(error: RemoteError) -> Failed {
         match &error {
-            RemoteError::Refused { status: 401 | 403 | 404 | 410, .. } => Failed::ForGood(error.to_string()),
+            RemoteError::Refused { status: 401 | 403 | 404 | 410 } => Failed::ForGood(error.to_string()),
             _ => Failed::Now(error.to_string()),
         }
     }
@@ -249,7 +248,7 @@ fn take(
     }
     let wrong = |what: &str| Failed::ForGood(format!("{}: {what}", listed.instance));
     let meta = read_meta(BufReader::new(&file)).map_err(|e| wrong(&e.to_string()))?;
-    let digest = digest(&file, meta.data_set_at).map_err(ours)?;
+    let (_, digest) = crate::store::digest(&file, meta.data_set_at).map_err(ours)?;
     if listed.sha256.as_ref().is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&digest)) {
         return Err(Failed::Now(format!("{}: its bytes are not those that the manifest names", listed.instance)));
     }
@@ -263,14 +262,6 @@ fn take(
         return Err(wrong("it is another object than was asked for"));
     }
     Ok(Came { path, sha256: digest, meta, attributes, unmarkable })
-}
-
-fn digest(file: &File, from: u64) -> io::Result<String> {
-    let mut reader = BufReader::with_capacity(1 << 18, file);
-    reader.seek(SeekFrom::Start(from))?;
-    let mut hash = Sha256::new();
-    io::copy(&mut reader, &mut hash)?;
-    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// What was verified, in words; an error where something speaks against taking it.
