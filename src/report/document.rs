@@ -20,30 +20,16 @@ pub fn document_uid(verdict: &Verdict) -> Uid {
 
 /// The report. `rows` are the study's originals, for references; `written` is date (`YYYYMMDD`) and time (`HHMMSS`).
 pub fn document(study: &StudyRow, rows: &[InstanceRow], verdict: &Verdict, written: (&str, &str)) -> DataSet {
-    let mut ds = DataSet::default();
-    ds.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
-    ds.put_text(tags::SOP_CLASS_UID, VR::UI, uids::ENHANCED_SR_STORAGE);
-    ds.put_text(tags::SOP_INSTANCE_UID, VR::UI, document_uid(verdict).as_str());
-    subject::repeat(&mut ds, &study.attributes);
-    ds.put_text(tags::STUDY_INSTANCE_UID, VR::UI, verdict.study.as_str());
-    ds.put_text(tags::MODALITY, VR::CS, "SR");
-    ds.put_text(tags::MANUFACTURER, VR::LO, "Hutong");
-    ds.put_text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "Hutong exchange node");
-    ds.put_text(tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION"));
     let series = Uid::derived(&["quality report series", verdict.study.as_str()]);
-    ds.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
-    ds.put_text(tags::SERIES_NUMBER, VR::IS, "9901");
-    ds.put_text(tags::SERIES_DESCRIPTION, VR::LO, "质量报告 Quality report");
-    ds.put(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, VR::SQ, Value::Items(vec![]));
-    ds.put_text(tags::INSTANCE_NUMBER, VR::IS, &verdict.revision.clamp(1, 2_147_483_647).to_string());
-    ds.put_text(tags::CONTENT_DATE, VR::DA, written.0);
-    ds.put_text(tags::CONTENT_TIME, VR::TM, written.1);
-    ds.put_text(tags::COMPLETION_FLAG, VR::CS, "COMPLETE");
+    let head = Head {
+        class: uids::ENHANCED_SR_STORAGE,
+        instance: &document_uid(verdict),
+        series: (&series, "9901", "质量报告 Quality report"),
+        number: verdict.revision,
+        concept: own_code("QUALITY_REPORT", "Quality report of mutual recognition"),
+    };
+    let mut ds = head.of(study, written);
     ds.put_text(tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED");
-    ds.put(tags::PERFORMED_PROCEDURE_CODE_SEQUENCE, VR::SQ, Value::Items(vec![]));
-    ds.put_text(tags::VALUE_TYPE, VR::CS, "CONTAINER");
-    ds.put(tags::CONCEPT_NAME_CODE_SEQUENCE, VR::SQ, one(own_code("QUALITY_REPORT", "Quality report of mutual recognition")));
-    ds.put_text(tags::CONTINUITY_OF_CONTENT, VR::CS, "SEPARATE");
     let known: BTreeMap<&Uid, &InstanceRow> = rows.iter().map(|r| (&r.sop_instance, r)).collect();
     let mut content = vec![text("VERDICT", "Verdict", verdict.outcome.words())];
     content.extend(verdict.items.iter().map(item));
@@ -69,12 +55,52 @@ pub fn document(study: &StudyRow, rows: &[InstanceRow], verdict: &Verdict, writt
     ds
 }
 
+/// What distinguishes one report of a study from another.
+pub(super) struct Head<'a> {
+    pub class: &'a str,
+    pub instance: &'a Uid,
+    /// UID, number and description.
+    pub series: (&'a Uid, &'a str, &'a str),
+    pub number: u64,
+    /// What the document is.
+    pub concept: DataSet,
+}
+
+impl Head<'_> {
+    /// The document without its verification and content (PS3.3 C.17.2, C.17.3).
+    pub fn of(self, study: &StudyRow, (date, time): (&str, &str)) -> DataSet {
+        let mut ds = DataSet::default();
+        ds.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
+        ds.put_text(tags::SOP_CLASS_UID, VR::UI, self.class);
+        ds.put_text(tags::SOP_INSTANCE_UID, VR::UI, self.instance.as_str());
+        subject::repeat(&mut ds, &study.attributes);
+        ds.put_text(tags::STUDY_INSTANCE_UID, VR::UI, study.study.as_str());
+        ds.put_text(tags::MODALITY, VR::CS, "SR");
+        ds.put_text(tags::MANUFACTURER, VR::LO, "Hutong");
+        ds.put_text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "Hutong exchange node");
+        ds.put_text(tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION"));
+        ds.put_text(tags::SERIES_INSTANCE_UID, VR::UI, self.series.0.as_str());
+        ds.put_text(tags::SERIES_NUMBER, VR::IS, self.series.1);
+        ds.put_text(tags::SERIES_DESCRIPTION, VR::LO, self.series.2);
+        ds.put(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, VR::SQ, Value::Items(vec![]));
+        ds.put_text(tags::INSTANCE_NUMBER, VR::IS, &self.number.clamp(1, 2_147_483_647).to_string());
+        ds.put_text(tags::CONTENT_DATE, VR::DA, date);
+        ds.put_text(tags::CONTENT_TIME, VR::TM, time);
+        ds.put_text(tags::COMPLETION_FLAG, VR::CS, "COMPLETE");
+        ds.put(tags::PERFORMED_PROCEDURE_CODE_SEQUENCE, VR::SQ, Value::Items(vec![]));
+        ds.put_text(tags::VALUE_TYPE, VR::CS, "CONTAINER");
+        ds.put(tags::CONCEPT_NAME_CODE_SEQUENCE, VR::SQ, one(self.concept));
+        ds.put_text(tags::CONTINUITY_OF_CONTENT, VR::CS, "SEPARATE");
+        ds
+    }
+}
+
 fn own_code(value: &str, meaning: &str) -> DataSet {
     code(value, OWN_SCHEME, meaning)
 }
 
 /// A content item that its parent contains (PS3.3 C.17.3).
-fn content(value_type: &str, concept: DataSet) -> DataSet {
+pub(super) fn content(value_type: &str, concept: DataSet) -> DataSet {
     let mut item = DataSet::default();
     item.put_text(tags::RELATIONSHIP_TYPE, VR::CS, "CONTAINS");
     item.put_text(tags::VALUE_TYPE, VR::CS, value_type);
@@ -153,7 +179,7 @@ fn image(row: &InstanceRow) -> DataSet {
 }
 
 /// Every object that is referred to, by series (PS3.3 C.17.2).
-fn evidence(study: &Uid, rows: &[&InstanceRow]) -> Value {
+pub(super) fn evidence(study: &Uid, rows: &[&InstanceRow]) -> Value {
     let mut by_series: BTreeMap<&Uid, Vec<DataSet>> = BTreeMap::new();
     rows.iter().for_each(|row| by_series.entry(&row.series).or_default().push(reference(row)));
     let series = by_series.into_iter().map(|(uid, references)| {

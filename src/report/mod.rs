@@ -7,7 +7,9 @@ mod page;
 mod picture;
 pub mod sheet;
 mod whole;
+mod written;
 
 pub use document::{document, document_uid};
 pub use page::{Input, page};
 pub use whole::{Contents, Whole, facts, originals};
+pub use written::{Verified, Written};

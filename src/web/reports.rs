@@ -1,15 +1,17 @@
 //! A study's quality report: shown as a page or JSON, and stored with the study as a DICOM structured report.
 
 use super::asked::uid;
+use super::peers::parsed;
 use super::problem::{self, Problem};
 use super::router::App;
 use crate::dicom::stamp::Kind;
-use crate::dicom::{Uid, uids};
+use crate::dicom::{DataSet, Uid, tags, uids};
 use crate::exam::verdict::Verdict;
 use crate::index::StudyRow;
 use crate::ingest::{Announced, Failed, IngestError, china_now};
-use crate::report::{self, Contents};
+use crate::report::{self, Contents, Written};
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -64,14 +66,42 @@ fn write(app: &App, uid: &Uid) -> Result<Response, Problem> {
     let rows: Vec<_> = report::originals(&contents).into_iter().flat_map(|(_, rows)| rows).collect();
     let (date, time) = china_now();
     let document = report::document(&row, &rows, &verdict, (&date, &time));
+    receive(app, &document, "HUTONG", Kind::Report { revision: verdict.revision }, body)
+}
+
+/// `POST /api/v1/studies/{study}/reports`: a report as text becomes a structured report of the study, which is judged again with it; 201, or 200
+/// when it is there already.
+///
+/// # Errors
+/// The text is none, or the study has no images.
+pub async fn add(State(app): State<Arc<App>>, Path(study): Path<String>, body: Bytes) -> Result<Response, Problem> {
+    let uid = uid(&study, "Study Instance UID")?;
+    let written: Written = parsed(&body)?;
+    written.check().map_err(Problem::bad)?;
+    tokio::task::spawn_blocking(move || write_text(&app, &uid, &written)).await.map_err(problem::task_failed)?
+}
+
+fn write_text(app: &App, uid: &Uid, written: &Written) -> Result<Response, Problem> {
+    let row = app.index.study(uid)?.ok_or_else(|| Problem::unknown("this study"))?;
+    let instance = written.instance(uid);
+    let body = serde_json::json!({"study": uid, "instance": instance});
+    if app.index.instance(&instance)?.is_some() {
+        return Ok((StatusCode::OK, Json(body)).into_response());
+    }
+    let contents: Contents = app.index.contents(uid)?;
+    let originals = report::originals(&contents);
+    let images: Vec<_> = originals.iter().flat_map(|(_, rows)| rows).filter(|r| r.attributes.has(tags::ROWS)).collect();
+    let first = images.first().ok_or_else(|| Problem::new(StatusCode::CONFLICT, "the study has no images to report on"))?;
+    let (date, time) = china_now();
+    let document = written.document(&row, &images, (&date, &time));
+    // It is the images' hospital that reports: another sender would be another producer.
+    receive(app, &document, &first.sender, Kind::Original, body)
+}
+
+fn receive(app: &App, document: &DataSet, sender: &str, kind: Kind, body: serde_json::Value) -> Result<Response, Problem> {
     let mut bytes = Vec::new();
     document.write_explicit(&mut bytes);
-    let announced = Announced {
-        transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN,
-        identity: None,
-        sender: "HUTONG",
-        kind: Kind::Report { revision: verdict.revision },
-    };
+    let announced = Announced { transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN, identity: None, sender, kind };
     let failed = |status, e: &dyn std::fmt::Display| Problem::new(status, format!("the report was not stored: {e}"));
     match app.ingest.receive(&announced, &mut Cursor::new(bytes)) {
         Ok(_) => Ok((StatusCode::CREATED, Json(body)).into_response()),

@@ -155,6 +155,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/studies/{study}", get(api::study))
         .route("/api/v1/studies/{study}/complete", post(api::complete))
         .route("/api/v1/studies/{study}/report", get(reports::show).post(reports::store))
+        .route("/api/v1/studies/{study}/reports", post(reports::add))
         .route("/api/v1/studies/{study}/rulings", post(rulings::rule))
         .route("/api/v1/studies/{study}/send", post(peers::send))
         .route("/api/v1/peers", get(peers::all))

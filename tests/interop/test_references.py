@@ -1,8 +1,10 @@
 """Objects that refer to marked images: in the exchange view they refer to the copies."""
 import io
+import json
 import shutil
 import time
 import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pydicom
@@ -200,6 +202,15 @@ def report(images, name, text, verified):
     return d
 
 
+def until_code(node, study, code):
+    for _ in range(100):
+        verdict = node.judged(study)["verdict"]
+        if code in {f["check"] for f in verdict["findings"]}:
+            return verdict
+        time.sleep(0.2)
+    raise AssertionError(verdict["findings"])
+
+
 def test_a_region_that_wants_a_verified_report_waits_for_it_and_offers_it(tmp_path, phantoms):
     procedures = tmp_path / "procedures"
     shutil.copytree(Path(__file__).parents[2] / "procedures", procedures)
@@ -218,6 +229,31 @@ def test_a_region_that_wants_a_verified_report_waits_for_it_and_offers_it(tmp_pa
         codes = lambda verdict: {f["check"] for f in verdict["findings"]}
         verdict = send("images", *images)
         assert verdict["outcome"] == "review" and "REPORT_MISSING" in codes(verdict)
+        # By the API, as text: first without, then with somebody who verified it.
+        (tmp_path / "api").mkdir()
+        study_url = f"{node.http}/api/v1/studies/{study}/reports"
+
+        def told(body):
+            request = urllib.request.Request(study_url, data=json.dumps(body).encode(), method="POST", headers={"Content-Type": "application/json"})
+            try:
+                with urllib.request.urlopen(request) as answer:
+                    return answer.status, json.loads(answer.read())
+            except urllib.error.HTTPError as e:
+                return e.code, json.loads(e.read())
+
+        assert told({"findings": " "})[0] == 400 and told({"text": "x"})[0] == 400
+        status, made = told({"findings": "脑实质未见异常密度影", "impression": "头颅CT平扫未见异常"})
+        assert status == 201 and told({"findings": "脑实质未见异常密度影", "impression": "头颅CT平扫未见异常"}) == (200, made)
+        until_code(node, study, "REPORT_UNVERIFIED")
+        stored = pydicom.dcmread(io.BytesIO(fetch(f"{node.http}/dicom-web/studies/{study}/series/"
+                                                  + node.json(f"/dicom-web/studies/{study}/instances?SOPInstanceUID={made['instance']}")[0]["0020000E"]["Value"][0]
+                                                  + f"/instances/{made['instance']}")))
+        assert [i.TextValue for i in stored.ContentSequence] == ["脑实质未见异常密度影", "头颅CT平扫未见异常"] and stored.PatientID == images[0].PatientID
+        named = [r.ReferencedSOPInstanceUID for s in stored.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence for r in s.ReferencedSOPSequence]
+        assert sorted(named) == sorted(i.SOPInstanceUID for i in images)
+        stored.save_as(tmp_path / "api/report.dcm", enforce_file_format=True)
+        assert not faults(tmp_path / "api/report.dcm")
+        assert told({"findings": "x", "verified": {"by": "", "organization": "T1"}})[0] == 400
         first = report(images, "first", "头颅未见异常", False)
         verdict = send("draft", first)
         assert verdict["outcome"] == "review" and "REPORT_UNVERIFIED" in codes(verdict)
@@ -225,14 +261,21 @@ def test_a_region_that_wants_a_verified_report_waits_for_it_and_offers_it(tmp_pa
         assert send("final", second)["outcome"] == "accept"
         shown = [pydicom.dcmread(io.BytesIO(fetch(row["00081190"]["Value"][0])))
                  for row in node.json(f"/exchange/dicom-web/studies/{study}/instances?Modality=SR")]
-        assert sorted(r.VerificationFlag for r in shown) == ["UNVERIFIED", "VERIFIED"]
-        assert {r.ContentSequence[0].TextValue for r in shown} == {"头颅未见异常"}
+        assert sorted(r.VerificationFlag for r in shown) == ["UNVERIFIED", "UNVERIFIED", "VERIFIED"]
+        assert {r.ContentSequence[0].TextValue for r in shown} == {"头颅未见异常", "脑实质未见异常密度影"}
         bundle = node.json(f"/exchange/fhir/DiagnosticReport?identifier=urn:dicom:uid%7Curn:oid:{study}", accept="application/fhir+json")
         resources = [DiagnosticReport.model_validate(e["resource"]) for e in bundle["entry"]]
-        assert sorted(r.status for r in resources) == ["final", "preliminary"]
+        assert sorted(r.status for r in resources) == ["final", "preliminary", "preliminary"]
         final = [e["resource"] for e in bundle["entry"] if e["resource"]["status"] == "final"][0]
         assert pydicom.dcmread(io.BytesIO(fetch(final["presentedForm"][0]["url"]))).VerificationFlag == "VERIFIED"
         assert node.json(f"/exchange/fhir/DiagnosticReport/{final['id']}", accept="application/fhir+json") == final
+        status, made = told({"findings": "复核：未见异常", "verified": {"by": "Li^Si=李^四", "organization": "第一人民医院"}})
+        assert status == 201
+        (row,) = node.json(f"/dicom-web/studies/{study}/instances?SOPInstanceUID={made['instance']}")
+        checked = pydicom.dcmread(io.BytesIO(fetch(row["00081190"]["Value"][0])))
+        assert checked.VerificationFlag == "VERIFIED" and str(checked.VerifyingObserverSequence[0].VerifyingObserverName) == "Li^Si=李^四"
+        checked.save_as(tmp_path / "api/verified.dcm", enforce_file_format=True)
+        assert not faults(tmp_path / "api/verified.dcm")
     finally:
         node.stop()
 
