@@ -117,7 +117,10 @@ pub fn slice(uid: &Uid, frame: u32, attributes: &Attributes) -> Option<Slice> {
     // A thin block beside a thick one has a step of its own.
     group.push(thickness.map_or(String::new(), |t| format!("{t:.1}")));
     normal(&orientation)?;
-    let spacing = attributes.floats(tags::PIXEL_SPACING).iter().map(|s| format!("{s:.4}")).collect::<Vec<_>>().join("/");
+    // A spacing of nothing is none.
+    let spacing = attributes.floats(tags::PIXEL_SPACING);
+    let spacing = if spacing.iter().all(|s| s.is_finite() && *s > 0.0) { spacing } else { Vec::new() };
+    let spacing = spacing.iter().map(|s| format!("{s:.4}")).collect::<Vec<_>>().join("/");
     let frame_of_reference = attributes.text(tags::FRAME_OF_REFERENCE_UID).unwrap_or("").to_string();
     let number = attributes.int(tags::INSTANCE_NUMBER);
     let acquisition = attributes.texts(tags::ACQUISITION_NUMBER).join("/");

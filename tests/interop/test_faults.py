@@ -161,6 +161,7 @@ COMMON = {
     "pixels of the next slice": (replaced, {"G-06"}), "an image again under another name": (again, {"G-06"}),
     "axes that are not at right angles": (sheared, {"C-01"}), "three slices tilted": (tilted, {"C-01"}),
     "a slice aside": (aside, {"C-01"}), "another pixel spacing": (spaced, {"C-01"}),
+    "a pixel spacing of nothing": (attribute("PixelSpacing", [0, 0]), {"C-01"}),
     "no pixel spacing": (attribute("PixelSpacing", None), {"C-01"}),
     "half in another frame of reference": (lambda images: [setattr(d, "FrameOfReferenceUID", "1.2.3") for d in images[::2]], {"C-01"}),
     "nine tenths zeroed": (changed(zeroed), {"C-18"}), "nine tenths of all zeroed": (changed(zeroed, None), {"C-18"}),

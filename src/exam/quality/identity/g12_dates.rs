@@ -51,7 +51,27 @@ pub(super) fn check(input: &Input<'_>, limits: &Identity) -> Vec<Finding> {
     findings
 }
 
-/// Days on a scale that is right for differences of a few days.
-fn days(d: (i64, i64, i64)) -> i64 {
-    d.0 * 372 + d.1 * 31 + d.2
+/// Days since the first of March of the year 0 (Gregorian calendar): the leap day ends a year that begins in March.
+fn days((year, month, day): (i64, i64, i64)) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::days;
+
+    #[test]
+    fn a_day_follows_the_other_at_every_end_of_a_month() {
+        for (before, after) in [
+            ((2026, 2, 28), (2026, 3, 1)),
+            ((2024, 2, 29), (2024, 3, 1)),
+            ((2026, 4, 30), (2026, 5, 1)),
+            ((2026, 12, 31), (2027, 1, 1)),
+            ((2000, 2, 29), (2000, 3, 1)),
+        ] {
+            assert_eq!(days(after) - days(before), 1, "{before:?}");
+        }
+        assert_eq!(days((2024, 3, 1)) - days((2024, 2, 28)), 2);
+    }
 }
