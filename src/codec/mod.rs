@@ -8,12 +8,14 @@ mod jpegls;
 mod native;
 mod pool;
 mod protocol;
+mod reversible;
 mod rle;
 pub mod samples;
 mod worker;
 
 pub use native::{native_frame, packed_bits_frame};
 pub use pool::{Limits, Pool};
+pub use reversible::{HEADERS, loses, stream_loses};
 pub use worker::run as run_worker;
 
 use crate::dicom::image::Layout;

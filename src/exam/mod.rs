@@ -2,6 +2,7 @@
 //!
 //! PURE: no disk, no clock, no network. Never guesses: what is ambiguous becomes an outcome of its own.
 
+pub mod alike;
 pub mod classify;
 pub mod complete;
 pub mod facts;

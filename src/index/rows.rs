@@ -1,7 +1,8 @@
 //! What the index holds.
 
 use crate::dicom::stamp::Kind;
-use crate::dicom::{Attributes, Tag, Uid, tags};
+use crate::dicom::{Attributes, Uid};
+use crate::exam::alike::Said;
 pub use crate::exam::lifecycle::State;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,27 +63,8 @@ pub struct SeriesRow {
     pub instances: u32,
     /// It holds marked copies.
     pub marked: bool,
-    /// Keywords of attributes that should be the same in a series and are not.
-    pub differs: BTreeSet<String>,
-}
-
-/// What all images of a series must say alike, for rules go by it: with its keyword, and whether saying nothing is a difference too.
-const ALIKE: &[(Tag, &str, bool)] = &[
-    (tags::MODALITY, "Modality", false),
-    (tags::LATERALITY, "Laterality", true),
-    (tags::BODY_PART_EXAMINED, "BodyPartExamined", false),
-    (tags::SERIES_DESCRIPTION, "SeriesDescription", false),
-    (tags::PROTOCOL_NAME, "ProtocolName", false),
-];
-
-/// The keywords of what two images of a series say differently.
-pub(super) fn differences(a: &Attributes, b: &Attributes) -> BTreeSet<String> {
-    let differ = |(tag, _, or_silent): &&(Tag, &str, bool)| match (a.text(*tag), b.text(*tag)) {
-        (Some(x), Some(y)) => x != y,
-        (None, None) => false,
-        _ => *or_silent,
-    };
-    ALIKE.iter().filter(differ).map(|(_, keyword, _)| (*keyword).to_string()).collect()
+    /// What its objects say of what they should say alike.
+    pub said: Said,
 }
 
 /// One study.
@@ -106,8 +88,8 @@ pub struct StudyRow {
     pub reports: (u32, u32),
     /// Counts the original instances that came; a verdict belongs to one revision.
     pub revision: u64,
-    /// Instances disagree about who the patient is (quality check G-07).
-    pub patients_differ: bool,
+    /// What its originals say of what they should say alike.
+    pub said: Said,
     /// Where it is in its life.
     pub state: State,
     /// The marked copies that the present verdict recognises; what the exchange may see while the state is Ready.
@@ -220,12 +202,4 @@ impl Counts {
             Kind::Report { .. } => &mut self.reports,
         }
     }
-}
-
-/// Whether two sets of patient attributes speak of different people: an identifier, name or birth date that both state differs.
-pub(super) fn different_patients(a: &Attributes, b: &Attributes) -> bool {
-    [tags::PATIENT_ID, tags::PATIENT_NAME, tags::PATIENT_BIRTH_DATE].into_iter().any(|tag| {
-        let clean = |x: &Attributes| x.text(tag).map(|t| t.trim_end_matches('^').to_lowercase());
-        matches!((clean(a), clean(b)), (Some(x), Some(y)) if x != y)
-    })
 }

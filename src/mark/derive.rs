@@ -296,44 +296,14 @@ pub fn pixel_attributes(data_set: &mut DataSet, frame: &Frame, frames: u32) {
     }
 }
 
-/// Whether decoding the transfer syntax gives other samples than the encoder was given. `reversible` says what the codestream says of itself.
-pub fn is_lossy(transfer_syntax: &str, data_set: &DataSet, reversible: impl Fn() -> Option<bool>) -> bool {
+/// Whether decoding gives other samples than the encoder was given. `loses` is what can be told from the code stream ([`crate::codec::loses`]).
+pub fn is_lossy(transfer_syntax: &str, data_set: &DataSet, loses: Option<bool>) -> bool {
     let may_lose = syntax::known(transfer_syntax).is_some_and(|k| !k.lossless);
-    // Whatever the attribute says, these have lost something.
-    let must_lose = syntax::lossy_method(transfer_syntax) == Some("ISO_10918_1");
-    // JPEG 2000, HTJ2K, JPEG-LS and JPEG XL of the general syntaxes may be lossless all the same: then the attribute says 00, or nothing.
     let stated = data_set.text(tags::LOSSY_IMAGE_COMPRESSION);
-    let stream_loses = || match reversible() {
-        Some(reversible) => !reversible || stated.as_deref() == Some("01"),
-        None => stated.as_deref() != Some("00"),
-    };
-    must_lose || (may_lose && stream_loses())
-}
-
-/// Whether decoding a code stream gives other samples than its encoder was given, by what the stream itself says; none where it does not.
-/// `begins` is the first fragment, or its beginning.
-pub fn loses(transfer_syntax: &str, begins: &[u8]) -> Option<bool> {
-    match syntax::lossy_method(transfer_syntax) {
-        None => Some(false),
-        Some("ISO_10918_1") => Some(true),
-        Some("ISO_14495_1") => near(begins).map(|near| near > 0),
-        Some("ISO_18181_1") => None,
-        Some(_) => is_reversible(begins).map(|reversible| !reversible),
+    match loses {
+        Some(true) => true,
+        // JPEG 2000, HTJ2K, JPEG-LS and JPEG XL of the general syntaxes may be lossless all the same, or have left out layers.
+        Some(false) => may_lose && stated.as_deref() == Some("01"),
+        None => may_lose && stated.as_deref() != Some("00"),
     }
-}
-
-/// NEAR of a JPEG-LS stream's first scan (ITU-T T.87 C.2.3).
-fn near(stream: &[u8]) -> Option<u8> {
-    let scan = stream.windows(2).position(|w| w == [0xFF, 0xDA])?;
-    let components = usize::from(*stream.get(scan + 4)?);
-    stream.get(scan + 5 + 2 * components).copied()
-}
-
-/// Whether a JPEG 2000 codestream uses the reversible transform (ITU-T T.800 A.6.1); none for what is none.
-pub fn is_reversible(codestream: &[u8]) -> Option<bool> {
-    let begins = codestream.windows(4).position(|w| w == [0xFF, 0x4F, 0xFF, 0x51])?;
-    let rest = codestream.get(begins..)?;
-    let style = rest.windows(2).position(|w| w == [0xFF, 0x52])?;
-    // Marker, length, Scod, four bytes of SGcod, levels, block width, height and style, then the transform.
-    rest.get(style + 13).map(|transform| *transform == 1)
 }

@@ -4,7 +4,7 @@
 //! Never gives other samples than it decoded: a frame that an encoder would change is written as it is, or not at all.
 
 use super::object::{Object, ObjectError};
-use crate::codec::{DecodeError, Frame, Pool};
+use crate::codec::{self, DecodeError, Frame, Pool};
 use crate::dicom::dataset::write_header;
 use crate::dicom::displayed::Displayed;
 use crate::dicom::image::Layout;
@@ -277,14 +277,20 @@ fn lost(object: &Object, layout: &Layout) -> Option<Lost> {
         _ => return None,
     };
     let method = syntax::lossy_method(&object.transfer_syntax);
-    let reversible = || {
-        let Value::Fragments(fragments) = &object.data_set.get(tags::PIXEL_DATA)?.value else { return None };
-        let first = fragments.get(1)?;
-        derive::loses(&object.transfer_syntax, &object.range(first.offset, first.length.min(4096)).ok()?).map(|loses| !loses)
-    };
-    let is_lossy = derive::is_lossy(&object.transfer_syntax, &object.data_set, reversible);
+    let is_lossy = derive::is_lossy(&object.transfer_syntax, &object.data_set, stream_loses(object));
     #[expect(clippy::cast_precision_loss, reason = "two digits are kept")]
     is_lossy.then(|| Lost { method, ratio: layout.total_bytes() as f64 / stored.max(1) as f64 })
+}
+
+/// Whether an object's code streams lost something, where anybody can tell: one that did is enough.
+fn stream_loses(object: &Object) -> Option<bool> {
+    let Value::Fragments(fragments) = &object.data_set.get(tags::PIXEL_DATA)?.value else { return Some(false) };
+    let mut streams =
+        fragments.iter().skip(1).map(|f| object.range(f.offset, f.length.min(codec::HEADERS)).unwrap_or_default());
+    let first = codec::loses(&object.transfer_syntax, &streams.next().unwrap_or_default());
+    // What follows in a fragment of its own may be the rest of a frame, which says nothing.
+    let later = |stream: Vec<u8>| codec::stream_loses(&stream) == Some(true);
+    if first != Some(true) && streams.any(later) { Some(true) } else { first }
 }
 
 /// What a stored object's bytes tell of its compression: whether it lost something, where anybody can tell, and native over stored bytes.
@@ -292,10 +298,9 @@ pub fn compression(object: &Object, layout: &Layout) -> (Option<bool>, f64) {
     let native = (Some(false), 1.0);
     let Some(Value::Fragments(fragments)) = object.data_set.get(tags::PIXEL_DATA).map(|e| &e.value) else { return native };
     let bytes: u64 = fragments.iter().skip(1).map(|f| f.length).sum();
-    let begins = fragments.get(1).and_then(|f| object.range(f.offset, f.length.min(4096)).ok()).unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "a ratio of two digits")]
     let ratio = layout.total_bytes() as f64 / bytes.max(1) as f64;
-    (derive::loses(&object.transfer_syntax, &begins), ratio)
+    (stream_loses(object), ratio)
 }
 
 /// What an output becomes where it cannot hold the samples.

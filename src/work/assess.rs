@@ -231,7 +231,7 @@ fn missed(shop: &Shop, study: &Uid, originals: &Contents) -> Result<Option<Findi
 
 /// Images of one series that say different things: rules go by what the first one says, so a person must look.
 fn mixed(series: &SeriesRow) -> Option<Finding> {
-    let named: Vec<&str> = series.differs.iter().map(String::as_str).collect();
+    let named = series.said.mixed();
     (!named.is_empty()).then(|| {
         Finding::new(
             "SERIES_MIXED",
@@ -274,7 +274,14 @@ impl Case<'_> {
         let register = self.shop.register.current();
         let patient = identity::Input {
             study: &study.attributes,
-            patients_differ: study.patients_differ,
+            said: &study.said,
+            nameless: self
+                .originals
+                .iter()
+                .filter(|(s, rows)| {
+                    s.attributes.text(tags::MODALITY).is_none() && rows.iter().any(|r| r.attributes.has(tags::ROWS))
+                })
+                .count(),
             today: &today,
             hospital_known: register.producer_of_all(&study.sources).is_ok(),
             // Damaged notes are no order: then there is nothing to compare with.

@@ -114,7 +114,7 @@ fn suite(index: &dyn Index) {
     // A study of two patients says so.
     let (mixed, all) = instance(1, 1, 5, "OTHER", "20260101");
     index.commit(&[mixed], &[all], 9000).unwrap();
-    assert!(index.study(&uid("1.1")).unwrap().unwrap().patients_differ);
+    assert!(index.study(&uid("1.1")).unwrap().unwrap().said.differs("PatientID"));
     // Nothing shows to the exchange before it is recognised.
     assert_eq!(index.studies(&Query { view: View::Exchange, ..query(&[]) }).unwrap().rows.len(), 0);
 }

@@ -8,7 +8,7 @@ use crate::dicom::coded::says_marked;
 use crate::dicom::levels::{Level, level_of};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, tags};
-use crate::index::rows::{differences, different_patients};
+use crate::exam::alike::Said;
 use crate::index::{InstanceRow, Recognised, SeriesRow, State, StudyRow};
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ pub(super) fn new_study(row: &InstanceRow, all: &Attributes) -> StudyRow {
         marked: (0, 0),
         reports: (0, 0),
         revision: 0,
-        patients_differ: false,
+        said: Said::default(),
         state: State::Receiving,
         recognised: Recognised::default(),
         descriptions: BTreeSet::new(),
@@ -40,13 +40,13 @@ pub(super) fn new_series_row(row: &InstanceRow, all: &Attributes) -> SeriesRow {
         from: (row.received_ms, row.sop_instance.clone()),
         instances: 0,
         marked: row.is_marked(),
-        differs: BTreeSet::new(),
+        said: Said::default(),
     }
 }
 
 pub(super) fn add_to_series(series: &mut SeriesRow, row: &InstanceRow, all: &Attributes) {
     series.instances += 1;
-    series.differs.extend(differences(&series.attributes, all));
+    series.said.of_series(all);
     let from = (row.received_ms, row.sop_instance.clone());
     if from < series.from {
         series.attributes = all.only(|t| level_of(t) == Some(Level::Series));
@@ -77,7 +77,7 @@ pub(super) fn add_to_study(
         study.sources.insert((row.sender.clone(), institution));
     }
     let mine = all.only(|t| level_of(t) == Some(Level::Study));
-    study.patients_differ |= study.originals.1 > 0 && different_patients(&study.attributes, &mine);
+    study.said.of_study(all);
     study.originals.0 += u32::from(new_series);
     study.originals.1 += 1;
     study.revision += 1;

@@ -1,16 +1,28 @@
-//! G-11: the stated age agrees with birth date and study date.
+//! G-11: the stated age is one that people reach, and agrees with birth date and study date.
 
 use crate::dicom::{Attributes, tags};
 use crate::exam::facts::{age_months, age_of_string};
 use crate::exam::finding::{Finding, Level};
 
+/// Nobody is known to have lived longer (122 years are documented), months.
+const OLDEST: u32 = 125 * 12;
+
 pub(super) fn check(study: &Attributes) -> Option<Finding> {
+    let text = study.text(tags::PATIENT_AGE)?;
+    let stated = age_of_string(text)?;
+    if stated > OLDEST {
+        return Some(Finding::new(
+            "G-11",
+            Level::Warn,
+            "年龄超出可能范围，请核对",
+            "Patient's Age is more than people reach; check it",
+        ));
+    }
     study.text(tags::PATIENT_BIRTH_DATE)?;
-    let (stated, computed) = (age_of_string(study.text(tags::PATIENT_AGE)?)?, age_months(study)?);
-    // An age in years is one of completed years, or rounded: a year to either side of what it covers.
-    let (low, high) =
-        if stated >= 24 { (stated.saturating_sub(12), stated + 12 + 11) } else { (stated.saturating_sub(1), stated + 1) };
-    (!(low..=high).contains(&computed)).then(|| {
+    let computed = age_months(study)?;
+    // An age in years is one of completed years, or rounded: a year to either side of what it covers. Shorter units: a month.
+    let (below, above) = if text.ends_with('Y') { (12, 12 + 11) } else { (1, 1) };
+    (!(stated.saturating_sub(below)..=stated + above).contains(&computed)).then(|| {
         Finding::new(
             "G-11",
             Level::Warn,

@@ -25,6 +25,14 @@ pub fn check(stored: Stored, modality: &str, attributes: &Attributes, limits: &C
             "the image is compressed irreversibly and does not say so (0028,2110 must be 01); mend it at the source",
         ));
     }
+    if stored.loses.is_none() && attributes.text(tags::LOSSY_IMAGE_COMPRESSION).is_none() {
+        return Some(Finding::new(
+            "G-16",
+            Level::Review,
+            "传输语法允许有损压缩，图像未注明是否有损（0028,2110），请核对来源",
+            "the transfer syntax allows to lose something and the image does not say whether it did (0028,2110); ask the source",
+        ));
+    }
     if !flagged {
         return None;
     }
@@ -77,6 +85,7 @@ mod tests {
         assert_eq!(said(Some(true), 3.0, "00", ""), Some(Level::Reject), "hidden");
         assert_eq!(said(Some(false), 3.0, "00", ""), None);
         assert_eq!(said(None, 40.0, "00", ""), None);
+        assert_eq!(said(None, 4.0, "", ""), Some(Level::Review), "nobody can tell and nobody says");
         assert_eq!(said(Some(true), 60.0, "01", "4"), Some(Level::Review), "a false ratio");
         assert_eq!(said(Some(true), 60.0, "01", ""), Some(Level::Reject), "no ratio");
         assert_eq!(said(Some(true), 9.0, "01", "4"), Some(Level::Warn));
