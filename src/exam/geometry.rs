@@ -1,6 +1,7 @@
 //! Slices in space (PS3.3 C.7.6.2): sorted along their normal, split into stacks of one orientation, one acquisition, one phase.
 
 use crate::dicom::{Attributes, Uid, tags};
+use std::collections::BTreeMap;
 
 /// One slice.
 #[derive(Debug, Clone)]
@@ -19,8 +20,13 @@ pub struct Slice {
     pub frame_of_reference: String,
     /// Pixel Spacing, mm, as written.
     pub spacing: String,
-    /// Acquisition Number. Sequential scanners count it up slice by slice, so it parts only slices that stand at one place.
-    pub acquisition: String,
+    /// Acquisition Number, Echo Time, Trigger Time. Sequential scanners count up the first slice by slice, gated ones have a trigger time for
+    /// each: they part only slices that stand at one place.
+    pub runs: [String; 3],
+    /// Trigger Time, ms.
+    pub trigger: Option<f64>,
+    /// Gantry/Detector Tilt, degrees.
+    pub tilt: Option<f64>,
     /// Slice Thickness, mm.
     pub thickness: Option<f64>,
     /// Instance Number.
@@ -62,6 +68,8 @@ pub struct Stack {
     pub plane: Plane,
     /// Row and column direction cosines.
     pub orientation: [f64; 6],
+    /// Gantry/Detector Tilt that the slices state, median, degrees.
+    pub tilt: Option<f64>,
     /// Median distance of neighbours, mm; 0 for a single slice.
     pub step_mm: f64,
     /// Median slice thickness, mm.
@@ -82,6 +90,16 @@ impl Stack {
         along.filter(|_| self.step_mm > 0.0).map(|((before, here), uid)| (uid, here - before))
     }
 
+    /// Angle between the normal of the slices and the line that they stand along, degrees: that of a tilted gantry, else nearly none.
+    pub fn shear_degrees(&self) -> Option<f64> {
+        let places = || self.along.iter().zip(&self.across);
+        let steps = || places().zip(places().skip(1)).filter(|((a, _), (b, _))| **b - **a > SAME_PLACE_MM);
+        // Medians: one slice that stands aside is another fault.
+        let x = median(steps().map(|((a, from), (b, to))| (to.0 - from.0) / (b - a)).collect())?;
+        let y = median(steps().map(|((a, from), (b, to))| (to.1 - from.1) / (b - a)).collect())?;
+        (self.slices.len() > 2).then(|| x.hypot(y).atan().to_degrees())
+    }
+
     /// Whether two stacks lie the same way.
     pub fn is_parallel_to(&self, other: &Stack) -> bool {
         self.orientation.iter().zip(&other.orientation).all(|(a, b)| (a - b).abs() < SAME_ORIENTATION)
@@ -96,6 +114,8 @@ impl Stack {
 
 /// Slices closer than this stand at one place.
 const SAME_PLACE_MM: f64 = 1e-3;
+/// Neighbours closer than this share of the thickness are one slice.
+const SAME_SLICE: f64 = 0.05;
 /// Orientations closer than this are one.
 const SAME_ORIENTATION: f64 = 1e-3;
 
@@ -103,14 +123,7 @@ const SAME_ORIENTATION: f64 = 1e-3;
 pub fn slice(uid: &Uid, frame: u32, attributes: &Attributes) -> Option<Slice> {
     let orientation: [f64; 6] = attributes.floats(tags::IMAGE_ORIENTATION_PATIENT).try_into().ok()?;
     let position: [f64; 3] = attributes.floats(tags::IMAGE_POSITION_PATIENT).try_into().ok()?;
-    let parts = [
-        tags::TRIGGER_TIME,
-        tags::ECHO_TIME,
-        tags::TEMPORAL_POSITION_IDENTIFIER,
-        tags::CONVOLUTION_KERNEL,
-        tags::CONTRAST_BOLUS_AGENT,
-        tags::ROWS,
-    ];
+    let parts = [tags::TEMPORAL_POSITION_IDENTIFIER, tags::CONVOLUTION_KERNEL, tags::CONTRAST_BOLUS_AGENT, tags::ROWS];
     let mut group: Vec<String> = parts.iter().map(|t| attributes.texts(*t).join("/")).collect();
     group.push(attributes.texts(tags::IMAGE_TYPE).join("/"));
     let thickness = attributes.float(tags::SLICE_THICKNESS).filter(|t| *t > 0.0);
@@ -123,7 +136,7 @@ pub fn slice(uid: &Uid, frame: u32, attributes: &Attributes) -> Option<Slice> {
     let spacing = spacing.iter().map(|s| format!("{s:.4}")).collect::<Vec<_>>().join("/");
     let frame_of_reference = attributes.text(tags::FRAME_OF_REFERENCE_UID).unwrap_or("").to_string();
     let number = attributes.int(tags::INSTANCE_NUMBER);
-    let acquisition = attributes.texts(tags::ACQUISITION_NUMBER).join("/");
+    let runs = [tags::ACQUISITION_NUMBER, tags::ECHO_TIME, tags::TRIGGER_TIME].map(|t| attributes.texts(t).join("/"));
     Some(Slice {
         uid: uid.clone(),
         frame,
@@ -132,7 +145,9 @@ pub fn slice(uid: &Uid, frame: u32, attributes: &Attributes) -> Option<Slice> {
         group: group.join("|"),
         frame_of_reference,
         spacing,
-        acquisition,
+        runs,
+        trigger: attributes.float(tags::TRIGGER_TIME),
+        tilt: attributes.float(tags::GANTRY_DETECTOR_TILT),
         thickness,
         number,
     })
@@ -165,26 +180,59 @@ pub fn stacks(slices: &[Slice]) -> Vec<Stack> {
             None => groups.push((slice, vec![slice])),
         }
     }
-    groups.into_iter().flat_map(|(first, members)| by_acquisition(first, members)).filter_map(|m| stack(&m)).collect()
+    groups.into_iter().flat_map(|(first, members)| parted(first, members)).filter_map(|m| stack(&m)).collect()
 }
 
-/// Parts slices by acquisition where they stand at one place otherwise: the runs of a dynamic scan, not the steps of a sequential one.
-fn by_acquisition<'a>(first: &'a Slice, members: Vec<&'a Slice>) -> Vec<Vec<&'a Slice>> {
+/// Parts slices where they stand at one place otherwise: the runs of a dynamic scan, echoes, phases of the heart; not the steps of a
+/// sequential scan, nor slices that have a trigger time each.
+fn parted<'a>(first: &'a Slice, members: Vec<&'a Slice>) -> Vec<Vec<&'a Slice>> {
+    let Some(n) = normal(&first.orientation) else { return vec![members] };
+    let at = |s: &Slice| s.position.iter().zip(n).map(|(p, n)| p * n).sum::<f64>();
     let doubled = |slices: &[&Slice]| {
-        let Some(n) = normal(&first.orientation) else { return false };
-        let mut along: Vec<f64> = slices.iter().map(|s| s.position.iter().zip(n).map(|(p, n)| p * n).sum()).collect();
+        let mut along: Vec<f64> = slices.iter().map(|s| at(s)).collect();
         along.sort_by(f64::total_cmp);
         along.windows(2).any(|w| matches!(w, [a, b] if b - a < SAME_PLACE_MM))
     };
-    let mut runs: std::collections::BTreeMap<&str, Vec<&Slice>> = std::collections::BTreeMap::new();
-    for slice in &members {
-        runs.entry(slice.acquisition.as_str()).or_default().push(slice);
+    if !doubled(&members) {
+        return vec![members];
     }
-    if doubled(&members) && runs.values().all(|run| run.len() > 1 && !doubled(run)) {
-        runs.into_values().collect()
-    } else {
-        vec![members]
+    let by = |which: [bool; 3]| {
+        let mut runs: BTreeMap<[&str; 3], Vec<&Slice>> = BTreeMap::new();
+        for slice in &members {
+            let [a, b, c] =
+                [0, 1, 2].map(|i| slice.runs.get(i).filter(|_| which.get(i) == Some(&true)).map_or("", String::as_str));
+            runs.entry([a, b, c]).or_default().push(slice);
+        }
+        runs.into_values().collect::<Vec<_>>()
+    };
+    let whole = |runs: &Vec<Vec<&Slice>>| runs.len() > 1 && runs.iter().all(|run| run.len() > 1);
+    let (acquisition, echo, trigger) = ([true, false, false], [false, true, false], [false, false, true]);
+    let ways = [acquisition, echo, trigger, [true, true, false], [false, true, true], [true, true, true]];
+    let clean = ways.into_iter().map(by).find(|runs| whole(runs) && runs.iter().all(|run| !doubled(run)));
+    // Echoes are stacks of their own even where one of them holds a slice twice.
+    let echoes = || [echo, trigger].into_iter().map(by).find(whole);
+    clean.or_else(|| by_rank(&members, &at)).or_else(echoes).unwrap_or_else(|| vec![members])
+}
+
+/// Parts slices by the order of their trigger times at each place, which differ a little from place to place; none where two are alike.
+fn by_rank<'a>(members: &[&'a Slice], at: &dyn Fn(&Slice) -> f64) -> Option<Vec<Vec<&'a Slice>>> {
+    let mut placed: Vec<(f64, f64, &Slice)> =
+        members.iter().map(|s| Some((at(s), s.trigger?, *s))).collect::<Option<Vec<_>>>()?;
+    placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut phases: Vec<Vec<&Slice>> = Vec::new();
+    for place in placed.chunk_by_mut(|a, b| b.0 - a.0 < SAME_PLACE_MM) {
+        place.sort_by(|a, b| a.1.total_cmp(&b.1));
+        if place.windows(2).any(|w| matches!(w, [a, b] if a.1 >= b.1)) {
+            return None;
+        }
+        for (rank, (_, _, slice)) in place.iter().enumerate() {
+            match phases.get_mut(rank) {
+                Some(phase) => phase.push(slice),
+                None => phases.push(vec![slice]),
+            }
+        }
     }
+    Some(phases)
 }
 
 fn stack(members: &[&Slice]) -> Option<Stack> {
@@ -195,9 +243,10 @@ fn stack(members: &[&Slice]) -> Option<Stack> {
     placed.sort_by(|a, b| a.0.total_cmp(&b.0));
     let along: Vec<f64> = placed.iter().map(|(at, _)| *at).collect();
     let steps: Vec<f64> = along.windows(2).map(|w| w.last().unwrap_or(&0.0) - w.first().unwrap_or(&0.0)).collect();
-    // Duplicates must not pull the median to zero.
-    let step_mm = median(steps.iter().copied().filter(|s| *s > 1e-3).collect()).unwrap_or(0.0);
     let thickness_mm = median(placed.iter().filter_map(|(_, s)| s.thickness).collect());
+    // Duplicates must not pull the median to zero, nor those that were moved by a hair.
+    let least = (thickness_mm.unwrap_or(0.0) * SAME_SLICE).max(1e-3);
+    let step_mm = median(steps.iter().copied().filter(|s| *s > least).collect()).unwrap_or(0.0);
     let extent = along.last().unwrap_or(&0.0) - along.first().unwrap_or(&0.0);
     let largest = |i: usize| n.iter().enumerate().all(|(j, x)| j == i || x.abs() <= n.get(i).map_or(0.0, |y| y.abs()));
     let plane = if largest(2) {
@@ -217,6 +266,7 @@ fn stack(members: &[&Slice]) -> Option<Stack> {
         frame_of_reference: first.frame_of_reference.clone(),
         spacing: first.spacing.clone(),
         along,
+        tilt: median(placed.iter().filter_map(|(_, s)| s.tilt).collect()),
         numbers: placed.iter().map(|(_, s)| s.number).collect(),
         plane,
         orientation: first.orientation,
@@ -247,7 +297,9 @@ mod tests {
                 group: String::new(),
                 frame_of_reference: String::new(),
                 spacing: String::new(),
-                acquisition: String::new(),
+                runs: Default::default(),
+                trigger: None,
+                tilt: None,
                 thickness: Some(5.0),
                 number: None,
             })
@@ -264,12 +316,36 @@ mod tests {
     #[test]
     fn the_steps_of_a_sequential_scan_are_one_stack_and_the_runs_of_a_dynamic_one_are_not() {
         let mut steps = slices(&[0.0, 5.0, 10.0, 15.0]);
-        steps.iter_mut().enumerate().for_each(|(i, s)| s.acquisition = i.to_string());
+        steps.iter_mut().enumerate().for_each(|(i, s)| s.runs[0] = i.to_string());
         let counts = |slices: &[Slice]| stacks(slices).iter().map(|s| s.slices.len()).collect::<Vec<_>>();
         assert_eq!(counts(&steps), [4]);
         let mut runs = slices(&[0.0, 5.0, 10.0, 0.0, 5.0, 10.0]);
-        runs.iter_mut().enumerate().for_each(|(i, s)| s.acquisition = (i / 3).to_string());
+        runs.iter_mut().enumerate().for_each(|(i, s)| s.runs[0] = (i / 3).to_string());
         assert_eq!(counts(&runs), [3, 3]);
+        // Two echoes in two acquisitions each.
+        let mut both = slices(&[0.0, 5.0, 0.0, 5.0, 0.0, 5.0, 0.0, 5.0]);
+        both.iter_mut().enumerate().for_each(|(i, s)| (s.runs[0], s.runs[1]) = ((i / 4).to_string(), (i / 2 % 2).to_string()));
+        assert_eq!(counts(&both), [2, 2, 2, 2]);
+    }
+
+    #[test]
+    fn trigger_times_part_what_stands_at_one_place_only() {
+        let counts = |slices: &[Slice]| stacks(slices).iter().map(|s| s.slices.len()).collect::<Vec<_>>();
+        let gated = |z: &[f64], times: &[f64]| {
+            let mut all = slices(z);
+            all.iter_mut().zip(times).for_each(|(s, t)| (s.trigger, s.runs[2]) = (Some(*t), t.to_string()));
+            all
+        };
+        assert_eq!(counts(&gated(&[0.0, 5.0, 10.0, 15.0], &[1.0, 2.0, 3.0, 4.0])), [4], "a time for each slice");
+        assert_eq!(counts(&gated(&[0.0, 5.0, 10.0, 0.0, 5.0, 10.0], &[1.0, 1.0, 1.0, 90.0, 90.0, 90.0])), [3, 3]);
+        assert_eq!(counts(&gated(&[0.0, 5.0, 10.0, 0.0, 5.0, 10.0], &[1.0, 2.0, 1.5, 90.0, 91.0, 92.0])), [3, 3], "a cine");
+        assert_eq!(counts(&gated(&[0.0, 5.0, 10.0, 5.0], &[1.0, 2.0, 3.0, 2.0])), [4], "a slice twice");
+    }
+
+    #[test]
+    fn slices_doubled_by_a_hair_do_not_make_the_step() {
+        let stack = stacks(&slices(&[0.0, 0.01, 5.0, 5.01, 10.0, 10.01])).remove(0);
+        assert!((stack.step_mm - 4.99).abs() < 1e-9, "{}", stack.step_mm);
     }
 
     #[test]

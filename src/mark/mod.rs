@@ -68,6 +68,10 @@ pub fn never_marked(data_set: &DataSet) -> Option<&'static str> {
         Some("a derived object (segmentation, dose, map), no image of the examination")
     } else if ["LOCALIZER", "SCOUT", "TOPOGRAM"].into_iter().any(is) {
         Some("a localizer")
+    } else if data_set.text(tags::PRESENTATION_INTENT_TYPE).as_deref() == Some("FOR PROCESSING")
+        || class == uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING
+    {
+        Some("a raw image for processing, none to look at")
     } else {
         None
     }

@@ -1,8 +1,8 @@
 //! From a settled study to its verdict.
 
 use super::pixels::{self, Look, Picture, Seen};
-use super::{JobError, Shop, decodable, send, withdraw};
-use crate::dicom::{Attributes, Uid, coded, syntax, tags};
+use super::{JobError, Shop, aside, decodable, send, withdraw};
+use crate::dicom::{Attributes, Uid, syntax, tags};
 use crate::exam::classify::Classification;
 use crate::exam::facts::StudyFacts;
 use crate::exam::finding::{Finding, Level};
@@ -119,27 +119,12 @@ struct Case<'a> {
     ruled: BTreeSet<Uid>,
 }
 
-/// Marked copies that somebody sent back are no images of the examination, unless there is nothing else: then the study is one of copies.
-fn set_aside_copies(originals: Contents) -> (Contents, Option<Finding>) {
-    let count = |all: &Contents| all.iter().map(|(_, rows)| rows.len()).sum::<usize>();
-    let own = |rows: &[InstanceRow]| rows.iter().filter(|r| !coded::says_marked(&r.attributes)).cloned().collect::<Vec<_>>();
-    let rest: Contents =
-        originals.iter().map(|(s, rows)| (s.clone(), own(rows))).filter(|(_, rows)| !rows.is_empty()).collect();
-    let returned = count(&originals) - count(&rest);
-    if returned == 0 || rest.is_empty() {
-        return (originals, None);
-    }
-    let zh = format!("{returned} 幅图像是已标注的副本，不参与判定");
-    let en = format!("{returned} images are marked copies that came back; they are set aside");
-    (rest, Some(Finding::new("COPIES_RETURNED", Level::Info, zh, en)))
-}
-
 /// Judges a study as it is stored now.
 ///
 /// # Errors
 /// Decoders cannot be run: the verdict must wait.
 pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope) -> Result<Verdict, JobError> {
-    let (originals, returned) = set_aside_copies(report::originals(contents));
+    let (originals, set_aside) = aside::set_aside(report::originals(contents));
     let exam = exam_date(study);
     let otherwise = || scope.otherwise.clone().filter(|_| shop.procedures.region_for(&exam).is_none());
     let date = otherwise().unwrap_or(exam);
@@ -155,7 +140,7 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let mut findings = case.by_headers(study);
     findings.extend(absent);
     findings.extend(missed(shop, &study.study, &originals)?);
-    findings.extend(returned);
+    findings.extend(set_aside);
     if let Some(region) = region {
         findings.extend(exam_report::check(&reports(shop, &originals), &case.classification.recognised, region));
     }

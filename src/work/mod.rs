@@ -1,5 +1,6 @@
 //! What time drives: a study that has been quiet is assessed, a verdict is carried out. Jobs are rows; a restart loses none.
 
+mod aside;
 mod assess;
 mod decodable;
 pub mod describe;

@@ -15,7 +15,7 @@ use crate::exam::quality::perception::{self, Perceived};
 use crate::exam::quality::pixels::c18_blank::Content;
 use crate::exam::quality::pixels::g16_lossy::Stored;
 use crate::exam::quality::pixels::{
-    self, c16_neighbours, c18_blank, g03_bits_used, g06_twice, g16_lossy, x07_clipped, x12_dead_lines,
+    self, band, c16_neighbours, c18_blank, g03_bits_used, g06_twice, g16_lossy, x07_clipped, x12_dead_lines,
 };
 use crate::index::InstanceRow;
 use crate::mark::derive;
@@ -186,6 +186,10 @@ impl Look<'_> {
         if projection {
             let statistics = pixels::FrameStatistics::of(&values, frame.layout.range());
             seen.findings.extend(statistics.iter().flat_map(|s| pixels::judge(s, field.as_ref(), self.limb, limits)));
+            let cut = band::Limits { edge_share: limits.band_share_dr, inner_rows: limits.band_rows };
+            let told = seen.findings.iter().any(|f| f.check == "X-06");
+            let band = band::fault(&values, columns, cut).filter(|_| !told);
+            seen.findings.extend(band.map(|band| band::finding("X-06", band, limits.band_share_dr)));
             return seen;
         }
         let deviation = field.map_or(0.0, |f| f.deviation);
@@ -196,6 +200,11 @@ impl Look<'_> {
             seen.findings.extend(field.as_ref().and_then(|f| x07_clipped::check(f, limits)));
             let ct = field.as_ref().filter(|_| self.modality == "CT");
             seen.findings.extend(ct.and_then(|f| c18_blank::noise_alone(f, limits)));
+        }
+        if blank.is_none() {
+            let cut = band::Limits { edge_share: limits.band_share, inner_rows: limits.band_rows };
+            let band = band::fault(&values, columns, cut);
+            seen.findings.extend(band.map(|band| band::finding("C-18", band, limits.band_share)));
         }
         seen.findings.extend(blank);
         seen

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 /// Everything that C-01 asks of one series.
 pub(super) fn check(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
     let mut findings: Vec<Finding> = series.stacks.iter().filter_map(|stack| moved_aside(stack, limits)).collect();
+    findings.extend(series.stacks.iter().filter_map(|stack| sheared(series.modality == "CT", stack, limits)));
     findings.extend(several_spaces(series));
     findings.extend(no_scale(series));
     findings.extend(mixed_orientations(series, limits));
@@ -48,6 +49,25 @@ fn moved_aside(stack: &Stack, limits: &Completeness) -> Option<Finding> {
         format!("a slice stands {off:.0} mm aside of the line of its neighbours; check its position"),
     );
     Some(finding.at(uid).measured(off, limits.aside_mm, "mm"))
+}
+
+/// C-01: slices whose orientation and line of positions do not belong together. The gantry of a CT tilts, so far and as it says.
+fn sheared(ct: bool, stack: &Stack, limits: &Completeness) -> Option<Finding> {
+    let shear = stack.shear_degrees()?;
+    let stated = stack.tilt.map(f64::abs).filter(|tilt| ct && *tilt > 0.0);
+    let most = if ct { limits.tilt_most } else { limits.shear_mr };
+    let limit = stated.map_or(most, |tilt| (tilt + limits.tilt_tolerance).min(most));
+    let below = stated.is_some_and(|tilt| shear < tilt - limits.tilt_tolerance);
+    // A stack that was resampled to stand upright keeps the tilt in its header.
+    let upright = below && shear < 1.0;
+    (shear > limit || (below && !upright)).then(|| {
+        let zh = format!("层面方向与排列方向相差 {shear:.0}°，与机架倾角不符，请核对方向和位置信息");
+        let en = format!(
+            "the slices are turned by {shear:.0} degrees against the line they stand along, which no gantry tilt explains; check \
+             orientation and positions"
+        );
+        Finding::new("C-01", Level::Review, zh, en).measured(shear, limit, "degrees")
+    })
 }
 
 /// C-01: positions of several frames of reference cannot be compared; pixels of several sizes are no one series.

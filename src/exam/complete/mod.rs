@@ -80,7 +80,7 @@ mod tests {
             slices: (0..count).map(|n| crate::dicom::Uid::derived(&[&format!("{first} {n}")])).collect(),
             frames: vec![0; count as usize],
             // A tilted gantry: each slice a little aside of the one before.
-            across: along.iter().map(|z| (0.0, 0.3 * z)).collect(),
+            across: along.iter().map(|z| (0.0, 0.15 * z)).collect(),
             along,
             group: format!("||{thickness:.1}"),
             spacing: "1".into(),
@@ -105,6 +105,9 @@ mod tests {
         assert_eq!(checks("CT", vec![stack(48.5, 7.0, 8, 7.0), thin()]), vec![gap]);
         let contrast = Stack { group: "agent||7.0".into(), ..stack(90.0, 7.0, 8, 7.0) };
         assert_eq!(checks("CT", vec![thin(), contrast]), [], "another phase is no block of the same scan");
+        let kernel = |name: &str, s: Stack| Stack { group: format!("|{name}||512||{}", s.step_mm), ..s };
+        let kernels = vec![kernel("H30", thin()), kernel("H60", stack(45.5, 7.0, 8, 7.0))];
+        assert_eq!(checks("CT", kernels), [("C-02".to_string(), Level::Review)], "slices lost where the kernel changes");
     }
 
     #[test]
@@ -119,6 +122,17 @@ mod tests {
         assert_eq!(checks("MR", vec![Stack { frame_of_reference: "1.2".into(), ..stack(0.0, 4.0, 10, 4.0) }, other]), review);
         assert_eq!(checks("MR", vec![Stack { spacing: String::new(), ..stack(0.0, 4.0, 10, 4.0) }]), review);
         assert_eq!(checks("MR", vec![stack(0.0, 5.0, 10, 4.0)]), []);
+        let lean = |share: f64, tilt| {
+            let whole = stack(0.0, 4.0, 10, 4.0);
+            Stack { across: whole.along.iter().map(|z| (0.0, share * z)).collect(), tilt, ..whole }
+        };
+        // A slice that leans by 0.84 stands 40 degrees off the line.
+        assert_eq!(checks("CT", vec![lean(0.84, None)]), review);
+        assert_eq!(checks("CT", vec![lean(0.36, None)]), [], "a tilted gantry");
+        assert_eq!(checks("CT", vec![lean(0.36, Some(-20.0))]), []);
+        assert_eq!(checks("CT", vec![lean(0.36, Some(5.0))]), review, "not as far as that");
+        assert_eq!(checks("CT", vec![lean(0.0, Some(20.0))]), [], "resampled");
+        assert_eq!(checks("MR", vec![lean(0.36, None)]), review);
         assert_eq!(checks("MR", vec![stack(0.0, 8.6, 10, 3.3)]), [("M-03".to_string(), Level::Reject)]);
         assert_eq!(checks("MR", vec![stack(0.0, 5.0, 10, 3.3)]), [("M-03".to_string(), Level::Warn)]);
         let tilted =

@@ -24,7 +24,19 @@ pub(super) fn of_series(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Vec<
     [(middle(|m| m.air), air, "空气", "air"), (middle(|m| m.soft_tissue), soft, "软组织", "soft tissue")]
         .into_iter()
         .filter_map(off)
+        .chain(without_soft_tissue(slices))
         .collect()
+}
+
+/// Most slices hold nothing that measures like soft tissue: there is some in every part of a body.
+fn without_soft_tissue(slices: &[(Uid, Measures)]) -> Option<Finding> {
+    let without = slices.iter().filter(|(_, m)| m.soft_tissue.is_none() && m.air.is_some()).count();
+    (2 * without > slices.len()).then(|| {
+        let zh = "多数层面没有软组织范围的 CT 值，请核对重缩放值";
+        let en = "most slices hold no CT numbers of soft tissue; check rescale values";
+        #[expect(clippy::cast_precision_loss, reason = "counts of slices")]
+        Finding::new("C-11", Level::Warn, zh, en).measured(without as f64, slices.len() as f64 / 2.0, "slices")
+    })
 }
 
 /// Slices whose numbers fit neither air nor soft tissue, or not those of the others: a wrong rescale value, or none in Hounsfield units.
@@ -42,9 +54,11 @@ pub(super) fn of_slices(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Opti
     };
     let odd: Vec<&Uid> = slices.iter().filter(|(_, m)| is_odd(m)).map(|(uid, _)| uid).collect();
     let first = odd.first()?;
+    // One odd slice may be a top of a head; where most are, these are no Hounsfield units, or the bytes are in disorder.
+    let level = if 2 * odd.len() > slices.len() { Level::Review } else { Level::Warn };
     let finding = Finding::new(
         "C-11",
-        Level::Warn,
+        level,
         format!("{} 层的 CT 值与空气、软组织或其他层面不符，请核对重缩放值", odd.len()),
         format!(
             "the CT numbers of {} slices fit neither air nor soft tissue, or not the other slices; check rescale values",

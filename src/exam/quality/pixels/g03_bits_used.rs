@@ -4,6 +4,9 @@ use crate::dicom::image::Layout;
 use crate::dicom::{Attributes, tags};
 use crate::exam::finding::{Finding, Level};
 
+/// One sample in so many is many.
+const MANY: usize = 100;
+
 /// Judges the stored bytes of one frame of 16 bit words.
 pub fn check(bytes: &[u8], layout: &Layout, image: &Attributes) -> Option<Finding> {
     let stored = layout.bits_stored;
@@ -23,10 +26,13 @@ pub fn check(bytes: &[u8], layout: &Layout, image: &Attributes) -> Option<Findin
         let pads = padding == Some(i64::from(word)) || padding == Some(i64::from(word.cast_signed()));
         !fits && !pads
     };
-    words().any(beyond).then(|| {
+    let (all, cut) = words().fold((0usize, 0usize), |(all, cut), word| (all + 1, cut + usize::from(beyond(word))));
+    (cut > 0).then(|| {
+        // A stray sample is the device's; many are another format than the header tells, such as exchanged bytes.
+        let level = if cut > all / MANY { Level::Review } else { Level::Warn };
         Finding::new(
             "G-03",
-            Level::Warn,
+            level,
             format!("有像素值超出声明的 {stored} 位，显示可能有误，请核对设备设置"),
             format!("samples do not fit into the {stored} bits that are stored: they may be shown wrong; check the device"),
         )

@@ -2,6 +2,7 @@
 //!
 //! They never decide: a plateau at the border, an empty end of a stack, air beside a patient are no faults.
 
+pub mod band;
 pub mod c16_neighbours;
 pub mod c18_blank;
 pub mod g03_bits_used;
@@ -87,6 +88,7 @@ pub fn judge(statistics: &FrameStatistics, field: Option<&Field>, limb: bool, li
         return vec![blank];
     }
     let clipped = field.and_then(|f| x07_clipped::check(f, limits));
+    let clipped = clipped.or_else(|| field.and_then(|f| x06_blank::partly(f, limits)));
     let field = field.and_then(|f| x11_collimation::check(f, limb, limits));
     clipped.into_iter().chain(x08_range::check(statistics, limits)).chain(field).collect()
 }
@@ -107,6 +109,10 @@ mod tests {
         blank_series: 0.88,
         faint_share: 0.2,
         mode_share: 0.5,
+        mode_review: 0.25,
+        band_share_dr: 0.25,
+        band_share: 0.05,
+        band_rows: 4,
         empty_lines: 0.75,
         noise_correlation: 0.2,
         field_share: 0.25,
