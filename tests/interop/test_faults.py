@@ -142,6 +142,56 @@ def offset(by, which=None):
     return spoil
 
 
+def on_line(degrees):
+    """Every slice turned away from the line that the slices stand along."""
+    def spoil(images):
+        angle = numpy.radians(degrees)
+        for d in images:
+            o = numpy.array([float(x) for x in d.ImageOrientationPatient])
+            d.ImageOrientationPatient = [round(x, 6) for x in [*o[:3], *(o[3:] * numpy.cos(angle) + normal(d) * numpy.sin(angle))]]
+    return spoil
+
+
+def doubled(images):
+    for d in copy.deepcopy(images):
+        d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        d.ImagePositionPatient = [round(float(p) + 0.01 * float(n), 4) for p, n in zip(d.ImagePositionPatient, normal(d))]
+        put(d, d.pixel_array + 1)
+        images.append(d)
+
+
+def cut(first, last):
+    def spoil(a):
+        a[int(a.shape[0] * first): int(a.shape[0] * last)] = 0
+        return a
+    return spoil
+
+
+def hole(a):
+    a[a.shape[0] // 5: a.shape[0] * 4 // 5, a.shape[1] // 4: a.shape[1] * 3 // 4] = 0
+    return a
+
+
+def lossy_label(images):
+    """Irreversible JPEG 2000 that calls itself lossless."""
+    for d in images:
+        d.compress("1.2.840.10008.1.2.4.91", j2k_cr=[8], generate_instance_uid=False, encoding_plugin="pylibjpeg")
+        d.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+        d.LossyImageCompression = "00"
+
+
+def bytes_swapped(images):
+    for d in images:
+        put(d, d.pixel_array.byteswap())
+
+
+def kernel_gap(images):
+    """A slice is lost just where the kernel changes."""
+    for d in images[len(images) // 2:]:
+        d.ConvolutionKernel = "OTHER"
+    images.pop(len(images) // 2)
+
+
 def attribute(keyword, value, which=None):
     def spoil(images):
         for d in images if which is None else [images[which]]:
@@ -152,35 +202,45 @@ def attribute(keyword, value, which=None):
     return spoil
 
 
+RANK = {"accept": 0, "review": 1, "reject": 2}
 # What every series of slices can suffer: what is done, and the checks of which one must name it.
 COMMON = {
-    "a middle slice dropped": (dropped(7), {"C-02"}), "every second slice dropped": (every_second, {"C-05", "M-03"}),
-    "positions exchanged": (swapped("ImagePositionPatient"), {"C-06", "C-16"}),
-    "positions and numbers exchanged": (swapped("ImagePositionPatient", "InstanceNumber"), {"C-02", "C-16"}),
-    "pixels exchanged": (swapped("PixelData"), {"C-16"}),
-    "pixels of the next slice": (replaced, {"G-06"}), "an image again under another name": (again, {"G-06"}),
-    "axes that are not at right angles": (sheared, {"C-01"}), "three slices tilted": (tilted, {"C-01"}),
-    "a slice aside": (aside, {"C-01"}), "another pixel spacing": (spaced, {"C-01"}),
-    "a pixel spacing of nothing": (attribute("PixelSpacing", [0, 0]), {"C-01"}),
-    "no pixel spacing": (attribute("PixelSpacing", None), {"C-01"}),
-    "half in another frame of reference": (lambda images: [setattr(d, "FrameOfReferenceUID", "1.2.3") for d in images[::2]], {"C-01"}),
-    "nine tenths zeroed": (changed(zeroed), {"C-18"}), "nine tenths of all zeroed": (changed(zeroed, None), {"C-18"}),
-    "nine tenths of the squares zeroed": (changed(in_squares), {"C-18"}), "hardly anything left": (changed(faint), {"C-18"}),
-    "clipped": (changed(clipped, None), {"X-07"}), "more pixel data than told": (longer, {"G-02"}),
-    "hidden compression": (hidden, {"G-16"}), "a negative": (attribute("PhotometricInterpretation", "MONOCHROME1"), {"X-15"}),
-    "one identifier for two": (lambda images: setattr(images[4], "SOPInstanceUID", images[3].SOPInstanceUID), {"G-05"}),
-    "two patients": (attribute("PatientID", "OTHER", 4), {"G-07"}),
+    "a middle slice dropped": (dropped(7), {"C-02 reject"}), "every second slice dropped": (every_second, {"C-05 reject", "C-05 warn", "M-03 reject"}),
+    "positions exchanged": (swapped("ImagePositionPatient"), {"C-06 warn", "C-16 warn"}),
+    "positions and numbers exchanged": (swapped("ImagePositionPatient", "InstanceNumber"), {"C-02 reject", "C-16 warn"}),
+    "pixels exchanged": (swapped("PixelData"), {"C-16 warn"}),
+    "pixels of the next slice": (replaced, {"G-06 warn"}), "an image again under another name": (again, {"G-06 warn"}),
+    "axes that are not at right angles": (sheared, {"C-01 review"}), "three slices tilted": (tilted, {"C-01 warn"}),
+    "a slice aside": (aside, {"C-01 review"}), "another pixel spacing": (spaced, {"C-01 review"}),
+    "a pixel spacing of nothing": (attribute("PixelSpacing", [0, 0]), {"C-01 review"}),
+    "no pixel spacing": (attribute("PixelSpacing", None), {"C-01 review"}),
+    "half in another frame of reference": (lambda images: [setattr(d, "FrameOfReferenceUID", "1.2.3") for d in images[::2]], {"C-01 review"}),
+    "nine tenths zeroed": (changed(zeroed), {"C-18 reject"}), "nine tenths of all zeroed": (changed(zeroed, None), {"C-18 reject"}),
+    "nine tenths of the squares zeroed": (changed(in_squares), {"C-18 reject"}), "hardly anything left": (changed(faint), {"C-18 reject"}),
+    "clipped": (changed(clipped, None), {"X-07 warn"}), "more pixel data than told": (longer, {"G-02 warn"}),
+    "hidden compression": (hidden, {"G-16 reject"}), "a negative": (attribute("PhotometricInterpretation", "MONOCHROME1"), {"X-15 review"}),
+    "one identifier for two": (lambda images: setattr(images[4], "SOPInstanceUID", images[3].SOPInstanceUID), {"G-05 reject"}),
+    "two patients": (attribute("PatientID", "OTHER", 4), {"G-07 reject"}), "no identifier in one image": (attribute("PatientID", None, 6), {"G-08 reject"}),
+    "no identifier in the first image": (attribute("PatientID", None, 0), {"G-08 reject"}),
+    "another sex in one image": (attribute("PatientSex", "F", 4), {"G-07 review"}), "another day in one image": (attribute("StudyDate", "20260309", 4), {"G-07 review"}),
+    "another accession number in one image": (attribute("AccessionNumber", "A2", 0), {"G-07 warn"}),
+    "turned off the line": (on_line(-40), {"C-01 review"}), "every slice doubled by a hair": (doubled, {"C-04 warn"}),
+    "two fifths cut off in all": (changed(cut(0.6, 1), None), {"C-18 review"}), "a band lost in all": (changed(cut(0.4, 0.44), None), {"C-18 review"}),
+    "a band lost in one": (changed(cut(0.4, 0.44)), {"C-18 review"}), "lossy under a lossless label": (lossy_label, {"G-16 reject"}),
+    "no modality": (attribute("Modality", None), {"G-08 reject"}),
 }
 OF_CT = {
-    "HU 500 too high": (offset(500), {"C-11"}), "HU 500 too low": (offset(-500), {"C-11"}), "one slice of other HU": (offset(-1024, 6), {"C-11"}),
-    "no rescale values": (attribute("RescaleIntercept", None), {"C-11"}), "another slope": (attribute("RescaleSlope", "2", 6), {"C-11"}),
+    "HU 500 too high": (offset(500), {"C-11 review"}), "HU 500 too low": (offset(-500), {"C-11 review"}), "one slice of other HU": (offset(-1024, 6), {"C-11 warn"}),
+    "no rescale values": (attribute("RescaleIntercept", None), {"C-11 reject"}), "another slope": (attribute("RescaleSlope", "2", 6), {"C-11 warn"}),
+    "a slope of a hundredth": (attribute("RescaleSlope", "0.01"), {"C-11 reject"}), "a negative slope": (attribute("RescaleSlope", "-1"), {"C-11 reject"}),
+    "bytes exchanged": (bytes_swapped, {"C-11 review"}), "a slice lost where the kernel changes": (kernel_gap, {"C-02 review"}),
 }
 OF_HEADERS = {
-    "future dates": (attribute("StudyDate", "20990101"), {"G-12"}), "an old acquisition date": (attribute("AcquisitionDate", "20190101"), {"G-12"}),
-    "born later": (attribute("PatientBirthDate", "20270101"), {"G-12"}), "another age": (attribute("PatientAge", "049Y"), {"G-11"}),
-    "a placeholder": (attribute("PatientName", "PATIENT^TEST"), {"G-09"}),
-    "garbled": (attribute("PatientName", "王小东".encode("gb18030").decode("latin1")), {"G-10"}),
-    "more announced": (attribute("ImagesInAcquisition", 40), {"C-07"}), "high bit": (attribute("HighBit", 14), {"G-03"}),
+    "future dates": (attribute("StudyDate", "20990101"), {"G-12 reject"}), "an old acquisition date": (attribute("AcquisitionDate", "20190101"), {"G-12 warn"}),
+    "born later": (attribute("PatientBirthDate", "20270101"), {"G-12 reject"}), "another age": (attribute("PatientAge", "049Y"), {"G-11 warn"}),
+    "a placeholder": (attribute("PatientName", "PATIENT^TEST"), {"G-09 review"}),
+    "garbled": (attribute("PatientName", "王小东".encode("gb18030").decode("latin1")), {"G-10 warn"}),
+    "more announced": (attribute("ImagesInAcquisition", 40), {"C-07 reject"}), "high bit": (attribute("HighBit", 14), {"G-03 warn"}),
 }
 
 
@@ -210,22 +270,27 @@ def test_every_fault_in_a_real_series_is_named(shared, tmp_path, series, descrip
         images = copy.deepcopy(whole)
         spoil(images)
         found, outcome = check(images, tmp_path / "x")
-        new = {c for c, level in found - clean if level != "info"}
-        if not new & wanted:
+        new = {f"{c} {level}" for c, level in found - clean if level != "info"}
+        # The outcome is that of the worst finding: a warning spoils nothing, a review is a person's.
+        worst = next((o for o in ("reject", "review") if any(level == o for _, level in found)), "accept")
+        # What makes it no item any more rejects besides.
+        held = RANK[outcome] >= RANK[worst] and (worst != "accept" or outcome == "accept")
+        if not new & wanted or (series == HEAD and not held):
             missed[what] = (sorted(new), outcome)
     print(f"{series}: {len(faults) - len(missed)} of {len(faults)} faults named")
     assert not missed, missed
 
 
 DR_FAULTS = {
-    "nine tenths zeroed": (zeroed, {"X-06"}), "noise": (lambda a: numpy.random.default_rng(0).integers(0, 16383, a.shape), {"X-06"}),
-    "nine tenths of one grey": (lambda a: numpy.where(numpy.arange(a.size).reshape(a.shape) < a.size * 0.9, int(a.mean()), a), {"X-06"}),
-    "clipped above": (lambda a: numpy.clip(a, 0, numpy.percentile(a, 40)), {"X-07"}),
-    "clipped on both sides": (lambda a: numpy.clip(a, numpy.percentile(a, 35), numpy.percentile(a, 65)), {"X-07"}),
-    "a fifth of the range": (lambda a: numpy.clip(a, a.min(), a.min() + (int(a.max()) - int(a.min())) // 5), {"X-07"}),
-    "a dead row": (lambda a: numpy.vstack([a[:301], a[:1] * 0, a[302:]]), {"X-12"}),
-    "a band of dead rows": (lambda a: numpy.vstack([a[:300], a[:20] * 0, a[320:]]), {"X-12"}),
-    "three dead columns": (lambda a: numpy.hstack([a[:, :700], a[:, :3] * 0 + 16383, a[:, 703:]]), {"X-12"}),
+    "nine tenths zeroed": (zeroed, {"X-06 reject"}), "noise": (lambda a: numpy.random.default_rng(0).integers(0, 16383, a.shape), {"X-06 reject"}),
+    "nine tenths of one grey": (lambda a: numpy.where(numpy.arange(a.size).reshape(a.shape) < a.size * 0.9, int(a.mean()), a), {"X-06 reject"}),
+    "clipped above": (lambda a: numpy.clip(a, 0, numpy.percentile(a, 40)), {"X-07 reject"}),
+    "clipped on both sides": (lambda a: numpy.clip(a, numpy.percentile(a, 35), numpy.percentile(a, 65)), {"X-07 reject"}),
+    "a fifth of the range": (lambda a: numpy.clip(a, a.min(), a.min() + (int(a.max()) - int(a.min())) // 5), {"X-07 reject"}),
+    "two fifths cut off": (cut(0.6, 1), {"X-06 review"}), "a fifth of it zeroed in its middle": (hole, {"X-06 review"}),
+    "a dead row": (lambda a: numpy.vstack([a[:301], a[:1] * 0, a[302:]]), {"X-12 warn"}),
+    "a band of dead rows": (lambda a: numpy.vstack([a[:300], a[:20] * 0, a[320:]]), {"X-12 warn"}),
+    "three dead columns": (lambda a: numpy.hstack([a[:, :700], a[:, :3] * 0 + 16383, a[:, 703:]]), {"X-12 warn"}),
 }
 
 
@@ -237,7 +302,7 @@ def test_every_fault_in_a_real_radiograph_is_named(shared, tmp_path):
         image = copy.deepcopy(whole)
         put(image, spoil(image.pixel_array.copy()))
         found, _ = check([image], tmp_path / "x")
-        if not {c for c, _ in found - clean} & wanted:
+        if not {f"{c} {level}" for c, level in found - clean} & wanted:
             missed[what] = found - clean
     assert not missed, missed
 
@@ -255,7 +320,8 @@ def test_no_clean_image_is_rejected_for_its_pixels_or_its_place_in_space(shared,
             rejected -= {"G-08", "G-09", "G-12", "G-16", "X-02", "X-04"} | KNOWN.get(source.name, set())
             if rejected:
                 wrong[source.name] = rejected
-    assert seen >= 15, seen
+        assert not json.loads(ran.stdout)["refused_files"], source.name
+    assert seen >= len(folders) + 5, seen
     assert not wrong, wrong
 
 

@@ -88,9 +88,10 @@ pub fn judge(statistics: &FrameStatistics, field: Option<&Field>, limb: bool, li
         return vec![blank];
     }
     let clipped = field.and_then(|f| x07_clipped::check(f, limits));
-    let clipped = clipped.or_else(|| field.and_then(|f| x06_blank::partly(f, limits)));
+    let rejected = clipped.as_ref().is_some_and(|f| f.level == Level::Reject);
+    let partly = field.filter(|_| !rejected).and_then(|f| x06_blank::partly(f, limits));
     let field = field.and_then(|f| x11_collimation::check(f, limb, limits));
-    clipped.into_iter().chain(x08_range::check(statistics, limits)).chain(field).collect()
+    clipped.into_iter().chain(partly).chain(x08_range::check(statistics, limits)).chain(field).collect()
 }
 
 #[cfg(test)]
