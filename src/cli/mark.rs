@@ -202,6 +202,9 @@ fn one(job: &Job<'_>, file: &Path, out: &Path) -> anyhow::Result<Done> {
     if is_marked(&object.data_set) {
         return Ok(Done::Skipped("it carries a recognition mark already".into()));
     }
+    if object.is_cut_off() {
+        anyhow::bail!("its pixel data (7FE0,0010) are cut off: the file is not whole; get it again");
+    }
     if let Some(why) = never_marked(&object.data_set).filter(|_| !job.any || object.data_set.get(tags::PIXEL_DATA).is_none()) {
         return Ok(Done::Skipped(why.into()));
     }
@@ -269,8 +272,8 @@ fn write_states(mark: &Text, done: &[(PathBuf, Done)], out: &Path) -> anyhow::Re
             by_series.entry((image.series.clone(), image.presentation())).or_default().push(image);
         }
     }
-    let (date, time) = hutong::ingest::china_now();
     for images in by_series.values() {
+        let (date, time) = gsps::written(images);
         let state = gsps::presentation(mark, images, (&date, &time));
         let mut body = Vec::new();
         state.write_explicit(&mut body);

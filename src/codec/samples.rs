@@ -92,11 +92,41 @@ fn ends(values: impl Iterator<Item = i32>, without: Option<(i64, i64)>) -> (i32,
     }
 }
 
-/// Replaces one sample; bits outside the stored ones (overlays of old objects) stay as they are.
-pub fn put(frame: &mut Frame, at: usize, value: i64) {
+/// What the bits above the stored ones become where a sample is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Above {
+    /// They stay: overlays of old objects.
+    Kept,
+    /// They repeat the sign: whole words read as numbers.
+    Sign,
+}
+
+/// Whether the bits above the stored ones repeat the sign of every sample, as most devices write signed numbers. Readers that take whole
+/// words rely on it.
+pub fn is_sign_extended(frame: &Frame) -> bool {
+    let l = &frame.layout;
+    if !l.signed || l.high_bit + 1 >= l.bits_allocated {
+        return false;
+    }
+    // Shifted up to where the sign of a word of 32 bits is: what is above the high bit must be the high bit's.
+    let repeats = |word: i32, bits: u32| {
+        let above = (word << (32 - bits)) >> (32 - bits + l.high_bit);
+        above == 0 || above == -1
+    };
+    match l.bits_allocated {
+        8 => frame.bytes.iter().all(|b| repeats(i32::from(*b), 8)),
+        16 => frame.bytes.as_chunks::<2>().0.iter().all(|b| repeats(i32::from(u16::from_le_bytes(*b)), 16)),
+        32 => frame.bytes.as_chunks::<4>().0.iter().all(|b| repeats(i32::from_le_bytes(*b), 32)),
+        _ => false,
+    }
+}
+
+/// Replaces one sample; bits below the stored ones stay as they are.
+pub fn put(frame: &mut Frame, at: usize, value: i64, above: Above) {
     let Layout { bits_stored, high_bit, bits_allocated, .. } = frame.layout;
     let shift = high_bit + 1 - bits_stored;
-    let mask = if bits_stored >= 32 { u32::MAX } else { ((1u32 << bits_stored) - 1) << shift };
+    let stored = if bits_stored >= 32 { u32::MAX } else { ((1u32 << bits_stored) - 1) << shift };
+    let mask = if above == Above::Sign { u32::MAX << shift } else { stored };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the low bits are what is stored")]
     let bits = ((value as u32) << shift) & mask;
     let width = bits_allocated as usize / 8;
@@ -128,12 +158,43 @@ mod tests {
             frames: 1,
         };
         let mut frame = Frame { layout, bytes: vec![0xFF; 6] };
-        put(&mut frame, 1, -2048);
-        put(&mut frame, 2, 5);
+        assert!(is_sign_extended(&frame));
+        put(&mut frame, 1, -2048, Above::Kept);
+        put(&mut frame, 2, 5, Above::Kept);
         assert_eq!(read(&frame), [-1, -2048, 5]);
         assert_eq!((get(&frame, 1), get(&frame, 3)), (Some(-2048), None));
         assert_eq!((extent(&frame, None), extent(&frame, Some((-3000, -1)))), (Some((-2048, 5)), Some((5, 5))));
         // Bits 0, 1, 14 and 15 were not ours.
         assert_eq!(frame.bytes[2..4], [0x03, 0xE0]);
+    }
+
+    #[test]
+    fn words_that_repeat_the_sign_go_on_to() {
+        let layout = Layout {
+            rows: 1,
+            columns: 4,
+            samples: 1,
+            bits_allocated: 16,
+            bits_stored: 12,
+            high_bit: 11,
+            signed: true,
+            photometric: "MONOCHROME2".into(),
+            planar: false,
+            frames: 1,
+        };
+        let words = |frame: &Frame| frame.bytes.as_chunks::<2>().0.iter().map(|b| i16::from_le_bytes(*b)).collect::<Vec<_>>();
+        let bytes = [-80i16, 1556, -1, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
+        let mut frame = Frame { layout, bytes };
+        assert!(is_sign_extended(&frame));
+        for (at, value) in [2047, -2048, 5, -7].into_iter().enumerate() {
+            put(&mut frame, at, value, Above::Sign);
+        }
+        assert_eq!(words(&frame), [2047, -2048, 5, -7]);
+        assert_eq!(read(&frame), [2047, -2048, 5, -7]);
+        // A word of 4095 is -1 with nothing above it: bits that are somebody else's.
+        frame.bytes[..2].copy_from_slice(&4095i16.to_le_bytes());
+        assert!(!is_sign_extended(&frame));
+        frame.layout.signed = false;
+        assert!(!is_sign_extended(&frame));
     }
 }

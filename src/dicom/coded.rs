@@ -9,12 +9,17 @@ pub const OWN_SCHEME: &str = "99HUTONG";
 /// The derivation code of marked copies (互认标识).
 pub const MARKED: &str = "HR-MARK";
 
-/// Whether an object says that it is a marked copy, ours or another node's.
+/// The purpose, in Contributing Equipment, of objects that were carried over to marked copies with other references.
+pub const CARRIED: &str = "HR-CARRIED";
+
+/// Whether an object says that it is a marked copy, or was carried over to such, by us or another node.
 pub fn says_marked(attributes: &Attributes) -> bool {
-    let codes = attributes.items(tags::DERIVATION_CODE_SEQUENCE).iter();
-    codes
-        .into_iter()
-        .any(|i| i.text(tags::CODE_VALUE) == Some(MARKED) && i.text(tags::CODING_SCHEME_DESIGNATOR) == Some(OWN_SCHEME))
+    let ours = |item: &Attributes, value: &str| {
+        item.text(tags::CODE_VALUE) == Some(value) && item.text(tags::CODING_SCHEME_DESIGNATOR) == Some(OWN_SCHEME)
+    };
+    let equipment = attributes.items(tags::CONTRIBUTING_EQUIPMENT_SEQUENCE).iter();
+    attributes.items(tags::DERIVATION_CODE_SEQUENCE).iter().any(|item| ours(item, MARKED))
+        || equipment.flat_map(|e| e.items(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE)).any(|item| ours(item, CARRIED))
 }
 
 /// A code of a scheme with its meaning.

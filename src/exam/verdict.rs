@@ -171,6 +171,11 @@ impl NotAccredited {
         matches!(code, "HOSPITAL_UNKNOWN" | "HOSPITALS_DIFFER" | "NOT_ASSESSED" | "ASSESSMENT_FAILED")
     }
 
+    /// Its code, as in grounds and the journal.
+    pub fn code(self) -> String {
+        self.ground().code
+    }
+
     fn ground(self) -> Ground {
         let (code, zh, en) = match self {
             NotAccredited::UnknownHospital => (

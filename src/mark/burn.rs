@@ -2,10 +2,12 @@
 
 use super::Placed;
 use super::tone::Tones;
-use crate::codec::{Frame, samples};
+use crate::codec::Frame;
+use crate::codec::samples::{self, Above};
 
-/// Burns a placed mark into a frame.
-pub fn burn(frame: &mut Frame, placed: &Placed, tones: &Tones) {
+/// Burns a placed mark into a frame; `overlaid` where overlays are kept in unused bits of the samples.
+pub fn burn(frame: &mut Frame, placed: &Placed, tones: &Tones, overlaid: bool) {
+    let above = if !overlaid && samples::is_sign_extended(frame) { Above::Sign } else { Above::Kept };
     let per_pixel = frame.layout.samples.max(1) as usize;
     let columns = frame.layout.columns as usize;
     for row in 0..placed.mask.height {
@@ -31,7 +33,7 @@ pub fn burn(frame: &mut Frame, placed: &Placed, tones: &Tones) {
                 } else {
                     was
                 };
-                samples::put(frame, index, value);
+                samples::put(frame, index, tones.shown(value, was), above);
             }
         }
     }
@@ -76,7 +78,7 @@ mod tests {
             frames: 1,
         };
         let mut frame = Frame { bytes: vec![0; 128 * 256 * layout.bits_allocated as usize / 8], layout };
-        (0..128 * 256).for_each(|i| samples::put(&mut frame, i, i64::from(value) + (i % 3) as i64));
+        (0..128 * 256).for_each(|i| samples::put(&mut frame, i, i64::from(value) + (i % 3) as i64, Above::Kept));
         frame
     }
 
@@ -94,9 +96,9 @@ mod tests {
             let mut a = Attributes::default();
             a.set(tags::WINDOW_CENTER, VR::DS, vec!["50".into()]);
             a.set(tags::WINDOW_WIDTH, VR::DS, vec!["300".into()]);
-            let tones = choose(&frame, &DataSet::default(), &a).unwrap();
+            let tones = choose(&frame, &DataSet::default(), &a, None).unwrap();
             let placed = place(&mark(), &Canvas::plain(128, 256)).unwrap();
-            burn(&mut frame, &placed, &tones);
+            burn(&mut frame, &placed, &tones, false);
             let after = samples::read(&frame);
             let (low, high) = frame.layout.range();
             let inside = |i: usize| {

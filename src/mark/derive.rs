@@ -5,7 +5,7 @@
 use super::Form;
 use crate::codec::Frame;
 use crate::dicom::charset::Charset;
-use crate::dicom::coded::{MARKED, OWN_SCHEME, code, one, says_marked};
+use crate::dicom::coded::{CARRIED, MARKED, OWN_SCHEME, code, one, says_marked};
 use crate::dicom::dataset::{Element, Value, dictionary_vr};
 use crate::dicom::{Attributes, DataSet, Syntax, Tag, Uid, VR, syntax, tags, uids};
 use crate::procedure::catalogue::Mark;
@@ -55,17 +55,19 @@ impl Lost {
 
 /// UID of the marked copy of an instance.
 pub fn instance_uid(source: &Source<'_>, mark: &Mark, form: Form) -> Uid {
-    Uid::derived(&["hutong mark instance 2", source.sop_instance.as_str(), source.sha256, &mark.identity(), form.name()])
+    Uid::derived(&["hutong mark instance 3", source.sop_instance.as_str(), source.sha256, &mark.identity(), form.name()])
 }
 
 /// UID of the series that holds the marked copies of a series.
 pub fn series_uid(series: &Uid, mark: &Mark, form: Form) -> Uid {
-    Uid::derived(&["hutong mark series 2", series.as_str(), &mark.identity(), form.name()])
+    Uid::derived(&["hutong mark series 3", series.as_str(), &mark.identity(), form.name()])
 }
 
 /// Whether a data set is a marked copy, ours or another node's.
 pub fn is_marked(data_set: &DataSet) -> bool {
-    says_marked(&Attributes::decode(data_set, |tag| tag == tags::DERIVATION_CODE_SEQUENCE))
+    says_marked(&Attributes::decode(data_set, |tag| {
+        matches!(tag, tags::DERIVATION_CODE_SEQUENCE | tags::CONTRIBUTING_EQUIPMENT_SEQUENCE)
+    }))
 }
 
 /// Turns the data set of a source into that of its marked copy. Pixel data are left out: they follow as `frame`s.
@@ -247,12 +249,22 @@ fn extend(data_set: &mut DataSet, tag: Tag, vr: VR, most: usize, between: &str, 
 }
 
 fn contributing_equipment(data_set: &mut DataSet) {
+    let purpose = code("109103", "DCM", "Modifying Equipment");
+    contributed(data_set, "Added the mutual recognition mark", purpose);
+}
+
+/// Says that references of an object were changed to marked copies, so that it is known again when it comes back.
+pub fn carried(data_set: &mut DataSet) {
+    contributed(data_set, "References name marked copies", code(CARRIED, OWN_SCHEME, "Carried over to marked copies"));
+}
+
+fn contributed(data_set: &mut DataSet, what: &str, purpose: DataSet) {
     let mut item = DataSet::default();
     item.put_text(tags::MANUFACTURER, VR::LO, "Hutong");
     item.put_text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "Hutong exchange node");
     item.put_text(tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION"));
-    item.put_text(tags::CONTRIBUTION_DESCRIPTION, VR::ST, "Added the mutual recognition mark");
-    item.put(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, VR::SQ, one(code("109103", "DCM", "Modifying Equipment")));
+    item.put_text(tags::CONTRIBUTION_DESCRIPTION, VR::ST, what);
+    item.put(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, VR::SQ, one(purpose));
     append(data_set, tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, item);
 }
 

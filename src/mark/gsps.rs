@@ -6,7 +6,7 @@ use super::layout::{Canvas, place};
 use crate::dicom::coded::one;
 use crate::dicom::grey::{Grey, Voi};
 use crate::dicom::image::Layout;
-use crate::dicom::{Attributes, DataSet, Element, Uid, VR, Value, levels, subject, tags, uids};
+use crate::dicom::{Attributes, DataSet, Element, Tag, Uid, VR, Value, levels, subject, tags, uids};
 use crate::procedure::catalogue::Mark;
 
 /// What a presentation state needs of an image.
@@ -24,8 +24,13 @@ pub struct Image {
     /// Box of the mark as fractions of the image: left, top, right, bottom.
     text: [f64; 4],
     inverse: bool,
-    window: Option<(f64, f64)>,
+    /// Centre, width and function.
+    window: Option<(f64, f64, &'static str)>,
     rescale: (f64, f64),
+    /// Of what the rescaled values are, such as HU.
+    rescale_type: String,
+    /// The display shutter (C.7.6.11), which the state would take away.
+    shutter: Vec<Element>,
     /// Tables that take the place of rescaling and window (C.11.1, C.11.2), as the image has them.
     tables: Vec<Element>,
     /// How large its pixels are, or their shape (C.10.4).
@@ -62,14 +67,21 @@ impl Image {
         let uid = |tag, name| data_set.text(tag).and_then(|t| Uid::parse(&t).ok()).ok_or(MarkError::Missing(name));
         let layout = Layout::of_data_set(data_set).map_err(|_| MarkError::Missing("the description of the pixels"))?;
         if !layout.is_grey() {
-            return Err(MarkError::Colours(layout.photometric));
+            return Err(MarkError::NotGrey(layout.photometric));
         }
         let attributes = Attributes::decode(data_set, |tag| levels::level_of(tag).is_some());
         let placed = place(mark, &Canvas::of(data_set, &attributes, layout.rows, layout.columns))?;
         let share = |n: u32, of: u32| f64::from(n) / f64::from(of);
         let (right, bottom) = (placed.x + placed.mask.width, placed.y + placed.mask.height);
         let grey = Grey::of(data_set, &attributes, &layout);
-        let window = grey.voi.iter().find_map(|v| if let Voi::Linear(c, w) = v { Some((*c, *w)) } else { None });
+        let window = grey.voi.iter().find_map(|voi| match voi {
+            Voi::Linear(center, width) => Some((*center, *width, "LINEAR")),
+            Voi::LinearExact(center, width) => Some((*center, *width, "LINEAR_EXACT")),
+            Voi::Sigmoid(center, width) => Some((*center, *width, "SIGMOID")),
+            Voi::Table(_) => None,
+        });
+        let hounsfield = data_set.text(tags::MODALITY).as_deref() == Some("CT");
+        let unit = attributes.text(tags::RESCALE_TYPE).unwrap_or(if hounsfield { "HU" } else { "US" }).to_string();
         let number = |tag, otherwise| attributes.float(tag).unwrap_or(otherwise);
         Ok(Image {
             series: uid(tags::SERIES_INSTANCE_UID, "Series Instance UID (0020,000E)")?,
@@ -87,6 +99,8 @@ impl Image {
             inverse: grey.inverse,
             window,
             rescale: (number(tags::RESCALE_SLOPE, 1.0), number(tags::RESCALE_INTERCEPT, 0.0)),
+            rescale_type: unit,
+            shutter: data_set.elements.iter().filter(|e| is_of_shutter(e.tag)).cloned().collect(),
             tables: [tags::MODALITY_LUT_SEQUENCE, tags::VOILUT_SEQUENCE]
                 .iter()
                 .filter(|tag| !data_set.items(**tag).is_empty())
@@ -99,7 +113,8 @@ impl Image {
 
     /// What a state can say of one kind of image only: its rescaling and window. Images that differ in it need a state each.
     pub fn presentation(&self) -> String {
-        format!("{:?} {:?} {} {:?} {:?}", self.rescale, self.window, self.inverse, self.tables, self.pixels)
+        let Image { rescale, rescale_type, window, inverse, tables, pixels, shutter, .. } = self;
+        format!("{rescale:?} {rescale_type} {window:?} {inverse} {tables:?} {pixels:?} {shutter:?}")
     }
 
     fn reference(&self) -> DataSet {
@@ -117,7 +132,7 @@ pub fn presentation(mark: &Mark, images: &[&Image], written: (&str, &str)) -> Da
     let Some(first) = images.first() else { return ds };
     let names: Vec<&str> = images.iter().map(|i| i.sop_instance.as_str()).collect();
     let look = mark.identity();
-    let identity = [&["hutong mark presentation 1", look.as_str()], names.as_slice()].concat();
+    let identity = [&["hutong mark presentation 2", look.as_str()], names.as_slice()].concat();
     ds.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
     ds.put_text(tags::SOP_CLASS_UID, VR::UI, uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE);
     ds.put_text(tags::SOP_INSTANCE_UID, VR::UI, Uid::derived(&identity).as_str());
@@ -152,20 +167,44 @@ pub fn presentation(mark: &Mark, images: &[&Image], written: (&str, &str)) -> Da
     } else if first.rescale != (1.0, 0.0) {
         ds.put_text(tags::RESCALE_SLOPE, VR::DS, &first.rescale.0.to_string());
         ds.put_text(tags::RESCALE_INTERCEPT, VR::DS, &first.rescale.1.to_string());
-        ds.put_text(tags::RESCALE_TYPE, VR::LO, "US");
+        ds.put_text(tags::RESCALE_TYPE, VR::LO, &first.rescale_type);
     }
     if let Some(element) = table(tags::VOILUT_SEQUENCE) {
         let mut voi = DataSet::default();
         voi.put(tags::VOILUT_SEQUENCE, VR::SQ, element.value.clone());
         ds.put(tags::SOFTCOPY_VOILUT_SEQUENCE, VR::SQ, one(voi));
-    } else if let Some((center, width)) = first.window {
+    } else if let Some((center, width, function)) = first.window {
         let mut voi = DataSet::default();
         voi.put_text(tags::WINDOW_CENTER, VR::DS, &center.to_string());
         voi.put_text(tags::WINDOW_WIDTH, VR::DS, &width.to_string());
+        if function != "LINEAR" {
+            voi.put_text(tags::VOILUT_FUNCTION, VR::CS, function);
+        }
         ds.put(tags::SOFTCOPY_VOILUT_SEQUENCE, VR::SQ, one(voi));
+    }
+    for element in &first.shutter {
+        ds.put(element.tag, element.vr, element.value.clone());
+    }
+    if !first.shutter.is_empty() && ds.get(tags::SHUTTER_PRESENTATION_VALUE).is_none() {
+        ds.put_u16(tags::SHUTTER_PRESENTATION_VALUE, 0);
     }
     ds.put_text(tags::PRESENTATION_LUT_SHAPE, VR::CS, if first.inverse { "INVERSE" } else { "IDENTITY" });
     ds
+}
+
+/// Shape, edges, centre, radius, vertices and value of a shutter.
+fn is_of_shutter(tag: Tag) -> bool {
+    tag.0 == 0x0018 && (0x1600..=0x1622).contains(&tag.1)
+}
+
+/// When a state was written, as far as it says: its images' day and time, so that the same images make the same state.
+pub fn written(images: &[&Image]) -> (String, String) {
+    let own = |image: &&Image| {
+        let text = |tags: [Tag; 2]| tags.iter().find_map(|tag| image.attributes.text(*tag)).map(str::to_string);
+        let date = text([tags::CONTENT_DATE, tags::STUDY_DATE])?;
+        Some((date, text([tags::CONTENT_TIME, tags::STUDY_TIME]).unwrap_or_else(|| "000000".into())))
+    };
+    images.iter().filter_map(own).max().unwrap_or_else(|| ("19700101".into(), "000000".into()))
 }
 
 /// The whole of each image is shown (C.10.4).

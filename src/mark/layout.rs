@@ -81,13 +81,17 @@ pub fn place(mark: &Mark, canvas: &Canvas) -> Result<Placed, MarkError> {
     let face = Face::of(&mark.look)?;
     let Canvas { rows, columns, aspect, .. } = *canvas;
     let short = (f64::from(rows) * aspect).min(f64::from(columns)) / aspect;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most five times a small number")]
+    let rows_of = |height: u32| (f64::from(height) / aspect.min(1.0)).ceil() as u32;
+    // Where pixels are wider than high, columns are what letters have too few of.
+    let (least, easiest) = (rows_of(LEAST), rows_of(EASY));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of at most 65,535 rows")]
-    let wanted = ((short * mark.look.size_percent / 100.0).round() as u32).max(LEAST + 2);
+    let wanted = ((short * mark.look.size_percent / 100.0).round() as u32).max(least + 2);
     #[expect(clippy::cast_possible_truncation, reason = "between a fifth and five")]
     let easy = |height: &u32| face.draw(&mark.text(), *height, aspect as f32).is_ok_and(|m| m.width * 100 <= columns * WIDEST);
-    let mut height = (wanted + 1..=EASY).rev().find(easy).unwrap_or(wanted);
+    let mut height = (wanted + 1..=easiest).rev().find(easy).unwrap_or(wanted);
     let mut fits = false;
-    while height >= LEAST {
+    while height >= least {
         #[expect(clippy::cast_possible_truncation, reason = "between a fifth and five")]
         let mut mask = face.draw(&mark.text(), height, aspect as f32)?;
         if mark.look.backdrop == Backdrop::Box {
@@ -181,6 +185,11 @@ mod tests {
         canvas.rows = 1024;
         let tall = place(&mark(), &canvas).unwrap().mask;
         assert!(tall.width.abs_diff(square.width) <= 12 && (tall.height * 2).abs_diff(square.height) <= 12);
+        // Four times as wide as high: letters need columns, whatever that takes of the rows.
+        canvas = Canvas { aspect: 0.25, ..Canvas::plain(512, 512) };
+        let wide = place(&mark(), &canvas).unwrap().mask;
+        let plain = place(&mark(), &Canvas::plain(128, 512)).unwrap().mask;
+        assert!(wide.width * 2 >= plain.width, "{} {}", wide.width, plain.width);
     }
 
     #[test]

@@ -49,8 +49,12 @@ impl Form {
 /// Why an object is never marked, whatever its series is; none when it may be. Localizers show a plan, captures show a screen, and
 /// the rest is no image (requirement D8).
 pub fn never_marked(data_set: &DataSet) -> Option<&'static str> {
+    // Label Map Segmentation.
+    const LABELS: &str = "1.2.840.10008.5.1.4.1.1.66.7";
     const DERIVED_OBJECTS: &[&str] =
-        &[uids::SEGMENTATION_STORAGE, uids::RT_DOSE_STORAGE, uids::RT_IMAGE_STORAGE, uids::PARAMETRIC_MAP_STORAGE];
+        &[uids::SEGMENTATION_STORAGE, LABELS, uids::RT_DOSE_STORAGE, uids::RT_IMAGE_STORAGE, uids::PARAMETRIC_MAP_STORAGE];
+    // Pages that scanners store as images: protocols, dose sheets, reports.
+    const PAGES: &[&str] = &["SCREEN SAVE", "CT_SOM5 PROT", "CSA REPORT", "DOSE_INFO", "PATIENT PROTOCOL", "REPORT"];
     // VL Whole Slide Microscopy, and its confocal kinds.
     const SLIDES: &str = "1.2.840.10008.5.1.4.1.1.77.1.6";
     let class = data_set.text(tags::SOP_CLASS_UID).unwrap_or_default();
@@ -60,8 +64,10 @@ pub fn never_marked(data_set: &DataSet) -> Option<&'static str> {
         Some("it holds no image")
     } else if class == uids::SECONDARY_CAPTURE_IMAGE_STORAGE || class.starts_with("1.2.840.10008.5.1.4.1.1.7.") {
         Some("a secondary capture")
-    } else if is("SCREEN SAVE") {
-        Some("a screen save")
+    } else if PAGES.iter().any(|page| is(page)) {
+        Some("a page (screen save, protocol, dose sheet), no image of the examination")
+    } else if matches!(data_set.text(tags::MODALITY).as_deref().map(str::trim), Some("DOC" | "SR" | "KO" | "PR")) {
+        Some("a document by its modality")
     } else if class.starts_with(SLIDES) {
         Some("a slide, whose frames are tiles of one image")
     } else if DERIVED_OBJECTS.contains(&class.as_str()) {
@@ -98,6 +104,9 @@ pub enum MarkError {
     /// A retired colour space, or one that contradicts the number of samples.
     #[error("photometric interpretation {0} with such samples is not marked")]
     Colours(String),
+    /// A presentation state of greys for an image of colours.
+    #[error("a grayscale presentation state is for grey images, this one is {0}; burn the mark or use an overlay")]
+    NotGrey(String),
     /// Sixteen overlays are there already.
     #[error("all overlay groups (6000 to 601E) are taken")]
     NoOverlay,

@@ -5,7 +5,9 @@
 
 use super::graphics::{self, Corner};
 use crate::dicom::dataset::{Element, Value};
-use crate::dicom::{DataSet, Tag, Uid, VR, tags, uids};
+use crate::dicom::grey::Grey;
+use crate::dicom::image::Layout;
+use crate::dicom::{Attributes, DataSet, Tag, Uid, VR, tags, uids};
 use crate::procedure::catalogue::Mark;
 use std::collections::{BTreeSet, HashMap};
 
@@ -65,14 +67,16 @@ pub fn spoils_the_mark(data_set: &DataSet, copies: &Copies, corner: &Corner<'_>)
     }
     let number = |tag| data_set.u16(tag).unwrap_or(0);
     let stated = |tag| data_set.text(tag).is_some_and(|t| !t.trim().is_empty());
-    if number(tags::IMAGE_ROTATION) != 0 || data_set.text(tags::IMAGE_HORIZONTAL_FLIP).as_deref() == Some("Y") {
+    if !data_set.items(tags::MASK_SUBTRACTION_SEQUENCE).is_empty() {
+        Some("it shows the image by subtraction, which would take the mark away")
+    } else if number(tags::IMAGE_ROTATION) != 0 || data_set.text(tags::IMAGE_HORIZONTAL_FLIP).as_deref() == Some("Y") {
         Some("it rotates or flips the image")
     } else if stated(tags::SHUTTER_SHAPE) {
         Some("its shutter may hide the corner")
     } else if data_set.elements.iter().any(|e| (e.tag.0 & 0xFF00) == 0x6000) {
         Some("its overlay may hide the corner")
     } else if data_set.items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE).iter().any(|area| crops(area, data_set, copies)) {
-        Some("its displayed area does not show the whole image")
+        Some("its displayed area does not show the whole image fitted to the screen")
     } else if graphics::cover(data_set, copies, corner) {
         Some("its graphics or texts lie over the mark")
     } else {
@@ -98,6 +102,35 @@ fn crops(area: &DataSet, state: &DataSet, copies: &Copies) -> bool {
     let named = images.iter().filter_map(|r| copies.get(r.text(tags::REFERENCED_SOP_INSTANCE_UID)?.trim()));
     let fits = area.text(tags::PRESENTATION_SIZE_MODE).is_some_and(|mode| mode == "SCALE TO FIT");
     !fits || first.0 > 1 || first.1 > 1 || named.into_iter().any(|c| last.0 < c.size.0 || last.1 < c.size.1)
+}
+
+/// Of the mark on an image, by the original's SOP Instance UID: a light and a dark stored value, and how samples are stored.
+pub type Shades<'a> = dyn Fn(&str) -> Option<(i64, i64, Layout)> + 'a;
+
+/// Images of a state that are looked at: a state is for images of one kind.
+const LOOKED_AT: usize = 3;
+/// Least contrast of the mark under a state's window, of the way from black to white.
+const SEEN: f64 = 0.1;
+
+/// Whether a window or table of a presentation state (C.11.8) shows the mark as one grey with what is around it.
+pub fn hides_the_mark(state: &DataSet, copies: &Copies, shades: &Shades<'_>) -> bool {
+    let series = state.items(tags::REFERENCED_SERIES_SEQUENCE);
+    let all = || series.iter().flat_map(|s| s.items(tags::REFERENCED_IMAGE_SEQUENCE));
+    state.items(tags::SOFTCOPY_VOILUT_SEQUENCE).iter().any(|item| {
+        let own = item.items(tags::REFERENCED_IMAGE_SEQUENCE);
+        let named: Vec<&DataSet> = if own.is_empty() { all().collect() } else { own.iter().collect() };
+        let named = named.iter().filter_map(|r| r.text(tags::REFERENCED_SOP_INSTANCE_UID));
+        let images = named.filter(|uid| copies.contains_key(uid.trim())).take(LOOKED_AT);
+        let mut shown = item.clone();
+        for tag in [tags::MODALITY_LUT_SEQUENCE, tags::RESCALE_SLOPE, tags::RESCALE_INTERCEPT] {
+            shown.elements.extend(state.get(tag).cloned());
+        }
+        let attributes = Attributes::decode(&shown, |_| true);
+        images.filter_map(|uid| shades(uid.trim())).any(|(light, dark, layout)| {
+            let grey = Grey::of(&shown, &attributes, &layout);
+            grey.voi.first().is_some_and(|voi| (grey.shade(voi, light) - grey.shade(voi, dark)).abs() < SEEN)
+        })
+    })
 }
 
 /// What came of the references of an object.
@@ -133,8 +166,8 @@ pub fn rename(data_set: &mut DataSet, copies: &Copies, own: &Copy) -> Carried {
 pub fn names(sop_instance: &Uid, series: &Uid, all: &str, mark: &Mark) -> (Uid, Uid) {
     let look = mark.identity();
     (
-        Uid::derived(&["hutong carried instance 2", sop_instance.as_str(), all, &look]),
-        Uid::derived(&["hutong carried series 2", series.as_str(), &look]),
+        Uid::derived(&["hutong carried instance 3", sop_instance.as_str(), all, &look]),
+        Uid::derived(&["hutong carried series 3", series.as_str(), &look]),
     )
 }
 
@@ -226,6 +259,35 @@ mod tests {
             .collect();
         assert_eq!(shown, [("7.1".into(), vec!["1.3".into()]), ("8.1".into(), vec!["9.1".to_string(), "9.2".to_string()])]);
         assert_eq!(ds.text(tags::SOP_INSTANCE_UID).as_deref(), Some("5.1"));
+    }
+
+    #[test]
+    fn a_window_that_shows_nothing_of_the_mark_is_known() {
+        let layout = Layout {
+            rows: 512,
+            columns: 512,
+            samples: 1,
+            bits_allocated: 16,
+            bits_stored: 12,
+            high_bit: 11,
+            signed: false,
+            photometric: "MONOCHROME2".into(),
+            planar: false,
+            frames: 1,
+        };
+        let copy = Copy { instance: uid("9.1"), series: uid("8.1"), size: (512, 512) };
+        let copies: Copies = [("1.1".to_string(), copy)].into();
+        let hides = |center: &str, width: &str| {
+            let mut voi = DataSet::default();
+            voi.put_text(tags::WINDOW_CENTER, VR::DS, center);
+            voi.put_text(tags::WINDOW_WIDTH, VR::DS, width);
+            voi.put(tags::REFERENCED_IMAGE_SEQUENCE, VR::SQ, Value::Items(vec![reference("1.1")]));
+            let mut ds = DataSet::default();
+            ds.put(tags::SOFTCOPY_VOILUT_SEQUENCE, VR::SQ, Value::Items(vec![voi]));
+            hides_the_mark(&ds, &copies, &|_| Some((3000, 100, layout.clone())))
+        };
+        assert!(!hides("1500", "3000") && !hides("1000", "200"));
+        assert!(hides("9000", "2") && hides("1500", "60000"));
     }
 
     #[test]

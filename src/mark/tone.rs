@@ -3,11 +3,12 @@
 use super::MarkError;
 use crate::codec::{Frame, samples};
 use crate::dicom::grey::{Grey, Voi};
+use crate::dicom::image::Layout;
 use crate::dicom::palette::Palette;
 use crate::dicom::{Attributes, DataSet, tags, uids};
 
 /// What letters and outline are painted with, one value for each sample of a pixel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tones {
     /// The letters: light.
     pub light: Vec<i64>,
@@ -15,16 +16,50 @@ pub struct Tones {
     pub dark: Vec<i64>,
     /// Of a palette: the entries from outline to letter, for the edges of letters. Empty where values in between are shades in between.
     pub ramp: Vec<i64>,
+    /// Stored values that are no shades: padding, and colours of a supplemental palette. Inclusive ranges.
+    pub never: Vec<(i64, i64)>,
+}
+
+impl Tones {
+    /// A value on the edge of a letter, moved out of what is no shade: to the nearer side of it that can be stored; `was` where there is none.
+    pub fn shown(&self, value: i64, was: i64) -> i64 {
+        let is_never = |v: i64| self.never.iter().any(|(low, high)| (*low..=*high).contains(&v));
+        let Some((low, high)) = self.never.iter().find(|(low, high)| (*low..=*high).contains(&value)) else { return value };
+        if value == was {
+            return was;
+        }
+        // What lies between the two tones can be stored.
+        let ends = || self.light.iter().chain(&self.dark).copied();
+        let (Some(least), Some(most)) = (ends().min(), ends().max()) else { return was };
+        let beside =
+            [low.saturating_sub(1), high.saturating_add(1)].into_iter().filter(|v| (least..=most).contains(v) && !is_never(*v));
+        beside.min_by_key(|v| v.abs_diff(value)).unwrap_or(was)
+    }
 }
 
 /// Windows that radiologists use on CT whatever the header says: brain, soft tissue, lung, bone; centre and width, HU.
 const CT_WINDOWS: &[(f64, f64)] = &[(40.0, 80.0), (40.0, 400.0), (-600.0, 1600.0), (500.0, 2000.0)];
 
-/// Chooses the tones for a frame.
+/// Whether tones depend on what all frames of an object hold: nothing says how it is shown, and a viewer keeps one window for all.
+pub fn looks_at_all(layout: &Layout, data_set: &DataSet, attributes: &Attributes) -> bool {
+    layout.frames > 1 && layout.is_grey() && Grey::of(data_set, attributes, layout).voi.is_empty()
+}
+
+/// The ends of what a frame holds, its padding left out.
+pub fn held(frame: &Frame, data_set: &DataSet) -> Option<(i64, i64)> {
+    samples::extent(frame, padding(data_set, frame.layout.signed))
+}
+
+/// Chooses the tones for a frame; `held` are the ends of what the whole object holds, where that counts.
 ///
 /// # Errors
 /// No two values show as light and dark.
-pub fn choose(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<Tones, MarkError> {
+pub fn choose(
+    frame: &Frame,
+    data_set: &DataSet,
+    attributes: &Attributes,
+    held: Option<(i64, i64)>,
+) -> Result<Tones, MarkError> {
     let l = &frame.layout;
     if !matches!(l.bits_allocated, 8 | 16 | 32) {
         return Err(MarkError::Bits(l.bits_allocated));
@@ -34,21 +69,24 @@ pub fn choose(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Res
         ("PALETTE COLOR", 1) => palette(data_set, l.signed, l.range()),
         ("YBR_FULL", 3) => {
             let middle = (high + 1) / 2;
-            Ok(Tones { light: vec![high, middle, middle], dark: vec![low, middle, middle], ramp: vec![] })
+            Ok(Tones { light: vec![high, middle, middle], dark: vec![low, middle, middle], ..Tones::default() })
         }
-        ("RGB", 3) => Ok(Tones { light: vec![high; 3], dark: vec![low; 3], ramp: vec![] }),
-        ("MONOCHROME1" | "MONOCHROME2", 1) => grey(frame, data_set, attributes),
+        ("RGB", 3) => Ok(Tones { light: vec![high; 3], dark: vec![low; 3], ..Tones::default() }),
+        ("MONOCHROME1" | "MONOCHROME2", 1) => grey(frame, data_set, attributes, held),
         (other, _) => Err(MarkError::Colours(other.into())),
     }
 }
 
 /// Least difference between letters and outline, of the way from black to white, in every presentation of the image's own.
 const CONTRAST: f64 = 0.3;
+/// A presentation that spreads less than this over the way from black to white shows nothing.
+const NOTHING: f64 = 0.02;
 
-fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<Tones, MarkError> {
+fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes, held: Option<(i64, i64)>) -> Result<Tones, MarkError> {
     let (bottom, top) = frame.layout.range();
     // From the first mapped value on a supplemental palette shows colours, not shades.
-    let range = (bottom, supplemental(data_set, frame.layout.signed).map_or(top, |first| top.min(first - 1)));
+    let colours = supplemental(data_set, frame.layout.signed);
+    let range = (bottom, colours.map_or(top, |first| top.min(first - 1)));
     if range.0 >= range.1 {
         return Err(MarkError::NoContrast);
     }
@@ -56,15 +94,22 @@ fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<To
     let padding = padding(data_set, frame.layout.signed);
     let is_padding = |v: i64| padding.is_some_and(|(low, high)| (low..=high).contains(&v));
     // What is there already shows as light and dark in any window that shows the image at all.
-    let (least, most) = samples::extent(frame, padding).unwrap_or(range);
+    let (least, most) = held.or_else(|| samples::extent(frame, padding)).unwrap_or(range);
     let (least, most) = (least.min(range.1), most.min(range.1));
     let mut own = shown.voi.clone();
     if own.is_empty() {
         own.push(shown.spanning(least, most));
     }
+    // A window that shows nothing of the image, beside one that does, is nobody's.
+    let spread = |p: &Voi, from: i64, to: i64| (shown.shade(p, to) - shown.shade(p, from)).abs();
+    if own.iter().any(|p| spread(p, least, most) > CONTRAST) {
+        own.retain(|p| matches!(p, Voi::Table(_)) || spread(p, least, most) > NOTHING);
+    }
     let mut presentations = own.clone();
     if is_ct(data_set) && is_hounsfield(attributes) {
-        presentations.extend(CT_WINDOWS.iter().map(|(center, width)| Voi::Linear(*center, *width)));
+        let usual = CT_WINDOWS.iter().map(|(center, width)| Voi::Linear(*center, *width));
+        // One that is all black or white over what can be stored shows no value, and tells none from another.
+        presentations.extend(usual.filter(|p| spread(p, range.0, range.1) > NOTHING));
     }
     let mut candidates = candidates(&shown, &presentations, (least, most), range, &is_padding);
     // A frame of nothing but padding has no value of its own: those beside the padding look like it.
@@ -82,7 +127,8 @@ fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes) -> Result<To
     if contrast < CONTRAST {
         return Err(MarkError::NoContrast);
     }
-    Ok(Tones { light: vec![light], dark: vec![dark], ramp: vec![] })
+    let never = padding.into_iter().chain(colours.map(|first| (first, i64::MAX))).collect();
+    Ok(Tones { light: vec![light], dark: vec![dark], never, ..Tones::default() })
 }
 
 /// Stored values to choose from: the ends of what the image holds and of what its windows show, of its tables, and of what can be stored.
@@ -176,7 +222,7 @@ fn palette(data_set: &DataSet, signed: bool, (low, high): (i64, i64)) -> Result<
         };
         entries.iter().copied().min_by_key(distance).map_or(0, value)
     });
-    Ok(Tones { light: vec![value(light)], dark: vec![value(dark)], ramp: ramp.collect() })
+    Ok(Tones { light: vec![value(light)], dark: vec![value(dark)], ramp: ramp.collect(), never: vec![] })
 }
 
 /// Steps from outline to letter in a palette.

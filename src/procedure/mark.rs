@@ -140,6 +140,9 @@ impl Mark {
         let within = |value: f64, low: f64, high: f64| (low..=high).contains(&value);
         if self.text().trim().is_empty() || self.text().chars().count() > 16 {
             Some("`range` and `sign` must have 1 to 16 characters together")
+        } else if self.text().contains(['\\', '\u{1b}']) || self.text().chars().any(char::is_control) {
+            // It stands in Series Description, where a backslash parts values (PS3.5 6.2).
+            Some("`range`, `separator` and `sign` must not hold a backslash or control characters")
         } else if !within(self.look.size_percent, 2.0, 20.0) {
             Some("`size_percent` must be between 2 and 20")
         } else if !within(self.look.margin_percent, 0.0, 300.0) {

@@ -34,9 +34,10 @@ pub fn thumbnail(object: &Object, pool: &Pool) -> Result<Thumbnail, DecodeError>
         let frame = object.frame(0, &layout, pool)?;
         let values = samples::read(&frame);
         let range = frame.layout.range();
+        let top = plateau(&values).map_or(range.1, |top| top.min(range.1));
         for (pixel, value) in shown.pixels_mut().zip(&values) {
             match i64::from(*value) {
-                v if v >= range.1 => *pixel = Rgb([230, 40, 40]),
+                v if v >= top => *pixel = Rgb([230, 40, 40]),
                 v if v <= range.0 => *pixel = Rgb([40, 70, 200]),
                 _ => {}
             }
@@ -45,6 +46,15 @@ pub fn thumbnail(object: &Object, pool: &Pool) -> Result<Thumbnail, DecodeError>
     }
     let small = DynamicImage::from(shown).resize(SIDE, SIDE, FilterType::Triangle);
     Ok(Thumbnail { png: encode(&small, Format::Png).map_err(|e| damaged(&e))?, histogram })
+}
+
+/// One sample in so many at the largest value is a plateau: it was cut off there, wherever the range of the bits ends.
+const PLATEAU: usize = 100;
+
+/// The largest value where many samples have it.
+fn plateau(values: &[i32]) -> Option<i64> {
+    let top = values.iter().max()?;
+    (values.iter().filter(|v| *v == top).count() > values.len() / PLATEAU).then_some(i64::from(*top))
 }
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bar below BARS")]

@@ -48,7 +48,7 @@ pub struct Copied<'a> {
     pub transfer_syntax: &'static str,
     object: Object,
     layout: Option<Layout>,
-    placed: Option<Placed>,
+    burnt: Option<Burnt>,
     pool: &'a Pool,
     ready: io::Cursor<Vec<u8>>,
     next: u32,
@@ -130,8 +130,11 @@ pub fn marked<'a>(
     }
     let layout = object.layout()?;
     let placed = placed(&object, &layout, mark, pool)?;
-    let burnt = Some(&placed).filter(|_| form == Form::Burnt);
-    let first = frame(&object, 0, &layout, burnt, pool)?;
+    let burnt = match form {
+        Form::Burnt => Some(Burnt { held: held(&object, &layout, pool)?, placed: placed.clone() }),
+        Form::Overlay => None,
+    };
+    let first = frame(&object, 0, &layout, burnt.as_ref(), pool)?;
     source.lost = lost(&object, &layout);
     let mut data_set = object.data_set.clone();
     derive::settle(&mut data_set, object.syntax);
@@ -139,7 +142,32 @@ pub fn marked<'a>(
     if form == Form::Overlay {
         plane::add(&mut data_set, &placed, layout.rows, layout.columns)?;
     }
-    start(object, data_set, layout, burnt.cloned(), &first, output, pool)
+    start(object, data_set, layout, burnt, &first, output, pool)
+}
+
+/// A mark that is burnt into each frame.
+#[derive(Clone)]
+struct Burnt {
+    placed: Placed,
+    /// The ends of what the object's frames hold, where tones depend on it.
+    held: Option<(i64, i64)>,
+}
+
+/// Frames that are looked at to know what an object holds.
+const LOOKED_AT: u32 = 64;
+
+/// The ends of what the frames of an object hold together, where nothing says how it is shown.
+fn held(object: &Object, layout: &Layout, pool: &Pool) -> Result<Option<(i64, i64)>, NoCopy> {
+    if !tone::looks_at_all(layout, &object.data_set, &object.attributes_of(0)) {
+        return Ok(None);
+    }
+    let step = usize::try_from(layout.frames.div_ceil(LOOKED_AT)).unwrap_or(1).max(1);
+    let mut ends: Option<(i64, i64)> = None;
+    for number in (0..layout.frames).step_by(step) {
+        let own = tone::held(&frame(object, number, layout, None, pool)?, &object.data_set);
+        ends = own.into_iter().chain(ends).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    }
+    Ok(ends)
 }
 
 /// Where the mark stands: one place serves all frames, clear of what overlays draw on any of them.
@@ -164,20 +192,47 @@ pub fn corner_of(store: &Store, row: &InstanceRow, mark: &Mark, pool: &Pool) -> 
     Ok(placed(&object, &layout, mark, pool)?.to_corner(mark, layout.columns, layout.rows))
 }
 
+/// A light and a dark stored value of the mark on the copy of a stored image's first frame, and how its samples are stored.
+///
+/// # Errors
+/// Why there is no such copy.
+pub fn shades_of(store: &Store, row: &InstanceRow, pool: &Pool) -> Result<Option<(i64, i64, Layout)>, NoCopy> {
+    let object = open(store, row)?;
+    let layout = object.layout()?;
+    let held = held(&object, &layout, pool)?;
+    let first = frame(&object, 0, &layout, None, pool)?;
+    let tones = tone::choose(&first, &object.data_set, &object.attributes_of(0), held)?;
+    let one = |tones: &[i64]| tones.first().copied();
+    Ok(one(&tones.light).zip(one(&tones.dark)).filter(|_| layout.is_grey()).map(|(light, dark)| (light, dark, first.layout)))
+}
+
 /// Longest object that is carried over with other references, bytes: it is held in memory.
 const CARRIED: u64 = 1 << 28;
 
-/// Whether an object of the study is to be carried over: it refers to one of the copies' originals. `corner` tells where the marks are.
+/// Whether an object of the study is to be carried over: it refers to one of the copies' originals. `corner` tells where the marks are, `shades` how.
 ///
 /// # Errors
 /// It does, and cannot be carried over: why it is left out. Or it cannot be read.
-pub fn refers(store: &Store, row: &InstanceRow, copies: &Copies, corner: &Corner<'_>) -> Result<bool, NoCopy> {
+pub fn refers(
+    store: &Store,
+    row: &InstanceRow,
+    copies: &Copies,
+    corner: &Corner<'_>,
+    shades: &refer::Shades<'_>,
+) -> Result<bool, NoCopy> {
     let object = open(store, row)?;
+    // What another node carried over names copies already, and came with its original or stands for it.
+    if derive::is_marked(&object.data_set) {
+        return Ok(false);
+    }
     if !refer::refers(&object.data_set, copies) && !refer::is_document(&row.sop_class) {
         return Ok(false);
     }
     if let Some(why) = refer::spoils_the_mark(&object.data_set, copies, corner) {
         return Err(NoCopy::Unsuitable(why.into()));
+    }
+    if refer::hides_the_mark(&object.data_set, copies, shades) {
+        return Err(NoCopy::Unsuitable("its window or table does not show the mark".into()));
     }
     whole(&object)?;
     match object.data_set.get(tags::PIXEL_DATA).map(|e| &e.value) {
@@ -197,6 +252,7 @@ pub fn carried(store: &Store, row: &InstanceRow, copies: &Copies) -> Result<Vec<
     whole(&object)?;
     let mut data_set = object.data_set.clone();
     refer::rename(&mut data_set, copies, own);
+    derive::carried(&mut data_set);
     data_set.elements.retain(|e| e.tag.1 != 0);
     derive::settle(&mut data_set, object.syntax);
     if let Some(element) = data_set.elements.iter_mut().find(|e| e.tag == tags::PIXEL_DATA)
@@ -221,7 +277,7 @@ pub fn transcoded<'a>(store: &Store, row: &InstanceRow, output: &'static str, po
         let (transfer_syntax, written) = fallback(output);
         object.data_set.write_as(written, &mut bytes);
         let ready = io::Cursor::new(bytes);
-        return Ok(Copied { transfer_syntax, object, layout: None, placed: None, pool, ready, next: 0, end: vec![] });
+        return Ok(Copied { transfer_syntax, object, layout: None, burnt: None, pool, ready, next: 0, end: vec![] });
     };
     still(&object)?;
     whole(&object)?;
@@ -315,7 +371,7 @@ fn start<'a>(
     object: Object,
     data_set: DataSet,
     layout: Layout,
-    placed: Option<Placed>,
+    burnt: Option<Burnt>,
     first: &Frame,
     output: &'static str,
     pool: &'a Pool,
@@ -362,7 +418,7 @@ fn start<'a>(
     };
     end.append(&mut after);
     let ready = io::Cursor::new(bytes);
-    Ok(Copied { transfer_syntax, object, layout: Some(layout), placed, pool, ready, next: 1, end })
+    Ok(Copied { transfer_syntax, object, layout: Some(layout), burnt, pool, ready, next: 1, end })
 }
 
 /// Header of Pixel Data in fragments: (7FE0,0010) OB of undefined length.
@@ -378,18 +434,18 @@ fn item(out: &mut Vec<u8>, mut fragment: Vec<u8>) {
     out.append(&mut fragment);
 }
 
-fn frame(object: &Object, number: u32, layout: &Layout, placed: Option<&Placed>, pool: &Pool) -> Result<Frame, NoCopy> {
+fn frame(object: &Object, number: u32, layout: &Layout, burnt: Option<&Burnt>, pool: &Pool) -> Result<Frame, NoCopy> {
     let mut frame = object.frame(number, layout, pool)?;
-    if let Some(placed) = placed {
-        let tones = tone::choose(&frame, &object.data_set, &object.attributes_of(number))?;
-        burn(&mut frame, placed, &tones);
+    if let Some(Burnt { placed, held }) = burnt {
+        let tones = tone::choose(&frame, &object.data_set, &object.attributes_of(number), *held)?;
+        burn(&mut frame, placed, &tones, Displayed::has_embedded(&object.data_set));
     }
     Ok(frame)
 }
 
 impl Copied<'_> {
     fn following(&mut self, layout: &Layout) -> Result<Vec<u8>, NoCopy> {
-        let frame = frame(&self.object, self.next, layout, self.placed.as_ref(), self.pool)?;
+        let frame = frame(&self.object, self.next, layout, self.burnt.as_ref(), self.pool)?;
         self.next += 1;
         if native(self.transfer_syntax).is_some() {
             return Ok(frame.bytes);

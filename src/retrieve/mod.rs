@@ -14,7 +14,9 @@ mod outgoing;
 pub mod pictures;
 pub mod render;
 
-pub use copy::{Copied, NoCopy, WRITTEN, carried, compression, corner_of, marked, marked_copy, refers, source_of, transcoded};
+pub use copy::{
+    Copied, NoCopy, WRITTEN, carried, compression, corner_of, marked, marked_copy, refers, shades_of, source_of, transcoded,
+};
 pub use object::{Object, ObjectError};
 pub use opened::Opened;
 pub use outgoing::outgoing;

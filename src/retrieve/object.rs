@@ -43,6 +43,8 @@ pub struct Object {
     pub transfer_syntax: String,
     /// Its elements; values over the limit are deferred.
     pub data_set: DataSet,
+    /// Its pixel data were cut off and left out.
+    is_cut: bool,
     /// Which fragments begin a frame, once it is known.
     pub(super) starts: OnceLock<Option<Vec<usize>>>,
 }
@@ -85,6 +87,7 @@ impl Object {
             syntax,
             transfer_syntax: transfer_syntax.into(),
             data_set,
+            is_cut: false,
             starts: OnceLock::new(),
         })
     }
@@ -98,6 +101,7 @@ impl Object {
         let length = file.metadata()?.len().saturating_sub(meta.data_set_at);
         file.seek(SeekFrom::Start(meta.data_set_at))?;
         let limits = |total| Limits { value: value_limit, stop_at_pixels: false, partial: false, total: Some(total) };
+        let mut is_cut = false;
         let (bytes, Parsed { data_set, .. }) = if syntax.deflated {
             let mut inflated = Vec::new();
             flate2::read::DeflateDecoder::new(BufReader::new(&file)).take(INFLATED).read_to_end(&mut inflated)?;
@@ -110,6 +114,7 @@ impl Object {
                 // Pixel data that were cut off before they were sent: everything before them still counts.
                 Err(ParseError::Overrun { tag, .. } | ParseError::Ended(tag)) if dataset::is_pixel_data(tag) => {
                     file.seek(SeekFrom::Start(meta.data_set_at))?;
+                    is_cut = true;
                     let limits = Limits { stop_at_pixels: true, ..limits(length) };
                     dataset::parse(&mut Seeking(SkippingReader(BufReader::new(&file))), syntax, limits)?
                 }
@@ -117,7 +122,12 @@ impl Object {
             };
             (Bytes::File(file, meta.data_set_at), parsed)
         };
-        Ok(Object { bytes, syntax, transfer_syntax: meta.transfer_syntax.clone(), data_set, starts: OnceLock::new() })
+        Ok(Object { bytes, syntax, transfer_syntax: meta.transfer_syntax.clone(), data_set, is_cut, starts: OnceLock::new() })
+    }
+
+    /// Its pixel data end before they should: they are left out, everything before them is here.
+    pub fn is_cut_off(&self) -> bool {
+        self.is_cut
     }
 
     /// Bytes of it that are held in memory, its header apart.

@@ -12,7 +12,7 @@ use crate::journal::Event as Record;
 use crate::mark::refer::{self, Copies, Copy};
 use crate::mark::{Form, derive};
 use crate::procedure::catalogue::Mark;
-use crate::retrieve::{NoCopy, ObjectError, carried, corner_of, marked_copy, refers, source_of};
+use crate::retrieve::{NoCopy, ObjectError, carried, corner_of, marked_copy, refers, shades_of, source_of};
 use std::io::{Cursor, Read};
 
 /// Does a render job. Each copy has a UID of its own that depends on the source alone: doing it twice changes nothing.
@@ -31,10 +31,15 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         Err(RenderError::Never(why)) => return give_up(shop, job, &study, verdict, why),
         Err(RenderError::Images(why)) => return give_up(shop, job, &study, verdict, &why),
     };
-    let (recognised, left_out) = (made.recognised, made.left_out);
+    let (recognised, left_out) = (made.recognised.clone(), made.left_out.clone());
     send::forward_judged(shop, &study, &verdict)?;
     // Into the journal before it happens: what is written twice after a crash is better than what is not written at all.
-    let lost = study.recognised.leaves_out(&recognised);
+    let replaced = |copy: &Uid| {
+        let row = shop.index.instance(copy).ok().flatten();
+        let source = row.and_then(|row| if let Kind::Marked { source, .. } = row.kind { Some(source) } else { None });
+        source.is_some_and(|source| made.named.contains_key(source.as_str()))
+    };
+    let lost = study.recognised.leaves_out(&recognised, replaced);
     if lost {
         withdraw::record(shop, &study, study.recognised.instances.saturating_sub(recognised.instances), "NOT_RECOGNISED");
     }
@@ -115,6 +120,10 @@ fn carry(shop: &Shop, job: &Job, mut rows: Vec<&InstanceRow>, mark: &Mark, made:
         let row = shop.index.instance(&Uid::parse(named).ok()?).ok()??;
         corner_of(&shop.store, &row, mark, &shop.pool).ok()
     };
+    let shades = |named: &str| {
+        let row = shop.index.instance(&Uid::parse(named).ok()?).ok()??;
+        shades_of(&shop.store, &row, &shop.pool).ok()?
+    };
     let images = made.named.clone();
     let mut taken: Vec<&InstanceRow> = Vec::new();
     // What refers to something that is carried is carried too: until nothing more is found.
@@ -122,7 +131,7 @@ fn carry(shop: &Shop, job: &Job, mut rows: Vec<&InstanceRow>, mark: &Mark, made:
         let before = taken.len();
         let mut rest = Vec::new();
         for row in rows {
-            match refers(&shop.store, row, &made.named, &corner) {
+            match refers(&shop.store, row, &made.named, &corner, &shades) {
                 Ok(true) => {
                     // Its own name stands for the new one until all are known.
                     let copy = Copy { instance: row.sop_instance.clone(), series: row.series.clone(), size: (0, 0) };

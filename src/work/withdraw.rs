@@ -64,7 +64,7 @@ fn sweep(shop: &Shop, stopping: &AtomicBool) -> Result<(), IndexError> {
             let verdict = shop.index.verdict(&study.study)?.filter(|v| v.revision == study.revision);
             let Some(verdict) = verdict else { continue };
             match standing(shop, &register, study, &verdict) {
-                Standing::Lost(why) if study.recognised.instances > 0 => withdraw(shop, study, &format!("{why:?}"))?,
+                Standing::Lost(why) if study.recognised.instances > 0 => withdraw(shop, study, &why.code())?,
                 // Copies that are being written now: the new verdict comes before or after them, and counts either way.
                 Standing::Lost(_) if verdict.outcome == Outcome::Accept => shop.ingest.judge_again(&study.study, false)?,
                 Standing::Gained => shop.ingest.judge_again(&study.study, false)?,
@@ -105,7 +105,7 @@ fn standing(shop: &Shop, register: &Register, study: &StudyRow, verdict: &Verdic
 pub(super) fn look_again(shop: &Shop, study: &Uid) -> Result<(), IndexError> {
     let (Some(row), Some(verdict)) = (shop.index.study(study)?, shop.index.verdict(study)?) else { return Ok(()) };
     match standing(shop, &shop.register.current(), &row, &verdict) {
-        Standing::Lost(why) if row.recognised.instances > 0 => withdraw(shop, &row, &format!("{why:?}")),
+        Standing::Lost(why) if row.recognised.instances > 0 => withdraw(shop, &row, &why.code()),
         _ => Ok(()),
     }
 }
