@@ -32,7 +32,7 @@ impl Commit {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
         let mut wanted = BTreeMap::new();
         for path in files::below(&self.paths)? {
-            let object = files::outgoing(&path).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))?;
+            let object = files::outgoing(&path, None).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))?;
             wanted.insert(object.sop_instance, object.sop_class);
         }
         let instances: Vec<(String, String)> = wanted.into_iter().map(|(instance, class)| (class, instance)).collect();
@@ -44,7 +44,7 @@ impl Commit {
         let kept = match listener {
             None => self.hear(&mut association)?,
             Some(listener) => {
-                association.release()?;
+                super::query::leave(association);
                 self.hear_elsewhere(&listener)?
             }
         };

@@ -96,7 +96,7 @@ impl Demo {
             }
         }
         for path in files::below(&self.folders)? {
-            match files::outgoing(&path) {
+            match files::outgoing(&path, None) {
                 Ok(object) => {
                     names.push(path.display().to_string());
                     objects.push(object);
@@ -111,7 +111,7 @@ impl Demo {
         }
         let to = Requested::plain(&node.dicom.to_string(), "HUTONG", "DEMO", Duration::from_secs(120));
         let progress = if self.json { indicatif::ProgressBar::hidden() } else { bar(objects.len() as u64) };
-        send(&to, &mut objects, None, &mut |number, answer| {
+        send(&to, &mut objects, None, &mut |number: usize, answer: &hutong::dimse::storescu::Answer| {
             progress.inc(1);
             if let Some(why) = describe(answer) {
                 failures.push(format!("{}: {why}", names.get(number).map_or("?", String::as_str)));

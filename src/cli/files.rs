@@ -1,9 +1,11 @@
 //! DICOM files named on a command line.
 
+use hutong::codec::Pool;
 use hutong::dicom::dataset::{Limits, Seeking, parse};
 use hutong::dicom::part10::{FileError, read_meta};
 use hutong::dicom::{Syntax, tags};
 use hutong::dimse::storescu::Outgoing;
+use hutong::retrieve::{Object, others, rewritten};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -59,11 +61,14 @@ pub fn study_of(path: &Path) -> Option<hutong::dicom::Uid> {
     hutong::dicom::Uid::parse(&parsed.data_set.text(tags::STUDY_INSTANCE_UID)?).ok()
 }
 
-/// Reads what sending needs to know of a file.
+/// Longest value that is carried over into another transfer syntax, bytes.
+const LONGEST: u64 = 1 << 28;
+
+/// Reads what sending needs to know of a file. With decoders it is turned into what the peer takes, where that loses nothing.
 ///
 /// # Errors
 /// It is no DICOM object, with the reason.
-pub fn outgoing(path: &Path) -> Result<Outgoing<'static>, String> {
+pub fn outgoing<'a>(path: &Path, pool: Option<&'a Pool>) -> Result<Outgoing<'a>, String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
     let length = file.metadata().map_err(|e| e.to_string())?.len();
     let mut reader = BufReader::new(file);
@@ -80,12 +85,20 @@ pub fn outgoing(path: &Path) -> Result<Outgoing<'static>, String> {
     let data_set = data_set.map_err(|e| e.to_string())?.data_set;
     let need = |tag, name: &str| data_set.text(tag).ok_or_else(|| format!("{name} {tag} is missing"));
     let (owned, at) = (path.to_path_buf(), meta.data_set_at);
+    let stored = meta.transfer_syntax.clone();
+    let known = meta.clone();
     Ok(Outgoing {
         sop_class: need(tags::SOP_CLASS_UID, "SOP Class UID")?,
         sop_instance: need(tags::SOP_INSTANCE_UID, "SOP Instance UID")?,
         transfer_syntax: meta.transfer_syntax,
-        others: &[],
-        open: Box::new(move |_| {
+        others: if pool.is_some() { others(&stored) } else { &[] },
+        open: Box::new(move |wanted| {
+            if let Some(pool) = pool.filter(|_| wanted != stored) {
+                let object = File::open(&owned)
+                    .map_err(|e| e.to_string())
+                    .and_then(|file| Object::read(file, &known, LONGEST).map_err(|e| e.to_string()))?;
+                return rewritten(object, wanted, pool);
+            }
             let opened = File::open(&owned).and_then(|mut file| file.seek(SeekFrom::Start(at)).map(|_| file));
             let file = opened.map_err(|e| e.to_string())?;
             Ok(Box::new(BufReader::with_capacity(1 << 18, file)) as Box<dyn Read>)

@@ -8,8 +8,8 @@ use hutong::dicom::attributes::{Decoded, bytes_of};
 use hutong::dicom::dataset::dictionary_vr;
 use hutong::dicom::part10::Meta;
 use hutong::dicom::{Attributes, DataSet, Tag, Uid, VR, Value, json, tags, uids};
-use hutong::dimse::queryscu::{Ended, Receiver, Root, STORED, Service, class, perform};
-use hutong::dimse::{Association, Command, Context, DataReader, PLAIN, Progress, Proposal, Roles, Status, connect_for};
+use hutong::dimse::queryscu::{Ended, Receiver, Root, Service, class, perform, receiving};
+use hutong::dimse::{Association, Command, Context, DataReader, Progress, Proposal, Roles, Status, connect_for};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::fs::File;
@@ -176,6 +176,11 @@ pub fn call(peer: &Peer, sop_class: &str, more: Vec<Proposal>) -> anyhow::Result
     Ok(connect_for(peer.request(more)?, sop_class, Roles::USUAL)?)
 }
 
+/// Releases. What was asked for is answered: how the peer takes its leave changes nothing.
+pub fn leave(association: Association) {
+    let _ = association.release();
+}
+
 /// C-FIND.
 #[derive(Args)]
 pub struct Find {
@@ -214,7 +219,7 @@ impl Find {
         let mut matches = Matches { found: Vec::new(), limit: self.limit.unwrap_or(usize::MAX) };
         let request = Command::query(0x0020, 1, sop_class);
         let ended = perform(&mut association, &context, &request, &query, &mut matches)?;
-        association.release()?;
+        leave(association);
         if self.json {
             let all: Vec<_> = matches.found.iter().map(json::of_attributes).collect();
             println!("{}", serde_json::to_string_pretty(&all)?);
@@ -308,7 +313,7 @@ impl Move {
         let ended = perform(&mut association, &context, &request, &query, &mut Shown(bar.clone()));
         bar.finish_and_clear();
         let ended = ended?;
-        association.release()?;
+        leave(association);
         Ok(conclude(&ended, self.json))
     }
 }
@@ -323,7 +328,7 @@ pub struct Get {
     /// 输出文件夹 Folder to write to
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     out: PathBuf,
-    /// SOP 类 SOP classes to take besides the usual ones (at most 126 in all)
+    /// SOP 类 SOP classes to take besides the usual ones (at most 127 contexts in all)
     #[arg(long = "class", value_name = "UID")]
     classes: Vec<String>,
     /// 机器可读 The counts as JSON
@@ -338,13 +343,7 @@ impl Get {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
         let query = self.wanted.identifier(&[])?;
         let sop_class = class(self.wanted.root(), Service::Get);
-        let roles = Roles { scu: false, scp: true };
-        let own = self.classes.iter().map(String::as_str);
-        let native = own.chain(STORED.iter().copied()).map(|class| Proposal { roles, ..Proposal::new(class, &PLAIN) });
-        let as_stored = STORED
-            .iter()
-            .flat_map(|class| COMPRESSED.iter().map(move |syntax| Proposal { roles, ..Proposal::new(class, &[syntax]) }));
-        let more = native.chain(as_stored).take(126).collect();
+        let more = receiving(COMPRESSED, &self.classes);
         let (mut association, context) = call(&self.peer, sop_class, more)?;
         std::fs::create_dir_all(&self.out).with_context(|| self.out.display().to_string())?;
         let bar = if self.json { ProgressBar::hidden() } else { bar(0) };
@@ -356,7 +355,7 @@ impl Get {
             eprintln!("{fault}");
         }
         let ended = ended?;
-        association.release()?;
+        leave(association);
         Ok(conclude(&ended, self.json))
     }
 }

@@ -1,6 +1,7 @@
 //! `hutong send` and `hutong echo`.
 
-use super::files;
+use super::{files, own_program};
+use hutong::codec::{Limits, Pool};
 use hutong::dicom::uids;
 use hutong::dimse::storescu::{Answer, Outgoing, send};
 use hutong::dimse::{ClientTls, Command, Incoming, Own, PLAIN, Proposal, Requested, connect};
@@ -81,10 +82,11 @@ pub struct Send {
 impl Send {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
         let paths = files::below(&self.paths)?;
+        let pool = Pool::new(own_program()?, limits());
         let mut objects: Vec<Outgoing<'_>> = Vec::new();
         let (mut names, mut failures) = (Vec::new(), Vec::new());
         for path in &paths {
-            match files::outgoing(path) {
+            match files::outgoing(path, Some(&pool)) {
                 Ok(object) => {
                     objects.push(object);
                     names.push(path.display().to_string());
@@ -92,26 +94,46 @@ impl Send {
                 Err(why) => failures.push(format!("{}: {why}", path.display())),
             }
         }
-        let sent = transfer(&self.peer.request(vec![])?, &mut objects, &names, self.json, &mut failures);
+        let mut warnings = Vec::new();
+        let told = (&mut failures, &mut warnings);
+        let sent = transfer(&self.peer.request(vec![])?, &mut objects, &names, self.json, told);
         if self.json {
-            println!("{}", serde_json::json!({"files": paths.len(), "stored": sent, "failures": failures}));
+            println!(
+                "{}",
+                serde_json::json!({"files": paths.len(), "stored": sent, "failures": failures, "warnings": warnings})
+            );
         } else {
-            failures.iter().for_each(|f| eprintln!("{f}"));
+            warnings.iter().chain(&failures).for_each(|f| eprintln!("{f}"));
             println!("已发送 {sent} / {}  {sent} of {} files stored", paths.len(), paths.len());
         }
         Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
+/// As much as a node without a configuration gives its decoders.
+fn limits() -> Limits {
+    let codec = hutong::config::Codec::default();
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+    Limits { workers, memory_mib: codec.memory_mib, time: Duration::from_secs(codec.seconds) }
+}
+
 /// Sends with a progress bar; the number stored.
-fn transfer(to: &Requested, objects: &mut [Outgoing<'_>], names: &[String], quiet: bool, failures: &mut Vec<String>) -> usize {
+fn transfer(
+    to: &Requested,
+    objects: &mut [Outgoing<'_>],
+    names: &[String],
+    quiet: bool,
+    (failures, warnings): (&mut Vec<String>, &mut Vec<String>),
+) -> usize {
     let bar = if quiet { ProgressBar::hidden() } else { bar(objects.len() as u64) };
     let mut stored = 0;
-    let result = send(to, objects, None, &mut |number, answer| {
+    let result = send(to, objects, None, &mut |number: usize, answer: &Answer| {
         bar.inc(1);
-        match describe(answer) {
-            None => stored += 1,
-            Some(why) => failures.push(format!("{}: {why}", names.get(number).map_or("?", String::as_str))),
+        stored += usize::from(answer.is_kept());
+        if let Some(why) = describe(answer) {
+            let told = format!("{}: {why}", names.get(number).map_or("?", String::as_str));
+            // The peer keeps it, and says what it did to it.
+            if answer.is_kept() { warnings.push(told) } else { failures.push(told) }
         }
         true
     });
@@ -153,7 +175,7 @@ impl Echo {
             Incoming::Message(_, response) => response.status(),
             _ => None,
         };
-        association.release()?;
+        super::query::leave(association);
         anyhow::ensure!(status == Some(0), "the peer answered with status {:04X}H", status.unwrap_or(0xFFFF));
         println!("{} {} 连通 answers, {} ms", self.peer.called, self.peer.address, begun.elapsed().as_millis());
         Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 //!
 //! Never splits values before decoding: the trail byte of a GBK or GB18030 character may be 0x5C, the backslash.
 
-use encoding_rs::{EUC_JP, EUC_KR, Encoding, GB18030, SHIFT_JIS, UTF_8, WINDOWS_1252};
+use encoding_rs::{EUC_JP, EUC_KR, Encoding, GB18030, GBK, SHIFT_JIS, UTF_8, WINDOWS_1252};
 
 /// The character repertoire of a data set.
 #[derive(Debug, Clone, PartialEq)]
@@ -210,7 +210,9 @@ fn set_of_term(term: &str) -> Set {
         "149" => Set::Korean,
         "58" => Set::Chinese,
         "192" => Set::Whole(UTF_8),
-        "GB18030" | "GBK" => Set::Whole(GB18030),
+        "GB18030" => Set::Whole(GB18030),
+        // Two bytes a character at most: what needs four is none of it.
+        "GBK" => Set::Whole(GBK),
         _ => Set::Ascii,
     }
 }
@@ -367,6 +369,8 @@ mod tests {
 
     #[test]
     fn a_gbk_trail_byte_that_is_a_backslash_stays_part_of_its_character() {
+        assert_eq!(Charset::from_terms("GBK").encode("王^𠮷"), None, "a character of four bytes");
+        assert!(Charset::from_terms("GB18030").encode("王^𠮷").is_some());
         // 0x81 0x5C is a GBK character; splitting at 0x5C first would break it.
         assert_eq!(Charset::from_terms("GBK").decode(&[0x81, 0x5C, b'\\', b'a']).matches('\\').count(), 1);
     }

@@ -38,6 +38,15 @@ pub const STUDY: &[Tag] = &[
     tags::STUDY_INSTANCE_UID,
     tags::STUDY_ID,
     tags::REQUESTED_PROCEDURE_DESCRIPTION,
+    tags::REQUESTING_PHYSICIAN,
+    tags::PATIENT_BIRTH_TIME,
+    Tag(0x0010, 0x1000), // Other Patient IDs, retired and still asked for
+    tags::OTHER_PATIENT_NAMES,
+    Tag(0x0010, 0x2160), // Ethnic Group, retired
+    tags::PATIENT_COMMENTS,
+    tags::ADDITIONAL_PATIENT_HISTORY,
+    tags::NAME_OF_PHYSICIANS_READING_STUDY,
+    tags::ADMITTING_DIAGNOSES_DESCRIPTION,
 ];
 
 /// Series and equipment attributes.
@@ -60,6 +69,10 @@ pub const SERIES: &[Tag] = &[
     tags::PERFORMED_PROCEDURE_STEP_START_DATE,
     tags::PERFORMED_PROCEDURE_STEP_START_TIME,
     tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION,
+    tags::PERFORMED_PROCEDURE_STEP_ID,
+    tags::INSTITUTIONAL_DEPARTMENT_NAME,
+    tags::OPERATORS_NAME,
+    tags::PERFORMING_PHYSICIAN_NAME,
     tags::REQUEST_ATTRIBUTES_SEQUENCE,
     tags::SCANNING_SEQUENCE,
     tags::SEQUENCE_VARIANT,

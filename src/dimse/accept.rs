@@ -4,9 +4,10 @@ use super::association::{Association, AssociationError, Context};
 use super::link::{Link, Stream, Timeouts};
 use crate::dicom::uid::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION};
 use dicom_ul::pdu::{
-    self, AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderPresentationReason,
-    AssociationRJServiceUserReason, AssociationRJSource, AssociationRQ, Pdu, PresentationContextProposed,
-    PresentationContextResult, PresentationContextResultReason as Reason, RequestorRoles, UserVariableItem,
+    self, AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
+    AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason, AssociationRJSource, AssociationRQ, Pdu,
+    PresentationContextProposed, PresentationContextResult, PresentationContextResultReason as Reason, RequestorRoles,
+    UserVariableItem,
 };
 use std::io::Write;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ pub enum Rejection {
     /// It asked for another AE title than ours.
     #[error("called AE title not recognised")]
     CalledNotRecognised,
+    /// It speaks another version of the upper layer protocol.
+    #[error("protocol version not supported")]
+    Protocol,
     /// It speaks no DICOM application context we know.
     #[error("application context name not supported")]
     ApplicationContext,
@@ -113,6 +117,12 @@ pub fn accept<P: Policy>(
     let request = requested(&mut link)?;
     let calling = request.calling_ae_title.trim().to_string();
     let asked = Asked::of(&request);
+    // Other versions of the protocol may say other things with the same bytes (PS3.8 9.3.2, bit 0).
+    if request.protocol_version & 1 == 0 {
+        write(&mut link, &Pdu::AssociationRJ(rejection_pdu(Rejection::Protocol)))?;
+        link.drain(Duration::from_secs(1));
+        return Err(AssociationError::Turned(calling, Rejection::Protocol));
+    }
     let caller = match admit(&request, policy, &calling, asked.identity.as_ref()) {
         Ok(caller) => caller,
         Err(rejection) => {
@@ -289,6 +299,10 @@ fn rejection_pdu(rejection: Rejection) -> AssociationRJ {
     let (result, source) = match rejection {
         Rejection::CallingNotRecognised => user(User::CallingAETitleNotRecognized),
         Rejection::CalledNotRecognised => user(User::CalledAETitleNotRecognized),
+        Rejection::Protocol => (
+            AssociationRJResult::Permanent,
+            AssociationRJSource::ServiceProviderASCE(AssociationRJServiceProviderASCEReason::ProtocolVersionNotSupported),
+        ),
         Rejection::ApplicationContext => user(User::ApplicationContextNameNotSupported),
         Rejection::Identity => user(User::NoReasonGiven),
         Rejection::Limit => (

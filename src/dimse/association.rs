@@ -33,6 +33,9 @@ pub enum AssociationError {
     /// Nothing came in time.
     #[error("nothing came from the peer in time")]
     Timeout,
+    /// We wait for its answer no longer.
+    #[error("the answer is not waited for any longer")]
+    GivenUp,
     /// The peer broke the protocol.
     #[error("protocol violation: {0}")]
     Protocol(String),
@@ -121,8 +124,16 @@ impl Association {
     /// # Errors
     /// The association ended otherwise than by release.
     pub fn receive(&mut self) -> Result<Incoming, AssociationError> {
+        self.receive_within(self.timeouts.idle)
+    }
+
+    /// Waits for the next command no longer than `within`; a command that has begun must be whole within the network timeout.
+    ///
+    /// # Errors
+    /// As [`Association::receive`].
+    pub fn receive_within(&mut self, within: Duration) -> Result<Incoming, AssociationError> {
         if self.pdu_left == 0 {
-            match self.link.wait(self.timeouts.idle, &self.stopping)? {
+            match self.link.wait(within, &self.stopping)? {
                 Waited::Ready => {}
                 Waited::Closed => return Err(AssociationError::Closed),
                 Waited::Idle => {
@@ -136,9 +147,13 @@ impl Association {
             }
         }
         self.link.set_timeout(self.timeouts.network)?;
+        let until = Instant::now() + self.timeouts.network;
         let mut bytes = Vec::new();
         let mut context = None;
         loop {
+            if Instant::now() > until {
+                return Err(self.too_slow());
+            }
             let pdv = match self.next_pdv()? {
                 Next::Release if bytes.is_empty() => {
                     self.link.write_all(&RELEASE_RP)?;
@@ -155,7 +170,19 @@ impl Association {
             if bytes.len() + pdv.length as usize > MAX_COMMAND {
                 return Err(self.violation("a command set over 64 KiB"));
             }
-            io::Read::by_ref(&mut self.link).take(u64::from(pdv.length)).read_to_end(&mut bytes)?;
+            let whole = bytes.len() + pdv.length as usize;
+            let mut chunk = [0u8; 4096];
+            while bytes.len() < whole {
+                let room = chunk.len().min(whole - bytes.len());
+                let got = self.link.read(chunk.get_mut(..room).unwrap_or_default())?;
+                match chunk.get(..got).filter(|new| !new.is_empty()) {
+                    Some(new) => bytes.extend_from_slice(new),
+                    None => return Err(AssociationError::Closed),
+                }
+                if Instant::now() > until {
+                    return Err(self.too_slow());
+                }
+            }
             if pdv.last {
                 let command = match Command::parse(&bytes) {
                     Ok(command) => command,
@@ -168,6 +195,35 @@ impl Association {
                 return Ok(Incoming::Message(found, command));
             }
         }
+    }
+
+    /// As [`Association::receive`], for an answer that may take its time: every `each` somebody else is heard, who may give the peer up.
+    ///
+    /// # Errors
+    /// As there; and it was given up.
+    pub fn receive_while(&mut self, each: Duration, meanwhile: &mut dyn FnMut() -> bool) -> Result<Incoming, AssociationError> {
+        let until = Instant::now() + self.timeouts.idle;
+        while self.pdu_left == 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.link.wait(left.min(each), &self.stopping)? {
+                Waited::Ready => break,
+                Waited::Closed => return Err(AssociationError::Closed),
+                Waited::Stopping => {
+                    self.abort();
+                    return Ok(Incoming::Stopping);
+                }
+                Waited::Idle if left.is_zero() => {
+                    self.abort();
+                    return Err(AssociationError::Timeout);
+                }
+                Waited::Idle if meanwhile() => {}
+                Waited::Idle => {
+                    self.abort();
+                    return Err(AssociationError::GivenUp);
+                }
+            }
+        }
+        self.receive()
     }
 
     /// Whether the peer has something to say, waiting for it no longer than `within`.
@@ -289,6 +345,12 @@ impl Association {
         AssociationError::Io(error)
     }
 
+    /// What drips holds a place that others need.
+    fn too_slow(&mut self) -> AssociationError {
+        self.abort();
+        AssociationError::Timeout
+    }
+
     fn violation(&mut self, what: &str) -> AssociationError {
         let _ = self.link.write_all(&abort_pdu(2, 2));
         self.link.drain(Duration::from_millis(200));
@@ -370,6 +432,10 @@ impl Read for DataReader<'_> {
         while self.left == 0 {
             if self.last {
                 return Ok(0);
+            }
+            if self.drips() {
+                self.failed = true;
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the data set comes too slowly"));
             }
             let next = self.association.next_pdv().and_then(|next| match next {
                 Next::Pdv(pdv) if !pdv.command && pdv.context == self.context => Ok(pdv),

@@ -65,6 +65,21 @@ pub fn tell(
     outcome: &Outcome,
     aet: &str,
 ) -> Result<(), AssociationError> {
+    say(association, context, transaction, outcome, aet)?;
+    answered(association, "N-EVENT-REPORT")
+}
+
+/// Sends the result and does not wait for the answer: the peer may have a request of its own under way.
+///
+/// # Errors
+/// The association ended.
+pub fn say(
+    association: &mut Association,
+    context: &Context,
+    transaction: &str,
+    outcome: &Outcome,
+    aet: &str,
+) -> Result<(), AssociationError> {
     let mut information = DataSet::default();
     information.put_text(tags::TRANSACTION_UID, VR::UI, transaction);
     information.put_text(tags::RETRIEVE_AE_TITLE, VR::AE, aet);
@@ -82,8 +97,7 @@ pub fn tell(
     }
     let event = if outcome.failed.is_empty() { ALL_KEPT } else { FAILURES_EXIST };
     let request = Command::event_report(1, uids::STORAGE_COMMITMENT_PUSH_MODEL, INSTANCE, event);
-    association.send_with_data(context.id, &request, &mut written(&information, context).as_slice())?;
-    answered(association, "N-EVENT-REPORT")
+    association.send_with_data(context.id, &request, &mut written(&information, context).as_slice())
 }
 
 /// Instances that a result says are kept. What it does not name is not: a result that lists only part of what was asked, or whose failures

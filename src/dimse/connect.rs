@@ -54,6 +54,8 @@ pub struct Requested {
     pub tls: Option<ClientTls>,
     /// User name and passcode to show (PS3.7 D.3.3.7).
     pub identity: Option<(String, String)>,
+    /// Set when the node stops: nothing is waited for any more.
+    pub stopping: Arc<AtomicBool>,
 }
 
 impl Requested {
@@ -68,6 +70,7 @@ impl Requested {
             timeouts: Timeouts { association: wait, network: wait, idle: wait },
             tls: None,
             identity: None,
+            stopping: Arc::default(),
         }
     }
 }
@@ -165,8 +168,7 @@ fn negotiate(stream: Box<dyn Stream>, requested: &Requested) -> Result<Associati
         UserVariableItem::MaxLength(n) => Some(*n),
         _ => None,
     });
-    let stopping = Arc::new(AtomicBool::new(false));
-    let called = requested.called.clone();
+    let (stopping, called) = (requested.stopping.clone(), requested.called.clone());
     let (max_pdu, timeouts) = (requested.max_pdu, requested.timeouts);
     Ok(Association::new(link, contexts, called, peer_max_pdu.unwrap_or(1 << 14), max_pdu, timeouts, stopping))
 }

@@ -1,6 +1,9 @@
 //! C-FIND, C-MOVE and C-GET as SCU (PS3.4 annex C).
 
-use super::{Association, AssociationError, Command, Context, DataReader, Field, Incoming, Progress, Status, identifier};
+use super::{
+    Association, AssociationError, Command, Context, DataReader, Field, Incoming, PLAIN, Progress, Proposal, Roles, Status,
+    identifier,
+};
 use crate::dicom::{Attributes, DataSet, Syntax, tags, uids};
 
 /// The two information models.
@@ -35,8 +38,8 @@ pub fn class(root: Root, service: Service) -> &'static str {
     }
 }
 
-/// Storage classes that are asked for by C-GET: 127 contexts are left beside the query's own.
-pub const STORED: &[&str] = &[
+/// The storage classes that archives are full of.
+const STORED: &[&str] = &[
     uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE,
     uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
     uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
@@ -68,6 +71,86 @@ pub const STORED: &[&str] = &[
     uids::ENCAPSULATED_PDF_STORAGE,
     uids::RAW_DATA_STORAGE,
 ];
+
+/// Storage classes that are asked for natively only: an archive has some of them of some patients, and a study is whole with them.
+const RARE: &[&str] = &[
+    uids::DIGITAL_MAMMOGRAPHY_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::DIGITAL_INTRA_ORAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+    uids::DIGITAL_INTRA_ORAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::ENCAPSULATED_CDA_STORAGE,
+    uids::COLOR_SOFTCOPY_PRESENTATION_STATE_STORAGE,
+    uids::PSEUDO_COLOR_SOFTCOPY_PRESENTATION_STATE_STORAGE,
+    uids::BLENDING_SOFTCOPY_PRESENTATION_STATE_STORAGE,
+    uids::XAXRF_GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE,
+    uids::ADVANCED_BLENDING_PRESENTATION_STATE_STORAGE,
+    uids::ENHANCED_XA_IMAGE_STORAGE,
+    uids::ENHANCED_XRF_IMAGE_STORAGE,
+    uids::X_RAY3_D_ANGIOGRAPHIC_IMAGE_STORAGE,
+    uids::X_RAY3_D_CRANIOFACIAL_IMAGE_STORAGE,
+    uids::BREAST_PROJECTION_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+    uids::BREAST_PROJECTION_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::ENHANCED_PET_IMAGE_STORAGE,
+    uids::LEGACY_CONVERTED_ENHANCED_PET_IMAGE_STORAGE,
+    uids::INTRAVASCULAR_OPTICAL_COHERENCE_TOMOGRAPHY_IMAGE_STORAGE_FOR_PRESENTATION,
+    uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE,
+    uids::LEGACY_CONVERTED_ENHANCED_MR_IMAGE_STORAGE,
+    uids::ENHANCED_MR_COLOR_IMAGE_STORAGE,
+    uids::MR_SPECTROSCOPY_STORAGE,
+    uids::PARAMETRIC_MAP_STORAGE,
+    uids::ENHANCED_US_VOLUME_STORAGE,
+    uids::RT_IMAGE_STORAGE,
+    uids::RT_DOSE_STORAGE,
+    uids::RT_STRUCTURE_SET_STORAGE,
+    uids::RT_PLAN_STORAGE,
+    uids::RT_ION_PLAN_STORAGE,
+    uids::RT_BEAMS_TREATMENT_RECORD_STORAGE,
+    uids::RT_BRACHY_TREATMENT_RECORD_STORAGE,
+    uids::RT_TREATMENT_SUMMARY_RECORD_STORAGE,
+    uids::RT_ION_BEAMS_TREATMENT_RECORD_STORAGE,
+    uids::SPATIAL_REGISTRATION_STORAGE,
+    uids::SPATIAL_FIDUCIALS_STORAGE,
+    uids::DEFORMABLE_SPATIAL_REGISTRATION_STORAGE,
+    uids::SURFACE_SEGMENTATION_STORAGE,
+    uids::LABEL_MAP_SEGMENTATION_STORAGE,
+    uids::REAL_WORLD_VALUE_MAPPING_STORAGE,
+    uids::MULTI_FRAME_SINGLE_BIT_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::VIDEO_ENDOSCOPIC_IMAGE_STORAGE,
+    uids::VL_MICROSCOPIC_IMAGE_STORAGE,
+    uids::VIDEO_MICROSCOPIC_IMAGE_STORAGE,
+    uids::VL_SLIDE_COORDINATES_MICROSCOPIC_IMAGE_STORAGE,
+    uids::VL_WHOLE_SLIDE_MICROSCOPY_IMAGE_STORAGE,
+    uids::VIDEO_PHOTOGRAPHIC_IMAGE_STORAGE,
+    uids::DERMOSCOPIC_PHOTOGRAPHY_IMAGE_STORAGE,
+    uids::OPHTHALMIC_PHOTOGRAPHY8_BIT_IMAGE_STORAGE,
+    uids::OPHTHALMIC_PHOTOGRAPHY16_BIT_IMAGE_STORAGE,
+    uids::OPHTHALMIC_TOMOGRAPHY_IMAGE_STORAGE,
+    uids::OPHTHALMIC_THICKNESS_MAP_STORAGE,
+    uids::COMPREHENSIVE3_DSR_STORAGE,
+    uids::EXTENSIBLE_SR_STORAGE,
+    uids::PROCEDURE_LOG_STORAGE,
+    uids::MAMMOGRAPHY_CADSR_STORAGE,
+    uids::CHEST_CADSR_STORAGE,
+    uids::COLON_CADSR_STORAGE,
+    uids::RADIOPHARMACEUTICAL_RADIATION_DOSE_SR_STORAGE,
+    uids::PATIENT_RADIATION_DOSE_SR_STORAGE,
+    uids::ENHANCED_X_RAY_RADIATION_DOSE_SR_STORAGE,
+    uids::ACQUISITION_CONTEXT_SR_STORAGE,
+    uids::SIMPLIFIED_ADULT_ECHO_SR_STORAGE,
+    uids::TWELVE_LEAD_ECG_WAVEFORM_STORAGE,
+    uids::GENERAL_ECG_WAVEFORM_STORAGE,
+    uids::HEMODYNAMIC_WAVEFORM_STORAGE,
+    uids::BASIC_VOICE_AUDIO_WAVEFORM_STORAGE,
+];
+
+/// Contexts in which objects are received by C-GET, at most 127: the common classes as compressed as they are stored where that is one of
+/// `compressed`, then `more` classes, the common and the rare ones natively. What a peer keeps of another class it cannot send.
+pub fn receiving(compressed: &[&str], more: &[String]) -> Vec<Proposal> {
+    let roles = Roles { scu: false, scp: true };
+    let as_stored = STORED.iter().map(|class| Proposal { roles, ..Proposal::new(class, compressed) });
+    let more = more.iter().map(String::as_str);
+    let native = more.chain(STORED.iter().chain(RARE).copied());
+    as_stored.chain(native.map(|class| Proposal { roles, ..Proposal::new(class, &PLAIN) })).take(127).collect()
+}
 
 /// How an operation ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

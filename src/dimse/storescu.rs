@@ -30,8 +30,8 @@ pub enum Answer {
     Warning(u16, Option<String>),
     /// Refused with a status.
     Refused(u16, Option<String>),
-    /// The peer takes no presentation context for it.
-    NoContext,
+    /// The peer takes no presentation context for it, in its own transfer syntax or another that it can be written in: SOP class and that.
+    NoContext(String),
     /// It could not be read here.
     Unreadable(String),
 }
@@ -50,7 +50,8 @@ impl std::fmt::Display for Answer {
             Answer::Stored => f.write_str("stored"),
             Answer::Warning(code, comment) => write!(f, "stored with a warning: {}", status(code, comment)),
             Answer::Refused(code, comment) => write!(f, "refused: {}", status(code, comment)),
-            Answer::NoContext => f.write_str("the peer accepts no presentation context for its SOP class and transfer syntax"),
+            // 64 characters go into an Error Comment: class and syntax come first.
+            Answer::NoContext(of) => write!(f, "no context: {of}, nor in another syntax"),
             Answer::Unreadable(why) => write!(f, "it cannot be sent: {why}"),
         }
     }
@@ -59,7 +60,26 @@ impl std::fmt::Display for Answer {
 /// On whose behalf objects are sent: the AE title that asked for them by C-MOVE, and its message.
 pub type Originator<'a> = Option<(&'a str, u16)>;
 
-/// Sends all objects in order; `report` hears of each, and says whether to go on. Returns at the first failure of the connection.
+/// Who hears how sending goes.
+pub trait Hearer {
+    /// The peer has answered to an object, counted from 0; false ends the sending.
+    fn answered(&mut self, number: usize, answer: &Answer) -> bool;
+    /// The peer has not answered yet; false gives it up.
+    fn waiting(&mut self) -> bool {
+        true
+    }
+}
+
+impl<F: FnMut(usize, &Answer) -> bool> Hearer for F {
+    fn answered(&mut self, number: usize, answer: &Answer) -> bool {
+        self(number, answer)
+    }
+}
+
+/// How often somebody is heard while the peer has not answered.
+const HEARD: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Sends all objects in order; `report` hears of each. Returns at the first failure of the connection.
 ///
 /// # Errors
 /// No association, or it broke.
@@ -67,7 +87,7 @@ pub fn send(
     to: &Requested,
     objects: &mut [Outgoing<'_>],
     originator: Originator<'_>,
-    report: &mut dyn FnMut(usize, &Answer) -> bool,
+    report: &mut dyn Hearer,
 ) -> Result<(), AssociationError> {
     let mut start = 0;
     while start < objects.len() {
@@ -75,19 +95,28 @@ pub fn send(
         let mut association = connect(&Requested { proposals, ..to.clone() })?;
         for (number, object) in objects.iter_mut().enumerate().take(end).skip(start) {
             let message_id = u16::try_from(number % 65_535).unwrap_or(0) + 1;
-            let answer = store(&mut association, object, message_id, originator, &mut |_| false)?;
-            if !report(number, &answer) {
-                return association.release();
+            let waiting = &mut || report.waiting();
+            let answer = store(&mut association, object, message_id, originator, &mut |_| false, waiting)?;
+            if !report.answered(number, &answer) {
+                return leave(association);
             }
         }
-        association.release()?;
+        leave(association)?;
         start = end;
     }
     Ok(())
 }
 
+/// Releases. Everything was answered: a peer that closes the connection in place of an answer to this has lost nothing.
+fn leave(association: Association) -> Result<(), AssociationError> {
+    match association.release() {
+        Err(AssociationError::Closed | AssociationError::Aborted | AssociationError::Timeout) => Ok(()),
+        other => other,
+    }
+}
+
 /// Stores one object over an association in which we may send. `other` hears of a command that comes in place of the answer, and
-/// says whether it may.
+/// says whether it may; `waiting` is heard while no answer has come, and may give the peer up.
 ///
 /// # Errors
 /// The association broke.
@@ -97,11 +126,26 @@ pub fn store(
     message_id: u16,
     originator: Originator<'_>,
     other: &mut dyn FnMut(&Command) -> bool,
+    waiting: &mut dyn FnMut() -> bool,
 ) -> Result<Answer, AssociationError> {
-    let Some(context) = context_for(&association.contexts, object) else { return Ok(Answer::NoContext) };
-    let mut data = match (object.open)(&context.transfer_syntax) {
-        Ok(data) => data,
-        Err(why) => return Ok(Answer::Unreadable(why)),
+    let contexts = contexts_for(&association.contexts, object);
+    if contexts.is_empty() {
+        return Ok(Answer::NoContext(format!("{} {}", object.sop_class, object.transfer_syntax)));
+    }
+    let mut opened = Err(String::new());
+    let mut agreed = None;
+    // What cannot be written in the first that both can may be in the next.
+    for context in contexts {
+        opened = (object.open)(&context.transfer_syntax);
+        agreed = Some(context);
+        if opened.is_ok() {
+            break;
+        }
+    }
+    let (mut data, context) = match (opened, agreed) {
+        (Ok(data), Some(context)) => (data, context),
+        (Err(why), _) => return Ok(Answer::Unreadable(why)),
+        (Ok(_), None) => return Ok(Answer::NoContext(format!("{} {}", object.sop_class, object.transfer_syntax))),
     };
     let mut request = Command::store_request(message_id, &object.sop_class, &object.sop_instance);
     if let Some((aet, message)) = originator {
@@ -109,7 +153,7 @@ pub fn store(
     }
     association.send_with_data(context.id, &request, &mut data)?;
     loop {
-        let answer = match association.receive()? {
+        let answer = match association.receive_while(HEARD, waiting)? {
             Incoming::Message(_, answer) => answer,
             Incoming::Released | Incoming::Stopping => return Err(AssociationError::Closed),
         };
@@ -129,13 +173,14 @@ pub fn store(
     }
 }
 
-/// The context in which an object can go out: as it is stored, else in the first of the others that was agreed on.
-fn context_for(contexts: &[Context], object: &Outgoing<'_>) -> Option<Context> {
+/// The contexts in which an object can go out: as it is stored, else in the others that were agreed on, in order.
+fn contexts_for(contexts: &[Context], object: &Outgoing<'_>) -> Vec<Context> {
     let agreed = |syntax: &str| {
         let fits = |c: &&Context| c.abstract_syntax == object.sop_class && c.transfer_syntax == syntax;
         contexts.iter().find(fits).cloned()
     };
-    agreed(&object.transfer_syntax).or_else(|| object.others.iter().copied().flatten().find_map(|syntax| agreed(syntax)))
+    let others = object.others.iter().copied().flatten().filter_map(|syntax| agreed(syntax));
+    agreed(&object.transfer_syntax).into_iter().chain(others).collect()
 }
 
 /// Presentation contexts for the objects from `start` on, as many as one association can hold: one for each class and transfer
@@ -186,8 +231,11 @@ mod tests {
             roles: super::super::Roles::USUAL,
         };
         let contexts = [context(1, "implicit"), context(3, "explicit"), context(5, "jpeg")];
-        let id = |contexts: &[Context], syntax| context_for(contexts, &object(1, syntax)).map(|c| c.id);
-        assert_eq!((id(&contexts, "jpeg"), id(&contexts, "rle"), id(&contexts[..1], "rle")), (Some(5), Some(3), Some(1)));
-        assert_eq!(context_for(&contexts, &object(2, "jpeg")), None);
+        let ids = |contexts: &[Context], class, syntax| {
+            contexts_for(contexts, &object(class, syntax)).iter().map(|c| c.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&contexts, 1, "jpeg"), [5, 3, 1]);
+        assert_eq!((ids(&contexts, 1, "rle"), ids(&contexts[..1], 1, "rle")), (vec![3, 1], vec![1]));
+        assert!(ids(&contexts, 2, "jpeg").is_empty());
     }
 }

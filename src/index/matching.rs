@@ -22,7 +22,7 @@ pub fn all_fit(attributes: &Attributes, keys: &[&Key], how: &Matching) -> bool {
     let pattern = |tag: Tag| keys.iter().find(|k| k.path == [tag]).map(|k| k.pattern.trim()).filter(|p| !p.is_empty());
     let together = |(date, time): &&(Tag, Tag)| {
         let ranges = |tag| pattern(tag).is_some_and(|p| p.contains('-'));
-        (ranges(*date) && ranges(*time)) || (how.zone.is_some() && pattern(*date).is_some())
+        (how.combined && ranges(*date) && ranges(*time)) || (how.zone.is_some() && pattern(*date).is_some())
     };
     let pairs: Vec<&(Tag, Tag)> = MOMENTS.iter().filter(together).collect();
     let paired = |key: &Key| pairs.iter().any(|(d, t)| key.path == [*d] || key.path == [*t]);
@@ -47,7 +47,8 @@ pub fn fits(attributes: &Attributes, path: &[Tag], pattern: &str, how: &Matching
     }
     let vr = dictionary_vr(*tag);
     let one = |pattern: &str, value: &str| match vr {
-        VR::PN if how.fuzzy => names::fits(value, pattern),
+        // Fuzzy matching finds more, never less.
+        VR::PN if how.fuzzy => names::fits(value, pattern) || name_matches(value, pattern),
         _ => value_matches(vr, value, pattern),
     };
     let values = attributes.texts(*tag);
@@ -110,6 +111,23 @@ fn shifted(moment: &str, minutes: i32) -> Option<String> {
     there.checked_add(Duration::minutes(i64::from(minutes)))?.format(format).ok()
 }
 
+/// Writes the dates and times of what was found in another zone, offset in minutes, where both are known (PS3.4 C.4.1.1.3.1).
+pub fn put_in_zone(found: &mut Attributes, zone: i32) {
+    let own = found.text(tags::TIMEZONE_OFFSET_FROM_UTC).and_then(offset_of).unwrap_or(CHINA);
+    for (date, time) in MOMENTS {
+        let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+        let (Some(day), Some(clock)) = (found.text(*date).map(digits), found.text(*time)) else { continue };
+        let (whole, fraction) = clock.split_once('.').map_or((clock, None), |(whole, fraction)| (whole, Some(fraction)));
+        let Some(there) = shifted(&format!("{day}{:0<6}", digits(whole)), zone - own) else { continue };
+        let Some((day, clock)) = there.split_at_checked(8) else { continue };
+        let clock = fraction.map_or(clock.to_string(), |fraction| format!("{clock}.{fraction}"));
+        found.set(*date, VR::DA, vec![day.to_string()]);
+        found.set(*time, VR::TM, vec![clock]);
+    }
+    let (sign, minutes) = (if zone < 0 { '-' } else { '+' }, zone.unsigned_abs());
+    found.set(tags::TIMEZONE_OFFSET_FROM_UTC, VR::SH, vec![format!("{sign}{:02}{:02}", minutes / 60, minutes % 60)]);
+}
+
 /// The days around a date, `YYYYMMDD`.
 pub fn day_before_and_after(day: &str) -> Option<(String, String)> {
     let format = format_description!("[year][month][day]");
@@ -148,12 +166,17 @@ fn in_range(vr: VR, value: &str, pattern: &str) -> bool {
 
 /// Each component group is matched by itself, without regard to case, so that `王*` finds `Wang^XiaoDong=王^小东`.
 fn name_matches(value: &str, pattern: &str) -> bool {
-    let fold = |text: &str| text.trim_end_matches(['^', ' ', '=']).to_lowercase();
-    if pattern.contains('=') {
-        return wildcard(&fold(pattern), &fold(value));
+    let fold = |text: &str| text.trim().trim_end_matches(['^', ' ', '=']).to_lowercase();
+    if !pattern.contains('=') {
+        let pattern = fold(pattern);
+        return value.split('=').any(|group| wildcard(&pattern, &fold(group)));
     }
-    let pattern = fold(pattern);
-    value.split('=').any(|group| wildcard(&pattern, &fold(group)))
+    // A group that the pattern leaves out matches any.
+    let mut known = value.split('=').map(fold);
+    pattern.split('=').map(fold).all(|wanted| {
+        let own = known.next().unwrap_or_default();
+        wanted.is_empty() || wildcard(&wanted, &own)
+    })
 }
 
 /// `*` for any characters, `?` for one.
@@ -204,6 +227,24 @@ mod tests {
         for pattern in ["小*", "Li*", "王", "wang"] {
             assert!(!value_matches(VR::PN, name, pattern), "{pattern}");
         }
+        // Group by group: what the pattern leaves out matches any.
+        for (name, pattern, fits) in [
+            ("Wang^XiaoDong=王^小东", "=王*", true),
+            ("Wang^XiaoDong=王^小东", "=李*", false),
+            ("Wang^XiaoDong=王^小东", "王*=", false),
+            ("Yamada^Tarou=山田^太郎=やまだ^たろう", "Yamada^Tarou=山田^太郎", true),
+            ("Yamada^Tarou=山田^太郎=やまだ^たろう", "==やまだ*", true),
+            ("Li^Si^^=李^四^^", "Li^Si=李^四", true),
+            ("Li^Si", "Li^Si=李^四", false),
+        ] {
+            assert_eq!(value_matches(VR::PN, name, pattern), fits, "{name} {pattern}");
+        }
+        let fuzzy = Matching { fuzzy: true, ..Matching::default() };
+        let mut person = Attributes::default();
+        person.set(tags::PATIENT_NAME, VR::PN, vec![name.into()]);
+        for pattern in ["*东", "*dong", "W*Dong", "?ang^XiaoDong", "wang xiaodong", "小东"] {
+            assert!(fits(&person, &[tags::PATIENT_NAME], pattern, &fuzzy), "{pattern}");
+        }
     }
 
     #[test]
@@ -240,9 +281,13 @@ mod tests {
     fn a_range_of_dates_and_one_of_times_are_one_range_of_moments() {
         let keys = [Key::of(tags::STUDY_DATE, "20260301-20260303"), Key::of(tags::STUDY_TIME, "1000-1800")];
         let keys: Vec<&Key> = keys.iter().collect();
-        let fit = |date, time| all_fit(&study(date, time, None), &keys, &Matching::default());
+        let combined = Matching { combined: true, ..Matching::default() };
+        let fit = |date, time| all_fit(&study(date, time, None), &keys, &combined);
         assert!(fit("20260302", "0800") && fit("20260301", "100000") && fit("20260303", "180059.9"));
         assert!(!fit("20260301", "0959") && !fit("20260303", "1801") && !fit("20260304", "1200"));
+        // Not agreed on, each is a range of its own: 08:00 lies in none of the days' hours.
+        let apart = |date, time| all_fit(&study(date, time, None), &keys, &Matching::default());
+        assert!(!apart("20260302", "0800") && apart("20260302", "1200") && !apart("20260304", "1200"));
     }
 
     #[test]
@@ -255,6 +300,11 @@ mod tests {
             !all_fit(&study("20260302", "0730", None), &keys, &utc) && all_fit(&study("20260303", "0730", None), &keys, &utc)
         );
         assert!(all_fit(&study("20260302", "0730", Some("+0000")), &keys, &utc));
+        let mut found = study("20260302", "073015.25", None);
+        put_in_zone(&mut found, 0);
+        let texts =
+            [tags::STUDY_DATE, tags::STUDY_TIME, tags::TIMEZONE_OFFSET_FROM_UTC].map(|t| found.text(t).unwrap().to_string());
+        assert_eq!(texts, ["20260301", "233015.25", "+0000"]);
         assert_eq!((offset_of("-0330"), offset_of("800"), offset_of("+9900")), (Some(-210), None, None));
     }
 

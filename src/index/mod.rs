@@ -63,6 +63,7 @@ impl Key {
 
 /// How keys are matched beyond what every query does.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is negotiated by itself")]
 pub struct Matching {
     /// Names by their words, without diacritics, and by pinyin (PS3.4 C.2.2.2.1, fuzzy semantic matching).
     pub fuzzy: bool,
@@ -70,6 +71,8 @@ pub struct Matching {
     pub empty: bool,
     /// Several patterns, one of which must match (PS3.4 C.2.2.2.8).
     pub multiple: bool,
+    /// A range of dates and one of times are one range of moments (PS3.4 C.2.2.2.5.1); otherwise each matches by itself.
+    pub combined: bool,
     /// Offset from UTC of the dates and times in the keys, minutes; none: that of the objects.
     pub zone: Option<i32>,
 }

@@ -94,6 +94,8 @@ pub struct StudyRow {
     pub state: State,
     /// The marked copies that the present verdict recognises; what the exchange may see while the state is Ready.
     pub recognised: Recognised,
+    /// SOP classes of the originals.
+    pub classes: BTreeSet<String>,
     /// Every Study Description of the originals: they should be one.
     pub descriptions: BTreeSet<String>,
     /// Sender and Institution Name of every original: who produced the study.

@@ -25,6 +25,10 @@ pub fn study(row: &StudyRow, view: View) -> Attributes {
     let modalities: BTreeSet<String> = row.modalities.iter().filter(shown).cloned().chain(reports).collect();
     told.set(tags::STUDY_INSTANCE_UID, VR::UI, vec![row.study.to_string()]);
     told.set(tags::MODALITIES_IN_STUDY, VR::CS, modalities.into_iter().collect());
+    // Of what another hospital is not shown it is not told either.
+    if view == View::House {
+        told.set(tags::SOP_CLASSES_IN_STUDY, VR::UI, row.classes.iter().cloned().collect());
+    }
     told.set(tags::NUMBER_OF_STUDY_RELATED_SERIES, VR::IS, vec![series.to_string()]);
     told.set(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, vec![instances.to_string()]);
     told

@@ -1,7 +1,7 @@
 //! What is worth keeping: the records of the journal. Never patient data: studies, items and persons who act stand in them by identifiers.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something worth keeping.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -140,6 +140,9 @@ pub struct Step {
     pub status: String,
     /// Objects of each series, by Series Instance UID.
     pub series: BTreeMap<String, usize>,
+    /// Which they are, by SOP Instance UID; older steps have counts only.
+    #[serde(default)]
+    pub instances: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Step {

@@ -178,6 +178,17 @@ impl Journal {
         announced
     }
 
+    /// The objects that the finished steps of a study name, by series.
+    pub fn named(&self, study: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let state = self.lock();
+        let steps = state.known.of_study.get(study).into_iter().flatten().filter_map(|uid| state.known.steps.get(uid));
+        let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (series, instances) in steps.filter(|s| s.is_final()).flat_map(|s| &s.instances) {
+            named.entry(series.clone()).or_default().extend(instances.iter().cloned());
+        }
+        named
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -158,9 +158,24 @@ impl Outbox {
         self.lock().reports.values().cloned().collect()
     }
 
-    /// A result that is due.
-    pub fn next_report(&self, now_ms: i64) -> Option<Report> {
-        self.lock().reports.values().find(|r| !r.given_up && r.due_ms <= now_ms).cloned()
+    /// The result that has been due for longest, of a peer that is none of the `busy` ones.
+    pub fn next_report(&self, now_ms: i64, busy: &BTreeSet<String>) -> Option<Report> {
+        let now = self.lock();
+        let due = now.reports.values().filter(|r| !r.given_up && r.due_ms <= now_ms && !busy.contains(&r.aet));
+        due.min_by_key(|r| r.due_ms).cloned()
+    }
+
+    /// A result that nobody can be told: whoever asked left, and has no address. A person sees why.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    pub fn give_up_report(&self, id: &str, why: &str) -> io::Result<()> {
+        let mut now = self.lock();
+        let Some(mut report) = now.reports.get(id).cloned() else { return Ok(()) };
+        (report.given_up, report.last_error) = (true, Some(why.to_string()));
+        self.reports.save(id, &report)?;
+        now.reports.insert(id.to_string(), report);
+        Ok(())
     }
 
     /// The peer has taken a result.

@@ -37,6 +37,7 @@ impl Calls {
             timeouts: self.timeouts,
             tls,
             identity: None,
+            stopping: std::sync::Arc::default(),
         })
     }
 }

@@ -270,7 +270,14 @@ pub fn carried(store: &Store, row: &InstanceRow, copies: &Copies) -> Result<Vec<
 /// # Errors
 /// Its pixels cannot be decoded.
 pub fn transcoded<'a>(store: &Store, row: &InstanceRow, output: &'static str, pool: &'a Pool) -> Result<Copied<'a>, NoCopy> {
-    let object = open(store, row)?;
+    transcoded_object(open(store, row)?, output, pool)
+}
+
+/// As [`transcoded`], of an object that is open.
+///
+/// # Errors
+/// Its pixels cannot be decoded.
+pub fn transcoded_object<'a>(object: Object, output: &'static str, pool: &'a Pool) -> Result<Copied<'a>, NoCopy> {
     let Some(_) = object.data_set.get(tags::PIXEL_DATA) else {
         whole(&object)?;
         let mut bytes = Vec::new();

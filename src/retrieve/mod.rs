@@ -16,9 +16,10 @@ pub mod render;
 
 pub use copy::{
     Copied, NoCopy, WRITTEN, carried, compression, corner_of, marked, marked_copy, refers, shades_of, source_of, transcoded,
+    transcoded_object,
 };
 pub use object::{Object, ObjectError};
 pub use opened::Opened;
-pub use outgoing::outgoing;
+pub use outgoing::{others, outgoing, rewritten};
 pub use pictures::encode;
 pub use render::picture;

@@ -11,10 +11,38 @@ use crate::journal::Event;
 use crate::outbox::Report;
 use crate::peers::Principal;
 use crate::retrieve::commitment::results;
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Instances in one request.
 const MOST: usize = 100_000;
+
+/// Results that were told on the association that they were asked on, and are not answered yet, oldest first.
+#[derive(Default)]
+pub struct Told(RefCell<VecDeque<String>>);
+
+impl Told {
+    /// The peer has answered to the oldest.
+    pub fn answered(&self, shared: &Shared, answer: &Command) {
+        let Some(id) = self.0.borrow_mut().pop_front() else { return };
+        match answer.status() {
+            Some(0) => kept(shared.outbox.reported(&id)),
+            status => {
+                let why = format!("it refused the result: status {:04X}H", status.unwrap_or(0xFFFF));
+                kept(shared.outbox.give_up_report(&id, &why));
+            }
+        }
+    }
+
+    /// The association has ended; what was not answered can be told nowhere else.
+    pub fn ended(&self, shared: &Shared) {
+        for id in self.0.borrow_mut().drain(..) {
+            tracing::warn!(result = id, "a peer left before it took the result of its storage commitment");
+            let why = "it left before it took the result, and has no [[peer]] entry with an address to tell it at";
+            kept(shared.outbox.give_up_report(&id, why));
+        }
+    }
+}
 
 /// Answers an N-ACTION-RQ whose data set has not been read yet. A peer whose address is known is told the result on an association of
 /// its own, others on this one.
@@ -27,6 +55,7 @@ pub fn request(
     association: &mut Association,
     context: &Context,
     request: &Command,
+    told: &Told,
 ) -> Result<(), AssociationError> {
     let refuse = |association: &mut Association, status: Status, why: &str| {
         tracing::warn!(aet = caller.aet, why, "storage commitment refused");
@@ -56,7 +85,7 @@ pub fn request(
     association.send(context.id, &request.response(Status::Success))?;
     note_missing(shared, &report);
     let called_back = shared.peers.get(&caller.aet).is_some_and(|peer| peer.address.is_some());
-    if called_back { Ok(()) } else { tell_here(shared, association, context, &report) }
+    if called_back { Ok(()) } else { tell_here(shared, association, context, &report, told) }
 }
 
 /// Objects noted of one request: enough to say that a study is short.
@@ -108,6 +137,7 @@ fn tell_here(
     association: &mut Association,
     context: &Context,
     report: &Report,
+    told: &Told,
 ) -> Result<(), AssociationError> {
     let result = match results(&shared.store, &*shared.index, &report.wanted) {
         Ok(result) => result,
@@ -116,15 +146,8 @@ fn tell_here(
             return Ok(());
         }
     };
-    match commitment::tell(association, context, &report.transaction, &result, &shared.calls.aet) {
-        Ok(()) => kept(shared.outbox.reported(&report.id())),
-        Err(e) => {
-            let why = "it left before the result was known, and its [[peer]] has no address to tell it at";
-            kept(shared.outbox.not_reported(&report.id(), why, now_ms()));
-            return Err(e);
-        }
-    }
-    Ok(())
+    told.0.borrow_mut().push_back(report.id());
+    commitment::say(association, context, &report.transaction, &result, &shared.calls.aet)
 }
 
 fn kept(result: std::io::Result<()>) {

@@ -11,6 +11,7 @@ use crate::dicom::json;
 use crate::dicom::levels::level_of;
 use crate::dicom::{Attributes, DataSet, Element, Syntax, Tag, VR, Value, tags, uids};
 use crate::dimse::{Association, AssociationError, Command, Context, Status, identifier};
+use crate::index::matching::{offset_of, put_in_zone};
 use crate::index::{Filter, Index, IndexError, Key, Query, SeriesRow, StudyRow, View, names_a_patient, told};
 use crate::ingest::now_ms;
 use crate::journal::Event;
@@ -20,8 +21,14 @@ use std::time::Duration;
 /// Matches sent between two looks for a cancellation.
 const BETWEEN: usize = 50;
 
-/// Attributes wanted of the items of a sequence.
-type Inner = Vec<(Tag, VR)>;
+/// An attribute that is to be answered.
+#[derive(Debug, Clone)]
+struct Wanted {
+    tag: Tag,
+    vr: VR,
+    /// Of a sequence: what of its items; none means all of them (PS3.4 C.2.2.2.6).
+    inner: Vec<Wanted>,
+}
 
 /// What a requester asks.
 #[derive(Debug)]
@@ -29,8 +36,8 @@ struct Identifier {
     level: Level,
     charset: String,
     query: Query,
-    /// What to answer, in the order of tags, with the attributes wanted of items.
-    wanted: Vec<(Tag, VR, Inner)>,
+    /// What to answer, in the order of tags.
+    wanted: Vec<Wanted>,
     /// Some keys are not kept here.
     unsupported: bool,
 }
@@ -41,6 +48,8 @@ pub struct Asked {
     pub view: View,
     /// Fuzzy matching of names was agreed on.
     pub fuzzy: bool,
+    /// So was matching of dates and times as moments.
+    pub combined: bool,
     /// Studies that may be seen.
     pub only: Filter,
     /// The query must say whose exams it is about.
@@ -140,13 +149,16 @@ impl Identifier {
             unsupported: false,
         };
         identifier.query.matching.fuzzy = asked.fuzzy;
+        identifier.query.matching.combined = asked.combined;
         for (tag, vr, value) in all.iter() {
             if matches!(tag, tags::SPECIFIC_CHARACTER_SET | tags::QUERY_RETRIEVE_LEVEL) || tag.1 == 0 {
                 continue;
             }
             if tag == tags::TIMEZONE_OFFSET_FROM_UTC && all.text(tag).is_some() {
-                let zone = crate::index::matching::offset_of(all.text(tag).unwrap_or_default());
+                let zone = offset_of(all.text(tag).unwrap_or_default());
                 identifier.query.matching.zone = Some(zone.ok_or("Timezone Offset From UTC is like +0800")?);
+                // Answers are in that zone and say so.
+                identifier.wanted.push(Wanted { tag, vr, inner: Vec::new() });
             } else {
                 identifier.key(tag, vr, value);
             }
@@ -160,6 +172,7 @@ impl Identifier {
     fn key(&mut self, tag: Tag, vr: VR, value: &Decoded) {
         const COUNTED: &[Tag] = &[
             tags::MODALITIES_IN_STUDY,
+            tags::SOP_CLASSES_IN_STUDY,
             tags::NUMBER_OF_STUDY_RELATED_SERIES,
             tags::NUMBER_OF_STUDY_RELATED_INSTANCES,
             tags::NUMBER_OF_SERIES_RELATED_INSTANCES,
@@ -170,20 +183,25 @@ impl Identifier {
             tags::RETRIEVE_AE_TITLE,
         ];
         self.unsupported |= level_of(tag).is_none() && !COUNTED.contains(&tag);
-        let mut inner = Vec::new();
-        match value {
-            Decoded::Texts(texts) => self.query.keys.push(Key { path: vec![tag], pattern: texts.join("\\") }),
-            Decoded::Items(items) => {
-                for (below, vr, value) in items.iter().flat_map(Attributes::iter) {
-                    inner.push((below, vr));
-                    if let Decoded::Texts(texts) = value {
-                        self.query.keys.push(Key { path: vec![tag, below], pattern: texts.join("\\") });
-                    }
-                }
-            }
-        }
+        let wanted = self.wanted_of(&[], tag, vr, value);
+        self.wanted.push(wanted);
+    }
+
+    /// Takes the keys of an attribute that lies at the end of a path; what is to be answered of it.
+    fn wanted_of(&mut self, above: &[Tag], tag: Tag, vr: VR, value: &Decoded) -> Wanted {
+        let path = [above, &[tag]].concat();
         let vr = if vr == VR::UN { dictionary_vr(tag) } else { vr };
-        self.wanted.push((tag, vr, inner));
+        let inner = match value {
+            Decoded::Texts(texts) => {
+                self.query.keys.push(Key { path, pattern: texts.join("\\") });
+                Vec::new()
+            }
+            Decoded::Items(items) => {
+                let below: Vec<(Tag, VR, &Decoded)> = items.iter().flat_map(Attributes::iter).collect();
+                below.into_iter().map(|(tag, vr, value)| self.wanted_of(&path, tag, vr, value)).collect()
+            }
+        };
+        Wanted { tag, vr, inner }
     }
 
     /// So many matches at most, with all that is told of them, and whether there are more.
@@ -202,7 +220,7 @@ impl Identifier {
                 let mut patients = self.patients(index)?;
                 let more = patients.len() > most;
                 patients.truncate(most);
-                (patients, more)
+                (self.counted(index, patients)?, more)
             }
             Level::Study => {
                 let page = index.studies(query)?;
@@ -221,35 +239,50 @@ impl Identifier {
 
     /// Patients are what their studies say: one for each identifier and its issuer.
     fn patients(&self, index: &dyn Index) -> Result<Vec<Attributes>, IndexError> {
-        let mut found: BTreeMap<(String, String), (Attributes, [i64; 3])> = BTreeMap::new();
+        let mut found: BTreeMap<(String, String), Attributes> = BTreeMap::new();
         for row in index.studies(&self.query)?.rows {
             let told = told::study(&row, self.query.view);
-            let text = |tag| told.text(tag).unwrap_or("").to_string();
-            let counts = [
-                1,
-                told.int(tags::NUMBER_OF_STUDY_RELATED_SERIES).unwrap_or(0),
-                told.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES).unwrap_or(0),
-            ];
-            let entry = found.entry((text(tags::PATIENT_ID), text(tags::ISSUER_OF_PATIENT_ID)));
-            let (_, sum) = entry.or_insert_with(|| (told, [0; 3]));
-            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            found.entry(patient(&told)).or_insert(told);
         }
-        const COUNTS: [Tag; 3] = [
-            tags::NUMBER_OF_PATIENT_RELATED_STUDIES,
-            tags::NUMBER_OF_PATIENT_RELATED_SERIES,
-            tags::NUMBER_OF_PATIENT_RELATED_INSTANCES,
+        Ok(found.into_values().collect())
+    }
+
+    /// With the counts of all that may be seen of each patient, whatever else was asked: where counts are wanted.
+    fn counted(&self, index: &dyn Index, mut patients: Vec<Attributes>) -> Result<Vec<Attributes>, IndexError> {
+        const COUNTS: [(Tag, Option<Tag>); 3] = [
+            (tags::NUMBER_OF_PATIENT_RELATED_STUDIES, None),
+            (tags::NUMBER_OF_PATIENT_RELATED_SERIES, Some(tags::NUMBER_OF_STUDY_RELATED_SERIES)),
+            (tags::NUMBER_OF_PATIENT_RELATED_INSTANCES, Some(tags::NUMBER_OF_STUDY_RELATED_INSTANCES)),
         ];
-        let one = |(mut told, sum): (Attributes, [i64; 3])| {
-            COUNTS.iter().zip(sum).for_each(|(tag, count)| told.set(*tag, VR::IS, vec![count.to_string()]));
-            told
-        };
-        Ok(found.into_values().map(one).collect())
+        if !self.wanted.iter().any(|w| COUNTS.iter().any(|(tag, _)| w.tag == *tag)) {
+            return Ok(patients);
+        }
+        for told in &mut patients {
+            let own = patient(told);
+            let keys = vec![Key::of(tags::PATIENT_ID, own.0.clone())];
+            let only = self.query.only.clone();
+            let studies = match own.0.as_str() {
+                // Nothing names them: those that were found are all there is to count.
+                "" => index.studies(&self.query)?.rows,
+                _ => index.studies(&Query { keys, only, ..Query::all(self.query.view) })?.rows,
+            };
+            let all: Vec<Attributes> = studies.iter().map(|row| told::study(row, self.query.view)).collect();
+            let all: Vec<&Attributes> = all.iter().filter(|study| patient(study) == own).collect();
+            for (tag, of) in COUNTS {
+                let sum: i64 = all.iter().map(|study| of.map_or(1, |of| study.int(of).unwrap_or(0))).sum();
+                told.set(tag, VR::IS, vec![sum.to_string()]);
+            }
+        }
+        Ok(patients)
     }
 
     /// The identifier of a match, in the requester's character set if that can express it, else in UTF-8.
     fn written(&self, mut told: Attributes, aet: &str, transfer_syntax: &str) -> Vec<u8> {
         told.set(tags::RETRIEVE_AE_TITLE, VR::AE, vec![aet.to_string()]);
         told.set(tags::INSTANCE_AVAILABILITY, VR::CS, vec!["ONLINE".into()]);
+        if let Some(zone) = self.query.matching.zone {
+            put_in_zone(&mut told, zone);
+        }
         let theirs = Charset::from_terms(&self.charset);
         let data_set = self.encoded(&told, &self.charset, &theirs);
         let data_set = data_set.or_else(|| self.encoded(&told, "ISO_IR 192", &Charset::from_terms("ISO_IR 192")));
@@ -264,26 +297,40 @@ impl Identifier {
             data_set.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, terms);
         }
         data_set.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, self.level.term());
-        for (tag, vr, inner) in &self.wanted {
-            let value = if *vr == VR::SQ {
-                let item = |attributes: &Attributes| {
-                    let mut item = DataSet::default();
-                    for (below, vr) in inner {
-                        let value = Value::Bytes(written(*vr, attributes.texts(*below), charset)?);
-                        item.elements.push(Element { tag: *below, vr: *vr, value });
-                    }
-                    item.elements.sort_by_key(|e| e.tag);
-                    Some(item)
-                };
-                Value::Items(told.items(*tag).iter().map(item).collect::<Option<Vec<_>>>()?)
-            } else {
-                Value::Bytes(written(*vr, told.texts(*tag), charset)?)
-            };
-            data_set.elements.push(Element { tag: *tag, vr: *vr, value });
+        for wanted in &self.wanted {
+            data_set.elements.push(element(told, wanted, charset)?);
         }
         data_set.elements.sort_by_key(|e| e.tag);
         Some(data_set)
     }
+}
+
+/// What tells patients apart: identifier and issuer.
+fn patient(told: &Attributes) -> (String, String) {
+    let text = |tag| told.text(tag).unwrap_or("").to_string();
+    (text(tags::PATIENT_ID), text(tags::ISSUER_OF_PATIENT_ID))
+}
+
+/// An attribute of a match; none when the character set cannot express it.
+fn element(told: &Attributes, wanted: &Wanted, charset: &Charset) -> Option<Element> {
+    let Wanted { tag, vr, inner } = wanted;
+    if *vr != VR::SQ {
+        return Some(Element { tag: *tag, vr: *vr, value: Value::Bytes(written(*vr, told.texts(*tag), charset)?) });
+    }
+    let item = |attributes: &Attributes| {
+        let all: Vec<Wanted>;
+        let wanted = if inner.is_empty() {
+            all = attributes.iter().map(|(tag, vr, _)| Wanted { tag, vr, inner: Vec::new() }).collect();
+            &all
+        } else {
+            inner
+        };
+        let mut elements = wanted.iter().map(|w| element(attributes, w, charset)).collect::<Option<Vec<_>>>()?;
+        elements.sort_by_key(|e| e.tag);
+        Some(DataSet { elements })
+    };
+    let items = told.items(*tag).iter().map(item).collect::<Option<Vec<_>>>()?;
+    Some(Element { tag: *tag, vr: VR::SQ, value: Value::Items(items) })
 }
 
 /// The bytes of values; none when the character set cannot express them.

@@ -75,7 +75,7 @@ const TO_TURN_AWAY: usize = 16;
 struct Port {
     shared: Shared,
     active: Active,
-    turned_away: Mutex<HashSet<(String, IpAddr, Rejection)>>,
+    turned_away: Mutex<HashSet<(String, IpAddr, String)>>,
     permits: Arc<Semaphore>,
     silent: Silent,
 }
@@ -190,15 +190,19 @@ fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTl
     };
     let origin = Origin { address: peer.ip(), tls: tls.is_some(), certificate };
     metrics::gauge!("hutong_associations").increment(1);
-    let policy = Configured { config: &shared.config, peers: &shared.peers, origin: &origin, active: &port.active };
+    let denied = std::cell::Cell::new(None);
+    let policy =
+        Configured { config: &shared.config, peers: &shared.peers, origin: &origin, active: &port.active, denied: &denied };
     let accepted = accept(stream, &policy, shared.config.max_pdu, timeouts, shared.stopping.clone());
     drop(silent);
     match accepted {
         Ok(accepted) => {
             let Accepted { mut association, caller, extended } = accepted;
             tracing::debug!(peer = %peer, aet = association.peer_aet, "association accepted");
-            let served = Served { shared, caller: &caller.principal, extended: &extended };
-            match served.messages(&mut association) {
+            let served = Served { shared, caller: &caller.principal, extended: &extended, told: commitment::Told::default() };
+            let ended = served.messages(&mut association);
+            served.told.ended(shared);
+            match ended {
                 Ok(()) => {}
                 Err(AssociationError::Aborted | AssociationError::Closed) => {
                     tracing::info!(peer = %peer, aet = association.peer_aet, "the peer ended the association without A-RELEASE");
@@ -208,7 +212,11 @@ fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTl
         }
         // A port check of a monitor connects and leaves.
         Err(AssociationError::Closed) => tracing::debug!(peer = %peer, "closed before an association was asked for"),
-        Err(AssociationError::Turned(aet, why)) => turned_away(port, aet, origin.address, why),
+        Err(AssociationError::Turned(aet, why)) => {
+            // The caller is told as little as the standard has words for; the log says what to change.
+            let reason = denied.take().map_or_else(|| why.to_string(), |denied| denied.to_string());
+            turned_away(port, aet, origin.address, why, reason);
+        }
         Err(e) => tracing::warn!(peer = %peer, error = %e, "no association"),
     }
     metrics::gauge!("hutong_associations").decrement(1);
@@ -218,18 +226,18 @@ fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTl
 const REMEMBERED: usize = 1024;
 
 /// A modality that tries again every few seconds is logged once; the counter has every time.
-fn turned_away(port: &Port, aet: String, address: IpAddr, why: Rejection) {
+fn turned_away(port: &Port, aet: String, address: IpAddr, why: Rejection, reason: String) {
     metrics::counter!("hutong_associations_rejected_total", "reason" => why.to_string()).increment(1);
     let mut known = port.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
     if known.len() >= REMEMBERED {
         known.clear();
     }
-    if known.insert((aet.clone(), address, why)) {
-        let event = Event::Denied { by: format!("AE {aet} {address}"), why: why.to_string() };
+    if known.insert((aet.clone(), address, reason.clone())) {
+        let event = Event::Denied { by: format!("AE {aet} {address}"), why: reason.clone() };
         if let Err(e) = port.shared.journal.append(event, now_ms(), false) {
             tracing::error!(error = %e, "the journal cannot be written");
         }
-        tracing::warn!(peer = %address, aet, %why, "an association was rejected; the same again is not logged");
+        tracing::warn!(peer = %address, aet, why = reason, "an association was rejected; the same again is not logged");
     }
 }
 
@@ -238,6 +246,7 @@ struct Served<'a> {
     shared: &'a Shared,
     caller: &'a Principal,
     extended: &'a [(String, Vec<u8>)],
+    told: commitment::Told,
 }
 
 impl Served<'_> {
@@ -255,22 +264,33 @@ impl Served<'_> {
         let Served { shared, caller, .. } = self;
         let class = class_of(&context.abstract_syntax);
         match (request.field(), class) {
-            (Field::CancelRq | Field::Response(_), _) => Ok(()),
+            (Field::CancelRq | Field::Response(_), _) => {
+                if request.has_data() {
+                    association.data(context.id).finish()?;
+                }
+                if class == Class::Commitment && request.field() != Field::CancelRq {
+                    self.told.answered(shared, request);
+                }
+                Ok(())
+            }
             (Field::EchoRq, _) => association.send(context.id, &echo::answer(request)),
             (Field::StoreRq, _) if context.roles.scu => self.store(association, context, request),
             (Field::CreateRq | Field::SetRq, Class::PerformedStep) => self.step(association, context, request),
             (Field::FindRq, Class::Find) if request.has_data() => {
                 let view = if caller.exchange { View::Exchange } else { View::House };
-                let fuzzy = self.extended.iter().any(|(c, bits)| *c == context.abstract_syntax && bits.get(2) == Some(&1));
+                let agreed =
+                    |n: usize| self.extended.iter().any(|(c, bits)| *c == context.abstract_syntax && bits.get(n) == Some(&1));
+                let (combined, fuzzy) = (agreed(1), agreed(2));
                 let only = if caller.exchange { shared.shown_to(&caller.aet) } else { Filter::default() };
-                let asked = find::Asked { view, fuzzy, only, must_name_patient: caller.exchange && !shared.may_browse };
+                let asked =
+                    find::Asked { view, fuzzy, combined, only, must_name_patient: caller.exchange && !shared.may_browse };
                 find::serve(shared, &asked, association, context, request)
             }
             (Field::MoveRq | Field::GetRq, Class::Retrieve) if request.has_data() => {
                 retrieve::serve(shared, caller, association, context, request)
             }
             (Field::ActionRq, Class::Commitment) if context.roles.scu => {
-                commitment::request(shared, caller, association, context, request)
+                commitment::request(shared, caller, association, context, request, &self.told)
             }
             (Field::EventReportRq, Class::Commitment) => commitment::event(shared, association, context, request),
             _ => {

@@ -9,7 +9,7 @@ use crate::exam::quality::identity::Ordered;
 use crate::ingest::{Ingest, now_ms};
 use crate::journal::{Event, Journal, Step};
 use crate::store::Store;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest data set of a step, bytes: a step names UIDs by the thousand, no pixels.
 const LONGEST: u64 = 16 << 20;
@@ -82,7 +82,8 @@ fn create(data: &DataSet, known: Option<Step>) -> Result<Step, Refusal> {
     let Some(study) = study else {
         return Err((Status::MissingAttribute, "Study Instance UID of the scheduled step is missing"));
     };
-    Ok(Step { study: study.to_string(), status: status.trim().into(), series: series(data) })
+    let (series, instances) = series(data);
+    Ok(Step { study: study.to_string(), status: status.trim().into(), series, instances })
 }
 
 /// A change of a step in progress; a final one changes no more (PS3.4 F.7.2.2.2).
@@ -98,19 +99,22 @@ fn set(data: &DataSet, known: Option<Step>) -> Result<Step, Refusal> {
         step.status = status.trim().into();
     }
     if !data.items(tags::PERFORMED_SERIES_SEQUENCE).is_empty() {
-        step.series = series(data);
+        (step.series, step.instances) = series(data);
     }
     Ok(step)
 }
 
-/// How many images each series was said to have.
-fn series(data: &DataSet) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
+/// How many images each series was said to have, and which.
+fn series(data: &DataSet) -> (BTreeMap<String, usize>, BTreeMap<String, BTreeSet<String>>) {
+    let (mut found, mut named) = (BTreeMap::new(), BTreeMap::<String, BTreeSet<String>>::new());
     for item in data.items(tags::PERFORMED_SERIES_SEQUENCE) {
         let Some(uid) = item.text(tags::SERIES_INSTANCE_UID).and_then(|uid| Uid::parse(&uid).ok()) else { continue };
         // Dose reports and the like are often sent elsewhere: only images are waited for.
-        let count = item.items(tags::REFERENCED_IMAGE_SEQUENCE).len();
-        *found.entry(uid.to_string()).or_default() += count;
+        let images = item.items(tags::REFERENCED_IMAGE_SEQUENCE);
+        *found.entry(uid.to_string()).or_default() += images.len();
+        let uids =
+            images.iter().filter_map(|i| i.text(tags::REFERENCED_SOP_INSTANCE_UID)).filter_map(|t| Uid::parse(t.trim()).ok());
+        named.entry(uid.to_string()).or_default().extend(uids.map(|uid| uid.to_string()));
     }
-    found
+    (found, named)
 }

@@ -3,9 +3,10 @@
 use crate::config::Dimse;
 use crate::dicom::{syntax, uids};
 use crate::dimse::{Decision, Identity, Policy, Rejection, Roles, fingerprint};
-use crate::peers::{Origin, Peers, Principal, Right};
+use crate::peers::{Denied, Origin, Peers, Principal, Right};
 use dicom_core::dictionary::{UidDictionary, UidType};
 use dicom_dictionary_std::StandardSopClassDictionary;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +20,8 @@ pub struct Configured<'a> {
     pub origin: &'a Origin,
     /// Associations under way, by caller.
     pub active: &'a Active,
+    /// Why the caller was not let in, for the log.
+    pub denied: &'a Cell<Option<Denied>>,
 }
 
 /// A caller that was let in, and its place among those that are.
@@ -37,14 +40,20 @@ impl Policy for Configured<'_> {
             return Err(Rejection::CalledNotRecognised);
         }
         let principal = self.peers.admit(calling, self.origin).map_err(|why| {
-            tracing::debug!(calling, %why, "a caller is not let in");
+            self.denied.set(Some(why));
             Rejection::CallingNotRecognised
         })?;
         let given = |digest: &String| identity.is_some_and(|i| fingerprint(&i.secondary).eq_ignore_ascii_case(digest));
         if !principal.passcode_sha256.as_ref().is_none_or(given) {
             return Err(Rejection::Identity);
         }
-        let place = self.active.take(&principal, self.config.max_associations).ok_or(Rejection::Limit)?;
+        // Nobody has said how many an unknown caller needs: never so many that a known one finds no place.
+        let most = self.config.max_associations;
+        let principal = match self.peers.get(calling) {
+            None if principal.max_associations == 0 => Principal { max_associations: (most / 2).max(1), ..principal },
+            _ => principal,
+        };
+        let place = self.active.take(&principal, most).ok_or(Rejection::Limit)?;
         Ok(Admitted { principal, _place: place })
     }
 

@@ -5,7 +5,7 @@
 use super::asking::{self, Level};
 use super::listener::Shared;
 use crate::dicom::{Attributes, DataSet, Uid, VR, tags, uids};
-use crate::dimse::storescu::{self, Answer, Outgoing};
+use crate::dimse::storescu::{self, Answer, Hearer, Outgoing};
 use crate::dimse::{Association, AssociationError, Command, Context, Field, Progress, Status, identifier};
 use crate::index::{Index, IndexError, InstanceRow, Key, Query, View};
 use crate::ingest::now_ms;
@@ -57,7 +57,7 @@ impl Tally {
         match answer {
             Answer::Stored => self.progress.completed += 1,
             Answer::Warning(..) => self.progress.warning += 1,
-            Answer::Refused(..) | Answer::NoContext | Answer::Unreadable(_) => {
+            Answer::Refused(..) | Answer::NoContext(_) | Answer::Unreadable(_) => {
                 tracing::warn!(instance, why = %answer, "an instance was not sent");
                 self.progress.failed += 1;
                 self.failed.push(instance.into());
@@ -208,10 +208,11 @@ impl Retrieval<'_> {
             let mut object = outgoing(&self.shared.store, &self.shared.pool, row);
             let message_id = u16::try_from(number % 65_535).unwrap_or(0) + 1;
             let mut cancelled = false;
-            let answer = storescu::store(association, &mut object, message_id, None, &mut |command| {
+            let mut other = |command: &Command| {
                 cancelled |= self.is_cancel(command);
                 command.field() == Field::CancelRq
-            })?;
+            };
+            let answer = storescu::store(association, &mut object, message_id, None, &mut other, &mut || true)?;
             tally.count(row.sop_instance.as_str(), &answer);
             if cancelled || association.is_cancelled(self.request.message_id(), Duration::ZERO)? {
                 tally.cancelled = tally.progress.remaining > 0;
@@ -241,22 +242,16 @@ impl Retrieval<'_> {
             }
         };
         let originator = Some((self.caller.aet.as_str(), self.request.message_id()));
-        let mut ended = None;
-        let sent = storescu::send(&to, &mut objects, originator, &mut |number, answer| {
-            let instance = rows.get(number).map_or("", |row| row.sop_instance.as_str());
-            tally.count(instance, answer);
-            match self.tell(association, &mut tally) {
-                Ok(go_on) => go_on,
-                Err(e) => {
-                    ended = Some(e);
-                    false
-                }
-            }
-        });
+        let mut requester = Requester { retrieval: self, association, tally, rows, waited: 0, ended: None };
+        let sent = storescu::send(&to, &mut objects, originator, &mut requester);
+        let Requester { tally: mut told, ended, .. } = requester;
         if let Some(e) = ended {
             return Err(e);
         }
-        if let Err(e) = sent {
+        tally = std::mem::take(&mut told);
+        if let Err(e) = sent.as_ref().map_err(ToString::to_string)
+            && !tally.cancelled
+        {
             tracing::warn!(destination = peer.aet, error = %e, "C-MOVE: the destination failed");
             tally.give_up(rows, &format!("{}: {e}", peer.aet));
         }
@@ -264,12 +259,12 @@ impl Retrieval<'_> {
     }
 
     /// Tells the requester of progress, and hears whether it wants to go on.
-    fn tell(&self, association: &mut Association, tally: &mut Tally) -> Result<bool, AssociationError> {
+    fn tell(&self, association: &mut Association, tally: &mut Tally, pending: bool) -> Result<bool, AssociationError> {
         if association.is_cancelled(self.request.message_id(), Duration::ZERO)? {
             tally.cancelled = tally.progress.remaining > 0;
             return Ok(false);
         }
-        if tally.progress.remaining > 0 {
+        if pending && tally.progress.remaining > 0 {
             association.send(self.context.id, &self.pending(tally))?;
         }
         Ok(true)
@@ -289,6 +284,46 @@ impl Retrieval<'_> {
         let mut bytes = Vec::new();
         failed.write_as(crate::dicom::Syntax::of(&self.context.transfer_syntax), &mut bytes);
         association.send_with_data(self.context.id, &response.with_data_set(), &mut bytes.as_slice())
+    }
+}
+
+/// Who asked for a C-MOVE: hears of every object, and now and then while the destination is silent.
+struct Requester<'a> {
+    retrieval: &'a Retrieval<'a>,
+    association: &'a mut Association,
+    tally: Tally,
+    rows: &'a [InstanceRow],
+    /// Seconds without an answer of the destination.
+    waited: u32,
+    /// The requester's own association ended.
+    ended: Option<AssociationError>,
+}
+
+/// Seconds of silence after which the requester is told again how things stand.
+const REMINDED: u32 = 5;
+
+impl Requester<'_> {
+    fn kept(&mut self, told: Result<bool, AssociationError>) -> bool {
+        told.unwrap_or_else(|e| {
+            self.ended = Some(e);
+            false
+        })
+    }
+}
+
+impl Hearer for Requester<'_> {
+    fn answered(&mut self, number: usize, answer: &Answer) -> bool {
+        self.waited = 0;
+        let instance = self.rows.get(number).map_or("", |row| row.sop_instance.as_str());
+        self.tally.count(instance, answer);
+        let told = self.retrieval.tell(self.association, &mut self.tally, true);
+        self.kept(told)
+    }
+
+    fn waiting(&mut self) -> bool {
+        self.waited += 1;
+        let told = self.retrieval.tell(self.association, &mut self.tally, self.waited.is_multiple_of(REMINDED));
+        self.kept(told)
     }
 }
 
@@ -333,6 +368,9 @@ fn rows(index: &dyn Index, view: View, level: Level, identifier: &Attributes) ->
             }
         }
     }
+    // What is named twice goes out once.
+    let mut known = std::collections::BTreeSet::new();
+    found.retain(|row| known.insert(row.sop_instance.clone()));
     Ok(found)
 }
 

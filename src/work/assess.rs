@@ -131,7 +131,9 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let region = shop.procedures.region_for(&date);
     let whole: Vec<Whole> = originals.iter().map(|(series, rows)| Whole::read(&shop.store, series, rows)).collect();
     let mut facts = report::facts(study, &originals, &whole);
-    let absent = announce(&mut facts, &originals, shop.journal.announced(study.study.as_str()));
+    let journal = &shop.journal;
+    let uid = study.study.as_str();
+    let absent = announce(&mut facts, &originals, journal.announced(uid), &journal.named(uid));
     let classification = region.map(|r| classify::classify(r, &shop.procedures, &facts)).unwrap_or_default();
     let (rulings, contents) = (rulings(shop, &study.study), digest(&originals));
     let accepting = |r: &&Ruling| r.outcome == Outcome::Accept;
@@ -171,9 +173,18 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
 }
 
 /// Notes in the facts how many objects the modality announced; a finding for each series of which none came.
-fn announce(facts: &mut StudyFacts, originals: &Contents, mut announced: BTreeMap<String, usize>) -> Vec<Finding> {
+fn announce(
+    facts: &mut StudyFacts,
+    originals: &Contents,
+    mut announced: BTreeMap<String, usize>,
+    named: &BTreeMap<String, BTreeSet<String>>,
+) -> Vec<Finding> {
     for (series, (_, rows)) in facts.series.iter_mut().zip(originals) {
-        series.announced = announced.remove(series.uid.as_str()).map(|expected| (expected, rows.len()));
+        let Some(expected) = announced.remove(series.uid.as_str()) else { continue };
+        // By name where the step names them all: another image in the place of a lost one does not make up for it.
+        let names = named.get(series.uid.as_str()).filter(|names| names.len() >= expected);
+        let is_named = |row: &&InstanceRow| names.is_none_or(|names| names.contains(row.sop_instance.as_str()));
+        series.announced = Some((expected, rows.iter().filter(is_named).count()));
     }
     announced.values().filter(|n| **n > 0).map(|n| complete::fewer(*n, 0)).collect()
 }

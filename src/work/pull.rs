@@ -5,13 +5,12 @@
 use super::send::{Post, TICK};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, DataSet, Uid, VR, tags, uids};
-use crate::dimse::queryscu::{Ended, Receiver, Root, STORED, Service, class, perform};
-use crate::dimse::{AssociationError, Command, Context, DataReader, PLAIN, Proposal, Requested, Roles, Status, connect_for};
+use crate::dimse::queryscu::{Ended, Receiver, Root, Service, class, perform, receiving};
+use crate::dimse::{AssociationError, Command, Context, DataReader, Proposal, Requested, Roles, Status, connect_for};
 use crate::ingest::{Announced, IngestError, now_ms};
 use crate::outbox::{By, Pull, PullRule};
 use crate::peers::Peer;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is remembered between two looks.
 #[derive(Default)]
@@ -23,9 +22,9 @@ struct Schedule {
 }
 
 /// Looks by the rules until the node stops.
-pub(super) fn look_all(post: &Post<'_>, stopping: &AtomicBool) {
+pub(super) fn look_all(post: &Post<'_>) {
     let mut schedule = Schedule::default();
-    while !stopping.load(Ordering::Relaxed) {
+    while !post.is_stopping() {
         look(post, &mut schedule);
         std::thread::sleep(TICK);
     }
@@ -59,21 +58,23 @@ fn look(post: &Post<'_>, schedule: &mut Schedule) {
 
 fn peer(post: &Post<'_>, aet: &str) -> Result<(Peer, Requested), String> {
     let peer = post.sending.peers.get(aet).ok_or_else(|| format!("no [[peer]] {aet} is configured"))?;
-    let to = post.sending.calls.to(&peer)?;
+    let to = post.call(&peer)?;
     Ok((peer, to))
 }
 
+/// What was found, by how many matches of the present question.
 #[derive(Default)]
-struct Found(Vec<Attributes>);
+struct Found(Vec<Attributes>, usize);
 
 impl Receiver for Found {
     fn matched(&mut self, found: Attributes) -> bool {
         self.0.push(found);
-        self.0.len() < MOST
+        self.1 += 1;
+        self.1 < MOST
     }
 }
 
-/// Studies of one look.
+/// Studies of one question.
 const MOST: usize = 10_000;
 
 /// Studies that the peer has, of the rule's days and modalities, and this node has not, or not all instances of.
@@ -84,21 +85,40 @@ fn missing(post: &Post<'_>, rule: &PullRule) -> Result<Vec<(String, i64)>, Strin
     let modalities: Vec<&str> =
         if rule.modalities.is_empty() { vec![""] } else { rule.modalities.iter().map(String::as_str).collect() };
     let mut found = Found::default();
-    for (number, modality) in (1..).zip(modalities) {
-        let mut query = DataSet::default();
-        query.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY");
-        query.put_text(tags::STUDY_DATE, VR::DA, &format!("{}-", crate::ingest::china_day(rule.days)));
-        query.put_text(tags::MODALITIES_IN_STUDY, VR::CS, modality);
-        query.put_text(tags::STUDY_INSTANCE_UID, VR::UI, "");
-        query.put_text(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, "");
-        let request = Command::query(0x0020, number, sop_class);
-        let ended = perform(&mut association, &context, &request, &query, &mut found).map_err(|e| e.to_string())?;
-        if !ended.is_success() {
+    let mut number = 0;
+    for modality in modalities {
+        let mut ask = |dates: &str, found: &mut Found| {
+            number += 1;
+            found.1 = 0;
+            let mut query = DataSet::default();
+            query.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY");
+            query.put_text(tags::STUDY_DATE, VR::DA, dates);
+            query.put_text(tags::MODALITIES_IN_STUDY, VR::CS, modality);
+            query.put_text(tags::STUDY_INSTANCE_UID, VR::UI, "");
+            query.put_text(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, "");
+            let request = Command::query(0x0020, number, sop_class);
+            perform(&mut association, &context, &request, &query, found).map_err(|e| e.to_string())
+        };
+        let before = found.0.len();
+        let ended = ask(&format!("{}-", crate::ingest::china_day(rule.days)), &mut found)?;
+        if ended.is_success() {
+            continue;
+        }
+        if found.0.len() == before {
             return Err(ended.to_string());
+        }
+        // It answers with so many only, or more came than are taken at once: day by day there are fewer.
+        for day in (0..=rule.days).rev() {
+            let before = found.0.len();
+            let ended = ask(&crate::ingest::china_day(day), &mut found)?;
+            if !ended.is_success() {
+                let studies = found.0.len() - before;
+                tracing::warn!(rule = rule.name, from = rule.from, studies, %ended, "a peer does not tell all it has of a day");
+            }
         }
     }
     let _ = association.release();
-    let mut missing = Vec::new();
+    let mut missing = BTreeMap::new();
     for study in found.0 {
         // A peer that does not narrow by modality answers with all.
         let there = study.texts(tags::MODALITIES_IN_STUDY);
@@ -109,10 +129,10 @@ fn missing(post: &Post<'_>, rule: &PullRule) -> Result<Vec<(String, i64)>, Strin
         let here = post.shop.index.study(&uid).map_err(|e| e.to_string())?.map_or(0, |row| i64::from(row.originals.1));
         let there = study.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES);
         if there.map_or(here == 0, |there| here < there) {
-            missing.push((uid.to_string(), there.unwrap_or(0)));
+            missing.insert(uid.to_string(), there.unwrap_or(0));
         }
     }
-    Ok(missing)
+    Ok(missing.into_iter().collect())
 }
 
 /// Fetches one study and says so in the outbox.
@@ -148,27 +168,32 @@ fn attempt(post: &Post<'_>, pull: &Pull) -> Result<u16, String> {
         }
         By::Get => {
             let sop_class = class(Root::Study, Service::Get);
-            operate(to, sop_class, receiving(), &Command::query(0x0010, 1, sop_class), &query, &mut into)
+            operate(to, sop_class, receiving(COMPRESSED, &[]), &Command::query(0x0010, 1, sop_class), &query, &mut into)
         }
     };
     let ended = ended.map_err(|e| e.to_string())?;
-    match into.refused {
-        Some(why) => Err(format!("{ended}: {why}")),
-        None if !ended.is_success() => Err(ended.to_string()),
-        None if ended.progress.completed == 0 => Err("the peer sent nothing".into()),
-        None => Ok(ended.progress.completed),
+    if let Some(why) = into.refused {
+        return Err(format!("{ended}: {why}"));
     }
+    // A warning of a sub-operation is no failure: the object is there.
+    let done = ended.is_success() || (ended.status == WITH_WARNINGS && ended.progress.failed == 0);
+    if !done {
+        return Err(ended.to_string());
+    }
+    let sent = ended.progress.completed + ended.progress.warning;
+    if sent > 0 {
+        return Ok(sent);
+    }
+    // Counts need not be told (PS3.7 table 9.1-4): what is here then says whether something came.
+    let study = Uid::parse(&pull.study).map_err(|e| e.to_string())?;
+    let here = post.shop.index.study(&study).map_err(|e| e.to_string())?.map_or(0, |row| row.originals.1);
+    u16::try_from(here).ok().filter(|n| *n > 0).ok_or_else(|| "the peer sent nothing".into())
 }
 
-/// Contexts in which objects are received by C-GET: native for every class, and as compressed as the peer likes for the images.
-fn receiving() -> Vec<Proposal> {
-    let roles = Roles { scu: false, scp: true };
-    let native = STORED.iter().map(|class| Proposal { roles, ..Proposal::new(class, &PLAIN) });
-    let compressed = STORED.iter().map(|class| Proposal { roles, ..Proposal::new(class, COMPRESSED) });
-    // As it is stored goes before native; the peer's order of preference is its own.
-    compressed.chain(native).take(127).collect()
-}
+/// Sub-operations complete, with failures or warnings.
+const WITH_WARNINGS: u16 = 0xB000;
 
+/// Taken as they are, so that nothing is decoded on the way.
 const COMPRESSED: &[&str] = &[
     uids::JPEGLS_LOSSLESS,
     uids::JPEG_LOSSLESS_SV1,

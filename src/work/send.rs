@@ -5,7 +5,7 @@
 use super::pull;
 use super::{Sending, Shop};
 use crate::dicom::{Uid, uids};
-use crate::dimse::storescu::{self, Outgoing};
+use crate::dimse::storescu::{self, Answer, Outgoing};
 use crate::dimse::{AssociationError, Incoming, Requested, Roles, Status, commitment, connect_for, identifier};
 use crate::exam::lifecycle::State;
 use crate::exam::verdict::{Outcome, Verdict};
@@ -18,8 +18,8 @@ use crate::retrieve::commitment::results;
 use crate::retrieve::outgoing;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub fn forward_judged(shop: &Shop, study: &StudyRow, verdict: &Verdict) -> std::
 }
 
 /// Work beside the sending, until the node stops.
-type Aside = fn(&Post<'_>, &AtomicBool);
+type Aside = fn(&Post<'_>);
 
 /// Works until the node stops.
 pub(super) fn follow(shop: &Arc<Shop>, stopping: &Arc<AtomicBool>) {
@@ -68,7 +68,7 @@ pub(super) fn follow(shop: &Arc<Shop>, stopping: &Arc<AtomicBool>) {
         let (shop, stopping) = (shop.clone(), stopping.clone());
         let run = move || {
             if let Some(sending) = &shop.sending {
-                work(&Post { shop: &shop, sending }, &stopping);
+                work(&Post { shop: &shop, sending, stopping: &stopping });
             }
         };
         match std::thread::Builder::new().name(name.into()).spawn(run) {
@@ -83,8 +83,9 @@ pub(super) fn follow(shop: &Arc<Shop>, stopping: &Arc<AtomicBool>) {
             && let Some(task) = sending.outbox.next(now_ms(), room)
         {
             let (shop, stopping) = (shop.clone(), stopping.clone());
-            let run =
-                move || shop.sending.as_ref().map_or((), |sending| forward(&Post { shop: &shop, sending }, &task, &stopping));
+            let run = move || {
+                shop.sending.as_ref().map_or((), |sending| forward(&Post { shop: &shop, sending, stopping: &stopping }, &task))
+            };
             let spawned = std::thread::Builder::new().name("forward".into()).spawn(run);
             match spawned {
                 Ok(thread) => threads.push(thread),
@@ -94,10 +95,10 @@ pub(super) fn follow(shop: &Arc<Shop>, stopping: &Arc<AtomicBool>) {
         if threads.len() < MOST_THREADS
             && let Some(task) = sending.outbox.next_pull(now_ms())
         {
-            let shop = shop.clone();
+            let (shop, stopping) = (shop.clone(), stopping.clone());
             let run = move || {
                 if let Some(sending) = &shop.sending {
-                    pull::fetch(&Post { shop: &shop, sending }, &task);
+                    pull::fetch(&Post { shop: &shop, sending, stopping: &stopping }, &task);
                 }
             };
             match std::thread::Builder::new().name("pull".into()).spawn(run) {
@@ -119,6 +120,18 @@ const MOST_THREADS: usize = 16;
 pub(super) struct Post<'a> {
     pub(super) shop: &'a Shop,
     pub(super) sending: &'a Sending,
+    pub(super) stopping: &'a Arc<AtomicBool>,
+}
+
+impl Post<'_> {
+    /// What to connect to a peer with; when the node stops, nothing is waited for any more.
+    pub(super) fn call(&self, peer: &Peer) -> Result<Requested, String> {
+        Ok(Requested { stopping: self.stopping.clone(), ..self.sending.calls.to(peer)? })
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
 }
 
 /// Why an attempt ended before all was sent.
@@ -129,9 +142,9 @@ enum Ended {
     Never(String),
 }
 
-fn forward(post: &Post<'_>, task: &Forward, stopping: &AtomicBool) {
+fn forward(post: &Post<'_>, task: &Forward) {
     let mut sent = task.sent.clone();
-    let result = attempt(post, task, &mut sent, stopping);
+    let result = attempt(post, task, &mut sent);
     let kept = post.sending.outbox.update(&task.id, |f| {
         // A newer task is in this one's place.
         if f.generation != task.generation {
@@ -167,15 +180,15 @@ enum After {
     Committing,
 }
 
-fn attempt(post: &Post<'_>, task: &Forward, sent: &mut BTreeSet<String>, stopping: &AtomicBool) -> Result<After, Ended> {
-    let Post { shop, sending } = post;
+fn attempt(post: &Post<'_>, task: &Forward, sent: &mut BTreeSet<String>) -> Result<After, Ended> {
+    let Post { shop, sending, .. } = post;
     let peer = sending.peers.get(&task.to).ok_or_else(|| Ended::Later(format!("no [[peer]] {} is configured", task.to)))?;
-    let to = sending.calls.to(&peer).map_err(Ended::Later)?;
+    let to = post.call(&peer).map_err(Ended::Later)?;
     let rows = rows(post, task, &peer)?;
     let left: Vec<&InstanceRow> = rows.iter().filter(|r| !sent.contains(r.sop_instance.as_str())).collect();
     let mut objects: Vec<Outgoing<'_>> = left.iter().map(|row| outgoing(&shop.store, &shop.pool, row)).collect();
     let (mut refused, mut stopped) = (None, false);
-    let result = storescu::send(&to, &mut objects, None, &mut |number, answer| {
+    let result = storescu::send(&to, &mut objects, None, &mut |number: usize, answer: &Answer| {
         let Some(row) = left.get(number) else { return false };
         if answer.is_kept() {
             sent.insert(row.sop_instance.to_string());
@@ -183,7 +196,7 @@ fn attempt(post: &Post<'_>, task: &Forward, sent: &mut BTreeSet<String>, stoppin
             tracing::warn!(to = task.to, instance = %row.sop_instance, why = %answer, "an object was not taken");
             refused.get_or_insert_with(|| format!("{}: {answer}", row.sop_instance));
         }
-        stopped = stopping.load(Ordering::Relaxed);
+        stopped = post.is_stopping();
         !stopped
     });
     result.map_err(|e| Ended::Later(e.to_string()))?;
@@ -288,21 +301,39 @@ fn ask(post: &Post<'_>, to: Requested, transaction: &str, instances: &[(String, 
 }
 
 /// Tells results as they fall due, until the node stops.
-fn tell_all(post: &Post<'_>, stopping: &AtomicBool) {
-    while !stopping.load(Ordering::Relaxed) {
-        if let Some(report) = post.sending.outbox.next_report(now_ms()) {
-            tell(post, &report);
+fn tell_all(post: &Post<'_>) {
+    // Each peer by a thread of its own, one result at a time: one that does not answer holds nobody else up.
+    let busy: Mutex<BTreeSet<String>> = Mutex::default();
+    let lock = || busy.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        while !post.is_stopping() {
+            let next = {
+                let mut busy = lock();
+                let next = Some(busy.len()).filter(|n| *n < MOST_TOLD);
+                let next = next.and_then(|_| post.sending.outbox.next_report(now_ms(), &busy));
+                busy.extend(next.iter().map(|report| report.aet.clone()));
+                next
+            };
+            match next {
+                Some(report) => drop(scope.spawn(move || {
+                    tell(post, &report);
+                    lock().remove(&report.aet);
+                })),
+                None => std::thread::sleep(TICK),
+            }
         }
-        std::thread::sleep(TICK);
-    }
+    });
 }
+
+/// Peers that are told results at a time.
+const MOST_TOLD: usize = 8;
 
 /// Tells a peer the result that it waits for, on an association of ours (PS3.4 J.3.3.1).
 fn tell(post: &Post<'_>, report: &Report) {
-    let Post { shop, sending } = post;
+    let Post { shop, sending, .. } = post;
     let told = || -> Result<(), String> {
         let peer = sending.peers.get(&report.aet).ok_or("it is no [[peer]] any more")?;
-        let to = sending.calls.to(&peer)?;
+        let to = post.call(&peer)?;
         let result = results(&shop.store, &*shop.index, &report.wanted).map_err(|e| e.to_string())?;
         let roles = Roles { scu: false, scp: true };
         let called = connect_for(to, uids::STORAGE_COMMITMENT_PUSH_MODEL, roles);

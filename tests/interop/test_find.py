@@ -1,4 +1,5 @@
 """C-FIND with DCMTK's findscu and pynetdicom: levels, keys, character sets, cancelling."""
+import datetime
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from pynetdicom import AE
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.sop_class import PatientRootQueryRetrieveInformationModelFind as PATIENT
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as STUDY
 
@@ -49,10 +51,12 @@ def node(tmp_path_factory, phantoms):
     made.stop()
 
 
-def find(node, model=STUDY, calling="ASKER", status_only=False, **keys):
+def find(node, model=STUDY, calling="ASKER", status_only=False, extended=b"", **keys):
     ae = AE(ae_title=calling)
     ae.add_requested_context(model)
-    association = ae.associate("127.0.0.1", node.port, ae_title="HUTONG")
+    asked = SOPClassExtendedNegotiation()
+    asked.sop_class_uid, asked.service_class_application_information = model, extended
+    association = ae.associate("127.0.0.1", node.port, ae_title="HUTONG", ext_neg=[asked] if extended else None)
     if not association.is_established:
         assert not association.accepted_contexts and association.rejected_contexts
         return None  # no context was accepted
@@ -112,6 +116,49 @@ def test_series_images_and_items(node):
     assert one.PatientID == "MANY008" and one.RequestAttributesSequence[0].RequestedProcedureID == "RP-17"
 
 
+def test_names_match_by_group_and_fuzzily_with_wildcards(node):
+    ids = lambda name, extended=b"": {m.PatientID for m in find(node, QueryRetrieveLevel="STUDY", PatientID="HT*", PatientName=name, extended=extended)}
+    for name in ("=王*", "Wang^XiaoDong=王^小东", "王^*", "*dong", "?ang^XiaoDong"):
+        assert ids(name) == {"HT0002"}, name
+        assert ids(name, b"\0\0\1\0\0") == {"HT0002"}, ("fuzzy", name)
+    assert ids("=赵*") == ids("wangx") == set() and ids("wangx", b"\0\0\1\0\0") == {"HT0002"}, "by the joined words, where that was agreed on"
+
+
+def test_dates_and_times_are_moments_only_where_that_was_agreed_on(node):
+    one, = find(node, QueryRetrieveLevel="STUDY", PatientID="HT0002", StudyDate="", StudyTime="")
+    day, hour = int(one.StudyDate), int(one.StudyTime[:2])
+    # Two days, and hours of the day that the study's is none of.
+    keys = {"StudyDate": f"{day - 1}-{day + 1}", "StudyTime": f"{(hour + 2) % 24:02}0000-{(hour + 2) % 24:02}5959"}
+    ids = lambda extended: {m.PatientID for m in find(node, QueryRetrieveLevel="STUDY", PatientID="HT0002", extended=extended, **keys)}
+    assert ids(b"") == set() and ids(b"\0\1\0\0\0") == {"HT0002"}
+
+
+def test_answers_are_in_the_zone_that_was_asked_for(node):
+    here, = find(node, QueryRetrieveLevel="STUDY", PatientID="HT0002", StudyDate="", StudyTime="")
+    there, = find(node, QueryRetrieveLevel="STUDY", PatientID="HT0002", StudyDate="", StudyTime="", TimezoneOffsetFromUTC="+0000", extended=b"\0\0\0\1\0")
+    moment = lambda m: datetime.datetime.strptime(m.StudyDate + m.StudyTime[:6], "%Y%m%d%H%M%S")
+    assert there.TimezoneOffsetFromUTC == "+0000" and moment(here) - moment(there) == datetime.timedelta(hours=8)
+
+
+def test_items_whole_and_keys_deep_inside(node):
+    one, = find(node, QueryRetrieveLevel="SERIES", PatientID="MANY008", StudyInstanceUID="", RequestAttributesSequence=[Dataset()])[:1]
+    assert one.RequestAttributesSequence[0].ScheduledProcedureStepID.startswith("SPS-")
+    code, item = Dataset(), Dataset()
+    code.CodeValue = "NOBODY"
+    item.ScheduledProtocolCodeSequence = [code]
+    assert find(node, QueryRetrieveLevel="SERIES", PatientID="", RequestAttributesSequence=[item]) == []
+
+
+def test_sop_classes_and_counts_of_the_whole_patient(node):
+    ct = "1.2.840.10008.5.1.4.1.1.2"
+    found = {m.PatientID: m.SOPClassesInStudy for m in find(node, QueryRetrieveLevel="STUDY", PatientID="HT*", SOPClassesInStudy=ct)}
+    assert "HT0002" in found and "HT0001" not in found and all(ct in classes for classes in found.values()), found
+    study = find(node, QueryRetrieveLevel="STUDY", PatientID="MANY003", StudyInstanceUID="")[0].StudyInstanceUID
+    one, = find(node, PATIENT, QueryRetrieveLevel="PATIENT", PatientID="MANY003", StudyInstanceUID=study, NumberOfPatientRelatedStudies="",
+                NumberOfPatientRelatedInstances="")
+    assert (one.NumberOfPatientRelatedStudies, one.NumberOfPatientRelatedInstances) == (2, 2)
+
+
 def test_patients_are_one_each(node):
     found = find(node, PATIENT, QueryRetrieveLevel="PATIENT", PatientID="MANY*", PatientName="", NumberOfPatientRelatedStudies="")
     assert len(found) == 150 and {m.NumberOfPatientRelatedStudies for m in found} == {2}
@@ -127,8 +174,19 @@ def test_answers_come_in_the_requesters_characters_if_they_can(node, terms):
     assert str(one.PatientName).replace("\x1b$)A", "").endswith("王^小东") and "CT" in one.StudyDescription
 
 
+def test_a_name_that_gbk_has_no_bytes_for_is_answered_in_utf_8(node):
+    web = Web(node.http)
+    d = pixels.fill(pixels.grey(8, False, "MONOCHROME2", rows=16, columns=16), pixels.scene(16, 16, 0, 255))
+    d.StudyInstanceUID, d.SeriesInstanceUID, d.SOPInstanceUID = generate_uid(), generate_uid(), generate_uid()
+    d.file_meta.MediaStorageSOPInstanceUID, d.PatientID, d.SpecificCharacterSet = d.SOPInstanceUID, "RARE1", "ISO_IR 192"
+    d.PatientName = "Wang^Ji=王^𠮷"
+    assert web.ask("/dicom-web/studies", method="POST", body=file_of(d), Content_Type="application/dicom").status == 200
+    one, = find(node, QueryRetrieveLevel="STUDY", PatientID="RARE1", PatientName="", SpecificCharacterSet="GBK")
+    assert one.SpecificCharacterSet == "ISO_IR 192" and str(one.PatientName).endswith("王^𠮷")
+
+
 def test_a_query_in_gb18030_finds_chinese_names(node):
-    found = find(node, QueryRetrieveLevel="STUDY", PatientID="", PatientName="王*", SpecificCharacterSet="GB18030")
+    found = find(node, QueryRetrieveLevel="STUDY", PatientID="HT*", PatientName="王*", SpecificCharacterSet="GB18030")
     assert [m.PatientID for m in found] == ["HT0002"]
 
 
@@ -136,8 +194,11 @@ def test_what_is_no_query_is_refused_with_a_reason(node):
     for keys, status in (({"PatientID": ""}, 0xA900), ({"QueryRetrieveLevel": "PATIENT"}, 0xA900), ({"QueryRetrieveLevel": "PLANET"}, 0xA900)):
         _, last = find(node, status_only=True, **keys)
         assert last.Status == status and last.ErrorComment, last
-    found, _ = find(node, status_only=True, QueryRetrieveLevel="STUDY", PatientID="HT0002", PatientComments="")
-    assert len(found) == 1 and found[0].PatientComments in (None, "")
+    found, last = find(node, status_only=True, QueryRetrieveLevel="STUDY", PatientID="HT0002", Allergies="")
+    assert len(found) == 1 and found[0].Allergies in (None, "") and last.Status == 0
+    code, said = run("findscu", "-v", "-S", "-aet", "FINDSCU", "-aec", "HUTONG", "127.0.0.1", str(node.port), "-k", "QueryRetrieveLevel=STUDY",
+                     "-k", "PatientID=HT0002", "-k", "Allergies")
+    assert code == 0 and "WarningUnsupportedOptionalKeys" in said, said
 
 
 def test_who_may_ask_and_what_he_sees(node):

@@ -194,8 +194,11 @@ def test_compressed_copies_hold_the_same_samples(generated, marked_matrix, tmp_p
         assert all((samples == native).all() for _, samples in seen), (name, [w for w, s in seen if (s != native).any()])
         witnessed.update(witness for witness, _ in seen)
     assert {"jpeg-ls": {"dcmdjpls", "gdcmconv"}, "rle": {"dcmdrle"}, "jpeg-2000": {"gdcmconv"}}.get(syntax, set()) <= witnessed, witnessed
-    print(syntax, compressed, "of", len(done), sorted(n for n, row in done.items() if not row["transfer_syntax"].endswith(uid)))
-    assert compressed >= len(done) * (0.5 if syntax == "htj2k" else 0.6), compressed
+    # 32 bits, and what uses the bits beside the stored ones, is written native; RLE holds every word as it is.
+    unfit = {n for n in done if n.startswith(("grey32", "grey_high_bit", "overlay_in_bits", "overlay_corner_bits"))}
+    native_ones = {n for n, row in done.items() if not row["transfer_syntax"].endswith(uid)}
+    assert native_ones <= (set() if syntax == "rle" else unfit), native_ones
+    assert compressed >= 130
 
 
 def test_whole_words_of_a_signed_copy_read_as_its_samples(shared, tmp_path):

@@ -306,6 +306,53 @@ def test_c_move_can_be_cancelled(node, sinks, studies):
     association.release()
 
 
+class Deaf(Sink):
+    """Takes an object and never says so."""
+
+    def store(self, event):
+        self.kept[str(event.request.AffectedSOPInstanceUID)] = None
+        self.woken.wait(120)
+        return 0x0000
+
+    def __init__(self, *arguments):
+        self.woken = threading.Event()
+        super().__init__(*arguments)
+
+    def stop(self):
+        self.woken.set()
+        super().stop()
+
+
+def test_a_destination_that_does_not_answer_holds_neither_the_requester_nor_the_nodes_end(tmp_path, phantoms):
+    deaf = Deaf("DEAF", ALL)
+    text = peers({"aet": "ASKER", "rights": ["echo", "find", "move", "get"]}, {"aet": "DEAF", "address": f"127.0.0.1:{deaf.port}"}) + """
+[[forward]]
+name = "all"
+to = ["DEAF"]
+outcomes = ["accept", "review", "reject"]
+"""
+    node = configured(tmp_path, text)
+    code, said = run("storescu", "-aet", "STORESCU", "-aec", "HUTONG", "+sd", "127.0.0.1", str(node.port), str(phantoms / "Chest"))
+    assert code == 0, said
+    study = next(iter(originals(phantoms, "Chest").values())).StudyInstanceUID
+    association = associate(node, MOVE)
+    began, statuses = time.time(), []
+    for status, _ in association.send_c_move(identifier("STUDY", StudyInstanceUID=study), "DEAF", MOVE, msg_id=9):
+        statuses.append(status.Status)
+        if len(statuses) == 1:
+            association.send_c_cancel(9, context_id=association.accepted_contexts[0].context_id)
+    # Told that it goes on although nothing has come back, and heard when it no longer wants it.
+    assert statuses == [0xFF00, 0xFE00] and time.time() - began < 30, statuses
+    association.release()
+    until(lambda: [t for t in ask(node, "/api/v1/outbox")[1]["forward"] if t["to"] == "DEAF"])
+    until(lambda: len(deaf.kept) >= 1)
+    time.sleep(1)
+    began = time.time()
+    node.stop()
+    assert time.time() - began < 20, "a forwarding task under way is left for the next start"
+    deaf.stop()
+
+
 def test_movescu_of_dcmtk_receives_itself(node, studies, tmp_path, phantoms):
     code, said = run("movescu", "-v", "-S", "-aet", "ASKER", "-aec", "HUTONG", "-aem", "DCMTKDEST", "+P", str(DCMTK_PORT), "-od", str(tmp_path), "127.0.0.1",
                      str(node.port), "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={studies['HT0002']}")

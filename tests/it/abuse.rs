@@ -330,12 +330,13 @@ fn half_open_and_slow_callers_go_away_by_themselves_and_keep_nobody_out() {
     let node = Node::start(place.path(), &limits);
     let silent: Vec<TcpStream> = (0..6).map(|_| TcpStream::connect(&node.dicom).unwrap()).collect();
     let mut idle: Vec<Raw> = (0..6).map(|_| Raw::connect(&node, uids::EXPLICIT_VR_LITTLE_ENDIAN)).collect();
-    // One sends its request byte by byte, slower than the timer.
+    // One sends its request byte by byte, slower than the timer: 256 bytes are promised, and none of them is wrong.
     let mut slow = TcpStream::connect(&node.dicom).unwrap();
+    slow.write_all(&[1, 0, 0, 0, 1, 0]).unwrap();
     let begun = Instant::now();
     slow.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
     let closed = loop {
-        let gone = slow.write_all(&[1]).is_err() || matches!(slow.read(&mut [0; 16]), Ok(0));
+        let gone = slow.write_all(&[0]).is_err() || matches!(slow.read(&mut [0; 16]), Ok(0));
         if gone || begun.elapsed() > Duration::from_secs(20) {
             break gone;
         }
@@ -356,6 +357,26 @@ fn half_open_and_slow_callers_go_away_by_themselves_and_keep_nobody_out() {
         std::thread::sleep(Duration::from_millis(200));
     };
     assert!(ended, "a data set that drips is given up");
+    // So is a command that does, a byte in each fragment, and a data set of nothing but empty fragments.
+    let echo = Command::request(0x0030, 1, uids::VERIFICATION, false).to_bytes();
+    let mut bytes = echo.iter().cycle();
+    for (what, in_data) in [("a command", false), ("empty fragments", true)] {
+        let mut next = || if in_data { pdv(1, 0, &[]) } else { pdv(1, COMMAND, &[*bytes.next().unwrap_or(&0)]) };
+        let mut drip = Raw::connect(&node, uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        if in_data {
+            drip.write(&p_data(&[pdv(1, COMMAND | LAST, &store)]));
+        }
+        drip.0.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        let begun = Instant::now();
+        let ended = loop {
+            let gone = drip.0.write_all(&p_data(&[next()])).is_err() || drip.0.read(&mut [0; 64]).is_ok();
+            if gone || begun.elapsed() > Duration::from_secs(20) {
+                break gone;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        };
+        assert!(ended, "{what} that drip are given up");
+    }
     assert!(idle.iter_mut().all(Raw::is_given_up));
     let images = phantom::ct_head(1, None, "头颅CT平扫", "HEAD");
     assert_eq!(node.send(&images).len(), 1);

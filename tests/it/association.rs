@@ -37,6 +37,66 @@ fn contexts_are_decided_one_by_one_and_a_wrong_called_title_is_rejected() {
 }
 
 #[test]
+fn another_version_of_the_protocol_is_rejected_with_its_reason() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[]);
+    for version in [0u8, 2] {
+        let mut stream = TcpStream::connect(&node.dicom).unwrap();
+        let mut request = vec![1, 0, 0, 0, 0, 0, 0, version, 0, 0];
+        request.extend(format!("{:<16}{:<16}", "HUTONG", "TESTSCU").bytes());
+        request.extend([0; 32]);
+        let name = b"1.2.840.10008.3.1.1.1";
+        request.extend([0x10, 0, 0, u8::try_from(name.len()).unwrap()]);
+        request.extend(name);
+        request.extend([0x50, 0, 0, 8, 0x51, 0, 0, 4, 0, 0, 0x40, 0]);
+        let length = u32::try_from(request.len() - 6).unwrap().to_be_bytes();
+        request[2..6].copy_from_slice(&length);
+        stream.write_all(&request).unwrap();
+        let mut answer = [0u8; 10];
+        stream.read_exact(&mut answer).unwrap();
+        // Permanent, by the provider of the association services, protocol version not supported.
+        assert_eq!((answer[0], &answer[7..10]), (3, &[1u8, 2, 2][..]), "version {version}");
+    }
+}
+
+#[test]
+fn a_request_that_crosses_a_commitment_result_is_answered() {
+    let place = tempfile::tempdir().unwrap();
+    let rights = [("HUTONG_DIMSE__UNKNOWN_CALLERS", r#"["echo", "store", "commit"]"#)];
+    let node = Node::start(place.path(), &rights);
+    let images = hutong::phantom::ct_head(1, None, "头颅CT平扫", "HEAD");
+    assert_eq!(node.send(&images).len(), 1);
+    let mut to = node.requested();
+    to.proposals = vec![proposal(uids::VERIFICATION, &[uids::EXPLICIT_VR_LITTLE_ENDIAN])];
+    let class = uids::STORAGE_COMMITMENT_PUSH_MODEL;
+    let (mut association, context) = hutong::dimse::connect_for(to, class, hutong::dimse::Roles::USUAL).unwrap();
+    let echo = association.contexts.iter().find(|c| c.abstract_syntax == uids::VERIFICATION).cloned().unwrap();
+    let wanted = [(uids::CT_IMAGE_STORAGE.to_string(), images[0].sop_instance())];
+    hutong::dimse::commitment::ask(&mut association, &context, "1.2.3.4.5", &wanted).unwrap();
+    // Before anything is read: the result is on its way by now.
+    association.send(echo.id, &Command::request(0x0030, 9, uids::VERIFICATION, false)).unwrap();
+    let (mut told, mut echoed) = (false, false);
+    for _ in 0..2 {
+        let Incoming::Message(context, message) = association.receive().unwrap() else { panic!() };
+        if message.event_type().is_some() {
+            association.data(context.id).finish().unwrap();
+            association.send(context.id, &message.response(hutong::dimse::Status::Success)).unwrap();
+            told = true;
+        } else {
+            assert_eq!((message.responded_to(), message.status()), (9, Some(0)));
+            echoed = true;
+        }
+    }
+    assert!(told && echoed);
+    association.send(echo.id, &Command::request(0x0030, 10, uids::VERIFICATION, false)).unwrap();
+    let Incoming::Message(_, response) = association.receive().unwrap() else { panic!() };
+    assert_eq!(response.status(), Some(0));
+    association.release().unwrap();
+    // It took the result: nothing is left to be told.
+    assert_eq!(node.json("/api/v1/outbox")["commitment_results"], serde_json::json!([]));
+}
+
+#[test]
 fn callers_that_are_not_listed_are_rejected() {
     let place = tempfile::tempdir().unwrap();
     std::fs::write(place.path().join("hutong.toml"), "[[peer]]\naet = \"CT1\"\n").unwrap();

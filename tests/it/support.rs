@@ -171,7 +171,7 @@ pub fn phantom_study(which: Phantom) -> Study {
 /// Sends objects; the answers that came before the connection ended, and how it ended.
 pub fn send_all(to: &Requested, mut objects: Vec<Outgoing<'_>>) -> (Vec<Answer>, Result<(), AssociationError>) {
     let mut answers = Vec::new();
-    let result = send(to, &mut objects, None, &mut |_, answer| {
+    let result = send(to, &mut objects, None, &mut |_: usize, answer: &Answer| {
         answers.push(answer.clone());
         true
     });

@@ -2,7 +2,7 @@
 //! grows with the answer and not with the archive.
 
 use super::SledIndex;
-use super::fits::{level_matches, modalities_match, study_visible};
+use super::fits::{classes_match, level_matches, modalities_match, study_visible};
 use super::keys::{FUZZY, INSTANCE, SERIES, date_key, find_prefix, fold, joined, study_of_find_key, value_of_find_key};
 use crate::dicom::levels::Level;
 use crate::dicom::{Tag, Uid, names, tags};
@@ -77,8 +77,15 @@ impl SledIndex {
             for prefix in names::lookups(pattern) {
                 self.found(find_prefix(FUZZY, &prefix), |_| true, &mut found)?;
             }
-            return Ok(Some(found));
+            // What matches plainly matches as well: wildcards are none of the words.
+            let plain = self.by_key(tag, pattern, query)?;
+            return Ok(plain.map(|plain| found.into_iter().chain(plain).collect()));
         }
+        self.by_key(tag, pattern, query)
+    }
+
+    /// Studies by a key as it is written.
+    fn by_key(&self, tag: Tag, pattern: &str, query: &Query) -> Result<Option<BTreeSet<Uid>>, IndexError> {
         // Of several values, and of a name with several component groups, the first one that says something is enough to look it up.
         let pattern = if query.matching.multiple { pattern.split('\\').next().unwrap_or(pattern) } else { pattern };
         let groups: Vec<&str> = if tag == tags::PATIENT_NAME { pattern.split('=').collect() } else { vec![pattern] };
@@ -174,6 +181,7 @@ impl SledIndex {
             if !study_visible(&study, query.view)
                 || !level_matches(query, &study.attributes, Level::Study)
                 || !modalities_match(query, &study)
+                || !classes_match(query, &study)
                 || !query.only.allows(&study)?
             {
                 continue;

@@ -22,6 +22,14 @@ pub(super) fn modalities_match(query: &Query, study: &StudyRow) -> bool {
     })
 }
 
+/// SOP Classes in Study: any of those that are listed.
+pub(super) fn classes_match(query: &Query, study: &StudyRow) -> bool {
+    let wanted =
+        query.keys.iter().filter(|k| k.tag() == tags::SOP_CLASSES_IN_STUDY && !k.pattern.trim_matches(['*', ' ']).is_empty());
+    let any = |pattern: &str| pattern.split(['\\', ',']).any(|uid| study.classes.contains(uid.trim()));
+    wanted.into_iter().all(|k| query.view == View::House && any(&k.pattern))
+}
+
 pub(super) fn study_visible(study: &StudyRow, view: View) -> bool {
     view == View::House || (study.state == State::Ready && !study.recognised.series.is_empty())
 }

@@ -26,7 +26,9 @@ pub(super) fn find_keys(study: &StudyRow) -> Vec<Vec<u8>> {
         let value = study.attributes.text(*tag).unwrap_or("");
         let groups: Vec<&str> = if *tag == tags::PATIENT_NAME { value.split('=').collect() } else { vec![value] };
         for group in groups.into_iter().filter(|g| *tag == tags::STUDY_DATE || !g.is_empty()) {
-            let mut key = find_prefix(*tag, &fold(group));
+            // Dates of old objects have dots in them.
+            let group = if *tag == tags::STUDY_DATE { fold(group).replace('.', "") } else { fold(group) };
+            let mut key = find_prefix(*tag, &group);
             key.push(0);
             // Within a day, later studies come later.
             if *tag == tags::STUDY_DATE {
@@ -72,7 +74,7 @@ pub(super) fn fold(text: &str) -> String {
 /// What orders studies: date, time, UID.
 pub(super) fn date_key(study: &StudyRow) -> (String, String, String) {
     let text = |tag| study.attributes.text(tag).unwrap_or("").to_string();
-    (text(tags::STUDY_DATE), text(tags::STUDY_TIME), study.study.to_string())
+    (text(tags::STUDY_DATE).replace('.', ""), text(tags::STUDY_TIME), study.study.to_string())
 }
 
 pub(super) fn joined(space: u8, parts: &[&str]) -> Vec<u8> {

@@ -27,6 +27,7 @@ pub(super) fn new_study(row: &InstanceRow, all: &Attributes) -> StudyRow {
         said: Said::default(),
         state: State::Receiving,
         recognised: Recognised::default(),
+        classes: BTreeSet::new(),
         descriptions: BTreeSet::new(),
         sources: BTreeSet::new(),
     }
@@ -83,6 +84,7 @@ pub(super) fn add_to_study(
     study.revision += 1;
     study.state = State::Receiving;
     study.modalities.extend(all.text(tags::MODALITY).map(str::to_string));
+    study.classes.insert(row.sop_class.clone());
     study.descriptions.extend(all.text(tags::STUDY_DESCRIPTION).map(str::to_string));
     let from = (row.received_ms, row.sop_instance.clone());
     if from < study.from {

@@ -40,7 +40,8 @@ impl Sought {
     /// # Errors
     /// The parameter that has no such value, or stands twice.
     pub fn read(parameters: Vec<(String, String)>, view: View) -> Result<Sought, Problem> {
-        let search = Search { limit: DEFAULT_LIMIT, ..Search::all(view) };
+        let mut search = Search { limit: DEFAULT_LIMIT, ..Search::all(view) };
+        search.matching.combined = true;
         let mut sought = Sought { search, include: Include::These(Vec::new()), beyond: Vec::new(), unmatched: Vec::new() };
         for (name, value) in parameters {
             let number = || value.parse::<usize>().map_err(|_| Problem::bad(format!("{name} must be a whole number")));
@@ -92,7 +93,7 @@ impl Sought {
             legal(*last, &value, &self.search).map_err(|why| Problem::bad(format!("{name}: {why}")))?;
         }
         let first = path.first().copied().unwrap_or(Tag(0, 0));
-        const COMPUTED: &[Tag] = &[tags::MODALITIES_IN_STUDY];
+        const COMPUTED: &[Tag] = &[tags::MODALITIES_IN_STUDY, tags::SOP_CLASSES_IN_STUDY];
         if level_of(first).is_none() && !COMPUTED.contains(&first) {
             self.unmatched.push(name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').take(64).collect());
         }
@@ -143,10 +144,9 @@ mod tests {
         let paths: Vec<_> = sought.search.keys.iter().map(|k| k.path.clone()).collect();
         assert_eq!(paths, [vec![tags::PATIENT_ID], vec![tags::REQUEST_ATTRIBUTES_SEQUENCE, tags::SCHEDULED_PROCEDURE_STEP_ID]]);
         assert_eq!((sought.search.limit, sought.unmatched.len()), (5, 0));
-        let sought =
-            read(&[("includefield", "00080060, PatientComments,00400275.00400009"), ("PatientComments", "x")]).unwrap();
-        assert_eq!(sought.beyond, [tags::PATIENT_COMMENTS]);
-        assert_eq!(sought.unmatched, ["PatientComments"]);
+        let sought = read(&[("includefield", "00080060, Allergies,00400275.00400009"), ("Allergies", "x")]).unwrap();
+        assert_eq!(sought.beyond, [tags::ALLERGIES]);
+        assert_eq!(sought.unmatched, ["Allergies"]);
     }
 
     #[test]
