@@ -2,6 +2,7 @@
 
 use super::accept::{Rejection, Roles};
 use super::command::{Command, Field};
+use super::data::DataReader;
 use super::link::{self, Link, Timeouts, Waited};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -78,7 +79,7 @@ pub enum Incoming {
 
 /// See the module.
 pub struct Association {
-    link: Link,
+    pub(super) link: Link,
     /// The accepted contexts.
     pub contexts: Vec<Context>,
     /// The peer's AE title.
@@ -86,7 +87,7 @@ pub struct Association {
     /// Longest PDU the peer takes; 0 is unlimited.
     pub peer_max_pdu: u32,
     max_pdu: u32,
-    timeouts: Timeouts,
+    pub(super) timeouts: Timeouts,
     stopping: Arc<AtomicBool>,
     pdu_left: u32,
 }
@@ -94,14 +95,14 @@ pub struct Association {
 /// The longest command set taken, bytes.
 const MAX_COMMAND: usize = 1 << 16;
 
-struct Pdv {
-    context: u8,
-    command: bool,
-    last: bool,
-    length: u32,
+pub(super) struct Pdv {
+    pub(super) context: u8,
+    pub(super) command: bool,
+    pub(super) last: bool,
+    pub(super) length: u32,
 }
 
-enum Next {
+pub(super) enum Next {
     Pdv(Pdv),
     Release,
 }
@@ -263,7 +264,7 @@ impl Association {
 
     /// The data set of the message just received. Read it to its end before anything else.
     pub fn data(&mut self, context: u8) -> DataReader<'_> {
-        DataReader { association: self, context, left: 0, last: false, failed: false, began: Instant::now(), got: 0 }
+        DataReader::new(self, context)
     }
 
     /// Sends a command without data.
@@ -351,7 +352,7 @@ impl Association {
         AssociationError::Timeout
     }
 
-    fn violation(&mut self, what: &str) -> AssociationError {
+    pub(super) fn violation(&mut self, what: &str) -> AssociationError {
         let _ = self.link.write_all(&abort_pdu(2, 2));
         self.link.drain(Duration::from_millis(200));
         AssociationError::Protocol(what.to_string())
@@ -378,7 +379,7 @@ impl Association {
         }
     }
 
-    fn next_pdv(&mut self) -> Result<Next, AssociationError> {
+    pub(super) fn next_pdv(&mut self) -> Result<Next, AssociationError> {
         while self.pdu_left == 0 {
             let (kind, length) = self.link.pdu_header()?;
             match kind {
@@ -410,83 +411,6 @@ impl Association {
         };
         self.pdu_left -= length;
         Ok(Next::Pdv(Pdv { context, command: flags & 1 != 0, last: flags & 2 != 0, length }))
-    }
-}
-
-/// The bytes of one data set, across fragments and PDUs.
-pub struct DataReader<'a> {
-    association: &'a mut Association,
-    context: u8,
-    left: u32,
-    last: bool,
-    failed: bool,
-    began: Instant,
-    got: u64,
-}
-
-/// Bytes a second that a data set must bring on average: one that drips holds a place that others need.
-const LEAST_RATE: u64 = 1024;
-
-impl Read for DataReader<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.left == 0 {
-            if self.last {
-                return Ok(0);
-            }
-            if self.drips() {
-                self.failed = true;
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the data set comes too slowly"));
-            }
-            let next = self.association.next_pdv().and_then(|next| match next {
-                Next::Pdv(pdv) if !pdv.command && pdv.context == self.context => Ok(pdv),
-                Next::Pdv(_) => Err(self.association.violation("a command fragment inside a data set")),
-                Next::Release => Err(self.association.violation("A-RELEASE-RQ inside a data set")),
-            });
-            match next {
-                Ok(pdv) => (self.left, self.last) = (pdv.length, pdv.last),
-                Err(e) => {
-                    self.failed = true;
-                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, e));
-                }
-            }
-        }
-        let room = buf.len().min(self.left as usize);
-        let Some(room) = buf.get_mut(..room).filter(|r| !r.is_empty()) else {
-            return Ok(0);
-        };
-        let got = self.association.link.read(room).inspect_err(|_| self.failed = true)?;
-        if got == 0 {
-            self.failed = true;
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.left -= u32::try_from(got).unwrap_or(self.left);
-        self.got += got as u64;
-        if self.drips() {
-            self.failed = true;
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the data set comes too slowly"));
-        }
-        Ok(got)
-    }
-}
-
-impl DataReader<'_> {
-    /// Whether it has come too slowly for as long as a silent peer is waited for.
-    fn drips(&self) -> bool {
-        let elapsed = self.began.elapsed();
-        elapsed > self.association.timeouts.network && self.got / LEAST_RATE < elapsed.as_secs()
-    }
-
-    /// Reads and drops the rest, so that the next message can be received.
-    ///
-    /// # Errors
-    /// The connection fails.
-    pub fn finish(mut self) -> io::Result<()> {
-        io::copy(&mut self, &mut io::sink()).map(|_| ())
-    }
-
-    /// Whether the connection failed while reading: there is nobody left to answer.
-    pub fn failed(&self) -> bool {
-        self.failed
     }
 }
 

@@ -47,10 +47,10 @@ impl Policy for Configured<'_> {
         if !principal.passcode_sha256.as_ref().is_none_or(given) {
             return Err(Rejection::Identity);
         }
-        // Nobody has said how many an unknown caller needs: never so many that a known one finds no place.
+        // Nobody has said how many an unknown caller needs: a quarter of all places stays for others.
         let most = self.config.max_associations;
         let principal = match self.peers.get(calling) {
-            None if principal.max_associations == 0 => Principal { max_associations: (most / 2).max(1), ..principal },
+            None if principal.max_associations == 0 => Principal { max_associations: most - most / 4, ..principal },
             _ => principal,
         };
         let place = self.active.take(&principal, most).ok_or(Rejection::Limit)?;

@@ -321,6 +321,37 @@ fn faults_of_files_are_laid_at_their_study() {
     }
 }
 
+/// Another instance of an image.
+fn beside(image: &Image, name: &str) -> Image {
+    let mut other = phantom_study(Phantom::Chest).images.remove(0);
+    other.data_set = image.data_set.clone();
+    put(&mut other, tags::SOP_INSTANCE_UID, VR::UI, Uid::derived(&["beside", name]).as_str());
+    other
+}
+
+#[test]
+fn what_stands_beside_the_images_that_count_spoils_nothing() {
+    let found = |json: &serde_json::Value, code: &str| json.to_string().contains(code);
+    // The raw image of a view that is there for presentation too.
+    let mut chest = phantom_study(Phantom::Chest).images;
+    chest.iter_mut().for_each(|i| put(i, tags::PRESENTATION_INTENT_TYPE, VR::CS, "FOR PRESENTATION"));
+    let mut raw = beside(&chest[0], "raw");
+    put(&mut raw, tags::PRESENTATION_INTENT_TYPE, VR::CS, "FOR PROCESSING");
+    chest.push(raw);
+    let json = check_files(&chest.iter().map(Image::file).collect::<Vec<_>>());
+    assert_eq!(said(&json, &["warn", "review", "reject"]), (vec![], "accept".into()));
+    assert!(found(&json, "RAW_ASIDE"));
+    // A localizer in the series of slices.
+    let mut head = phantom_study(Phantom::CtHead).images;
+    let mut plan = phantom_study(Phantom::CtHead).images.remove(0);
+    put(&mut plan, tags::SOP_INSTANCE_UID, VR::UI, Uid::derived(&["beside", "plan"]).as_str());
+    put(&mut plan, tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\LOCALIZER");
+    head.push(plan);
+    let json = check_files(&head.iter().map(Image::file).collect::<Vec<_>>());
+    assert_eq!(said(&json, &["warn", "review", "reject"]), (vec![], "accept".into()));
+    assert!(found(&json, "LOCALIZERS_ASIDE"));
+}
+
 /// The image as eight-bit JPEG baseline in a file; `stated` says that it is irreversibly compressed, and how much.
 fn lossy(image: &Image, stated: Option<&str>, quality: u8) -> Vec<u8> {
     let samples: Vec<u8> = (image.pixels)().into_iter().map(|v| u8::try_from(v >> 4).unwrap_or(u8::MAX)).collect();

@@ -81,7 +81,7 @@ fn a_revoked_accreditation_withdraws_and_a_restored_one_shows_again() {
     answers(&node, uid, 200);
     std::fs::write(&register, REGISTER.replace("passed = true", "passed = false")).unwrap();
     answers(&node, uid, 410);
-    assert!(journal(place.path()).contains("\"why\":\"Failed\""));
+    assert!(journal(place.path()).contains("\"why\":\"ASSESSMENT_FAILED\""));
     let begun = Instant::now();
     while node.judged(uid)["verdict"]["outcome"] != "reject" && begun.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(100));

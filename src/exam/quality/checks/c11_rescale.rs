@@ -4,8 +4,9 @@ use super::{Exam, Image, each_image};
 use crate::dicom::tags;
 use crate::exam::finding::{Finding, Level};
 
-/// Slopes that CT devices write: 1 nearly always, less where halves or tenths of a Hounsfield unit are kept.
-const PLAUSIBLE: std::ops::RangeInclusive<f64> = 0.05..=10.0;
+/// Slopes that CT devices write: 1 nearly always, less where halves or tenths of a Hounsfield unit are kept, 16 where twelve bits were
+/// brought into eight.
+const PLAUSIBLE: std::ops::RangeInclusive<f64> = 0.05..=20.0;
 
 pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
     let mut findings = each_image(exam, &["CT"], |_, image| {
