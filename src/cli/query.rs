@@ -132,6 +132,29 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// The identifier of a retrieval, which takes unique keys only (PS3.4 C.4.2.1.4): studies that are named otherwise are looked for first.
+    fn retrieval(&self, peer: &Peer) -> anyhow::Result<DataSet> {
+        let is_patient = matches!(self.level(), Level::Patient);
+        if is_patient || self.study.is_some() || self.series.is_some() || self.instance.is_some() {
+            return self.identifier(&[]);
+        }
+        let sop_class = class(self.root(), Service::Find);
+        let (mut association, context) = call(peer, sop_class, vec![])?;
+        let mut matches = Matches { found: Vec::new(), limit: usize::MAX };
+        let query = self.identifier(&[tags::STUDY_INSTANCE_UID])?;
+        let ended = perform(&mut association, &context, &Command::query(0x0020, 1, sop_class), &query, &mut matches)?;
+        leave(association);
+        anyhow::ensure!(ended.is_success(), "the peer cannot be asked which studies these are: {ended}");
+        let studies: Vec<&str> = matches.found.iter().filter_map(|m| m.text(tags::STUDY_INSTANCE_UID)).collect();
+        anyhow::ensure!(!studies.is_empty(), "the peer has no such study");
+        let mut query = DataSet::default();
+        query.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, Level::Study.term());
+        query.put_text(tags::STUDY_INSTANCE_UID, VR::UI, &studies.join("\\"));
+        Ok(query)
+    }
+}
+
 fn put(query: &mut DataSet, tag: Tag, value: &str) -> anyhow::Result<()> {
     let vr = dictionary_vr(tag);
     let texts: Vec<String> = if value.is_empty() { vec![] } else { value.split('\\').map(str::to_string).collect() };
@@ -305,7 +328,7 @@ fn conclude(ended: &Ended, as_json: bool) -> ExitCode {
 
 impl Move {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
-        let query = self.wanted.identifier(&[])?;
+        let query = self.wanted.retrieval(&self.peer)?;
         let sop_class = class(self.wanted.root(), Service::Move);
         let (mut association, context) = call(&self.peer, sop_class, vec![])?;
         let bar = if self.json { ProgressBar::hidden() } else { bar(0) };
@@ -341,7 +364,7 @@ const COMPRESSED: &[&str] = &[uids::JPEG_LOSSLESS_SV1, uids::JPEGLS_LOSSLESS, ui
 
 impl Get {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
-        let query = self.wanted.identifier(&[])?;
+        let query = self.wanted.retrieval(&self.peer)?;
         let sop_class = class(self.wanted.root(), Service::Get);
         let more = receiving(COMPRESSED, &self.classes);
         let (mut association, context) = call(&self.peer, sop_class, more)?;

@@ -1,4 +1,5 @@
 """C-MOVE and C-GET with DCMTK and pynetdicom, storage commitment, forwarding, TLS, rights: both directions."""
+import datetime
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import (ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless, UID, generate_uid)
-from pynetdicom import AE, build_role, evt
+from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.sop_class import CTImageStorage, DigitalXRayImageStorageForPresentation, StorageCommitmentPushModel
 from pynetdicom.sop_class import PatientRootQueryRetrieveInformationModelGet as PATIENT_GET
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
@@ -325,7 +326,7 @@ class Deaf(Sink):
 
 def test_a_destination_that_does_not_answer_holds_neither_the_requester_nor_the_nodes_end(tmp_path, phantoms):
     deaf = Deaf("DEAF", ALL)
-    text = peers({"aet": "ASKER", "rights": ["echo", "find", "move", "get"]}, {"aet": "DEAF", "address": f"127.0.0.1:{deaf.port}"}) + """
+    text = peers({"aet": "ASKER", "rights": ["echo", "find", "retrieve"]}, {"aet": "DEAF", "address": f"127.0.0.1:{deaf.port}"}) + """
 [[forward]]
 name = "all"
 to = ["DEAF"]
@@ -418,6 +419,9 @@ def test_our_own_commands_against_the_node(node, studies, tmp_path, phantoms):
     counts = json.loads(hutong("move", address, "--study", studies["HT0002"], "--to", "ANY", "--json"))
     assert counts["completed"] == 60
     assert json.loads(hutong("move", address, "--study", studies["HT0002"], "--to", "NOBODY", "--json", code=1))["status"] == "A801"
+    # Named otherwise than by UID, the studies are looked for first.
+    assert json.loads(hutong("move", address, "--name", "王*", "--patient", "HT0002", "--to", "ANY", "--json"))["completed"] == 60
+    hutong("move", address, "--patient", "NOBODY", "--to", "ANY", code=2)
     assert json.loads(hutong("commit", address, str(phantoms / "CtHead"), "--json")) == {"instances": 30, "failed": []}
     lost = json.loads(hutong("commit", address, str(phantoms / "Mr3"), "--json", code=1)) if (phantoms / "Mr3").exists() else None
     assert lost is None or lost["failed"]
@@ -428,6 +432,81 @@ def test_our_own_commands_against_dcmtk_and_pynetdicom(sinks, tmp_path, phantoms
                           capture_output=True, text=True, timeout=60)
     assert json.loads(done.stdout)["stored"] == 30, done.stderr
     assert subprocess.run([str(PROGRAM), "echo", f"127.0.0.1:{sinks['ANY'].port}", "--called", "ANY"], timeout=60).returncode == 0
+
+
+def test_files_are_sent_in_what_the_peer_takes_and_warnings_are_no_failures(tmp_path, phantoms):
+    source = sorted((phantoms / "CtHead").glob("*.dcm"))[0]
+    code, said = run("dcmcjpeg", str(source), str(tmp_path / "lossless.dcm"))
+    assert code == 0, said
+    before = pydicom.dcmread(source)
+
+    class Warns(Sink):
+        def store(self, event):
+            super().store(event)
+            return 0xB000
+
+    sink = Warns("WARNS", [ImplicitVRLittleEndian])
+    done = subprocess.run([str(PROGRAM), "send", f"127.0.0.1:{sink.port}", "--called", "WARNS", str(tmp_path / "lossless.dcm"), "--json"],
+                          capture_output=True, text=True, timeout=60)
+    said = json.loads(done.stdout)
+    sink.stop()
+    assert done.returncode == 0 and said["stored"] == 1 and not said["failures"] and "B000" in said["warnings"][0], (said, done.stderr)
+    (kept,) = sink.kept.values()
+    assert kept.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian and (kept.pixel_array == before.pixel_array).all()
+
+
+def test_a_peer_that_limits_its_answers_is_asked_day_by_day(tmp_path, phantoms):
+    from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
+    today = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=8))).date()
+    held = {}
+    for name, day in (("Chest", today), ("SideConflict", today - datetime.timedelta(days=1))):
+        for data in originals(phantoms, name).values():
+            data.StudyDate = day.strftime("%Y%m%d")
+            held.setdefault(str(data.StudyInstanceUID), []).append(data)
+    asked = []
+
+    def found(event):
+        wanted = str(event.identifier.StudyDate)
+        asked.append(wanted)
+        for uid, images in held.items():
+            if "-" not in wanted and images[0].StudyDate != wanted:
+                continue
+            match = Dataset()
+            match.QueryRetrieveLevel, match.StudyInstanceUID, match.StudyDate = "STUDY", uid, images[0].StudyDate
+            match.NumberOfStudyRelatedInstances = len(images)
+            yield 0xFF00, match
+            if "-" in wanted:
+                yield 0xA700, None
+                return
+
+    def moved(event):
+        images = held[str(event.identifier.StudyInstanceUID)]
+        yield "127.0.0.1", node.port
+        yield len(images)
+        for image in images:
+            yield 0xFF00, image
+
+    ae = AE(ae_title="ARCHIVE")
+    for context in (FIND, MOVE):
+        ae.add_supported_context(context)
+    ae.requested_contexts = [build_context(DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian)]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, found), (evt.EVT_C_MOVE, moved)])
+    text = peers({"aet": "ARCHIVE", "address": f"127.0.0.1:{server.server_address[1]}", "rights": ["echo", "store"]}) + """
+[[pull]]
+name = "all"
+from = "ARCHIVE"
+every_minutes = 1
+days = 2
+by = "move"
+"""
+    node = configured(tmp_path, text)
+    try:
+        here = lambda: {s["0020000D"]["Value"][0] for s in node.json("/dicom-web/studies") or []}
+        until(lambda: here() == set(held), 60)
+        assert "-" in asked[0] and sorted(asked[1:4]) == [(today - datetime.timedelta(days=n)).strftime("%Y%m%d") for n in (2, 1, 0)]
+    finally:
+        node.stop()
+        server.shutdown()
 
 
 def test_storage_commitment_on_the_same_association(node, phantoms):

@@ -8,10 +8,11 @@ use hutong::dimse::{
 };
 use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What a caller sends, all at once; what is written to it is thrown away.
-struct Bytes(Cursor<Vec<u8>>);
+/// What a caller sends, all at once, and what is written to it.
+struct Bytes(Cursor<Vec<u8>>, Arc<Mutex<Vec<u8>>>);
 
 impl Read for Bytes {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -21,6 +22,7 @@ impl Read for Bytes {
 
 impl Write for Bytes {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.1.lock().unwrap().extend_from_slice(buf);
         Ok(buf.len())
     }
 
@@ -61,11 +63,35 @@ impl Policy for Anything {
     }
 }
 
-/// Messages that were understood before the bytes ended.
+/// Messages that were understood before the bytes ended. What was written meanwhile must be what the protocol has a place for.
 fn serve(bytes: &[u8]) -> usize {
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let understood = take(bytes, written.clone());
+    check_written(&written.lock().unwrap(), understood);
+    understood
+}
+
+/// Whole PDUs: an answer to the association request, one answer for each message that was understood, at most one ending, nothing after it.
+fn check_written(mut rest: &[u8], understood: usize) {
+    let mut kinds = Vec::new();
+    while !rest.is_empty() {
+        let length = u32::from_be_bytes(rest[2..6].try_into().unwrap()) as usize;
+        kinds.push(rest[0]);
+        rest = rest.get(6 + length..).expect("a PDU is written whole");
+    }
+    let ends = kinds.iter().position(|kind| matches!(kind, 3 | 6 | 7));
+    assert!(ends.is_none_or(|at| at + 1 == kinds.len()), "something was written after the end: {kinds:?}");
+    let opened = kinds.first() == Some(&2);
+    let answers = kinds.iter().skip(1).filter(|kind| **kind == 4).count();
+    assert_eq!(answers, if opened { understood } else { 0 }, "an answer for each message: {kinds:?}");
+    let known = |kind: &u8| matches!(kind, 4 | 6 | 7);
+    assert!(kinds.first().is_none_or(|kind| matches!(kind, 2 | 3 | 7)) && kinds.iter().skip(1).all(known), "{kinds:?}");
+}
+
+fn take(bytes: &[u8], written: Arc<Mutex<Vec<u8>>>) -> usize {
     let wait = Duration::from_millis(50);
     let timeouts = Timeouts { association: wait, network: wait, idle: wait };
-    let stream = Box::new(Bytes(Cursor::new(bytes.to_vec())));
+    let stream = Box::new(Bytes(Cursor::new(bytes.to_vec()), written));
     let Ok(accepted) = accept(stream, &Anything, 1 << 14, timeouts, Default::default()) else { return 0 };
     let mut association = accepted.association;
     for understood in 0.. {
