@@ -44,7 +44,7 @@ fn query(keys: &[(hutong::dicom::Tag, &str)]) -> Query {
 }
 
 fn suite(index: &dyn Index) {
-    for (study, patient, date) in [(1, "A1", "20260101"), (2, "A2", "20260301"), (3, "B1", "20260201")] {
+    for (study, patient, date) in [(1, "A1", "20260101"), (2, "A2", "20260301"), (3, "B1", "2026.02.01")] {
         let rows: Vec<_> = (1..=3).map(|n| instance(study, 1, n, patient, date)).collect();
         let (rows, names): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         index.commit(&rows, &names, 1000).unwrap();
@@ -56,6 +56,10 @@ fn suite(index: &dyn Index) {
     assert_eq!(found(&query(&[(tags::PATIENT_NAME, "王*B1")])), ["1.3"]);
     assert_eq!(found(&query(&[(tags::STUDY_DATE, "20260115-20260215")])), ["1.3"]);
     assert_eq!(found(&query(&[(tags::STUDY_DATE, "-20260201")])), ["1.3", "1.1"]);
+    // The form of old objects, in what is stored and in what is asked.
+    assert_eq!(found(&query(&[(tags::STUDY_DATE, "20260201")])), ["1.3"]);
+    assert_eq!(found(&query(&[(tags::STUDY_DATE, "2026.02.01")])), ["1.3"]);
+    assert_eq!(found(&query(&[(tags::STUDY_DATE, "2026.03.01-2026.03.31")])), ["1.2"]);
     assert_eq!(found(&query(&[(tags::STUDY_INSTANCE_UID, "1.1,1.2")])).len(), 2);
     assert_eq!(found(&query(&[(tags::MODALITY, "MR")])), Vec::<String>::new());
     // Pages lose and repeat nothing.

@@ -58,8 +58,9 @@ impl SledIndex {
                 return self.sorted(found);
             }
         }
-        let date = key(tags::STUDY_DATE).filter(|p| !p.contains(['*', '?', ',', '\\']));
-        match date.map(|p| p.split_once('-').unwrap_or((p, p))) {
+        // The old form with dots means the same day.
+        let date = key(tags::STUDY_DATE).filter(|p| !p.contains(['*', '?', ',', '\\'])).map(|p| p.replace('.', ""));
+        match date.as_deref().map(|p| p.split_once('-').unwrap_or((p, p))) {
             Some((from, to)) if query.matching.zone.is_some() => {
                 let (from, to) = (from.trim(), to.trim());
                 let wider = (day_before_and_after(from).map(|d| d.0), day_before_and_after(to).map(|d| d.1));
