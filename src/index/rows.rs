@@ -109,6 +109,8 @@ pub struct Recognised {
     pub series: BTreeMap<Uid, BTreeSet<Uid>>,
     /// Number of copies.
     pub instances: u32,
+    /// Their modalities.
+    pub modalities: BTreeSet<String>,
 }
 
 impl Recognised {
@@ -140,7 +142,7 @@ mod recognised_tests {
         let uid = |name: &str| Uid::derived(&[name]);
         let of = |series: &[(&str, &[&str])]| Recognised {
             series: series.iter().map(|(s, copies)| (uid(s), copies.iter().map(|c| uid(c)).collect())).collect(),
-            instances: 0,
+            ..Recognised::default()
         };
         let whole = of(&[("s", &[])]);
         let (two, one) = (of(&[("s", &["a", "b"])]), of(&[("s", &["a"])]));

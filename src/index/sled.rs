@@ -25,7 +25,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Changes when rows change shape; another version's index is rebuilt.
-const SCHEMA: &[u8] = b"hutong-index-9";
+const SCHEMA: &[u8] = b"hutong-index-10";
 
 /// Notes that every stored file is in the index.
 const COMPLETE: [u8; 2] = [META, b'w'];

@@ -5,9 +5,12 @@ use super::{InstanceRow, SeriesRow, StudyRow, View};
 use crate::dicom::{Attributes, VR, tags};
 use std::collections::BTreeSet;
 
-/// Modalities that items are of: what else is in a study is no business of the exchange.
-pub fn is_marked_modality(modality: &str) -> bool {
-    matches!(modality, "CT" | "MR" | "DX" | "CR" | "DR")
+/// The modalities of what a view shows of a study: what else is in it is no business of the exchange.
+pub fn modalities(row: &StudyRow, view: View) -> &BTreeSet<String> {
+    match view {
+        View::House => &row.modalities,
+        View::Exchange => &row.recognised.modalities,
+    }
 }
 
 /// A study: its attributes, the modalities in it, the series and instances that a view shows.
@@ -21,8 +24,7 @@ pub fn study(row: &StudyRow, view: View) -> Attributes {
         View::Exchange => (u32::try_from(row.recognised.series.len()).unwrap_or(0), row.recognised.instances),
     };
     let reports = (view == View::House && row.reports.1 > 0).then(|| "SR".to_string());
-    let shown = |m: &&String| view == View::House || is_marked_modality(m);
-    let modalities: BTreeSet<String> = row.modalities.iter().filter(shown).cloned().chain(reports).collect();
+    let modalities: BTreeSet<String> = modalities(row, view).iter().cloned().chain(reports).collect();
     told.set(tags::STUDY_INSTANCE_UID, VR::UI, vec![row.study.to_string()]);
     told.set(tags::MODALITIES_IN_STUDY, VR::CS, modalities.into_iter().collect());
     // Of what another hospital is not shown it is not told either.

@@ -13,6 +13,7 @@ use crate::mark::refer::{self, Copies, Copy};
 use crate::mark::{Form, derive};
 use crate::procedure::catalogue::Mark;
 use crate::retrieve::{NoCopy, ObjectError, carried, corner_of, marked_copy, refers, shades_of, source_of};
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 /// Does a render job. Each copy has a UID of its own that depends on the source alone: doing it twice changes nothing.
@@ -66,6 +67,8 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
 struct Made {
     recognised: Recognised,
     named: Copies,
+    /// Of each series of the study.
+    modalities: BTreeMap<Uid, String>,
     /// Objects that refer to images and were not carried over.
     left_out: Vec<Finding>,
 }
@@ -79,6 +82,9 @@ fn copies(shop: &Shop, job: &Job, verdict: &Verdict, mark: &Mark) -> Result<Made
     let contents = shop.index.contents(&job.study).map_err(|e| RenderError::Ours(e.into()))?;
     let mut never = None;
     for (series, rows) in &contents {
+        if let Some(modality) = series.attributes.text(tags::MODALITY) {
+            made.modalities.insert(series.series.clone(), modality.to_string());
+        }
         let single = verdict.accepted().any(|i| i.series.contains(&series.series) && !i.images.is_empty());
         for row in rows.iter().filter(|r| r.is_original() && verdict.marks(&series.series, &r.sop_instance)) {
             match render(shop, row, mark, job.revision) {
@@ -101,6 +107,7 @@ fn copies(shop: &Shop, job: &Job, verdict: &Verdict, mark: &Mark) -> Result<Made
                 copies.insert(copy.instance.clone());
             }
             made.recognised.instances += 1;
+            made.recognised.modalities.extend(made.modalities.get(&series.series).cloned());
             made.named.insert(row.sop_instance.to_string(), copy);
         }
     }
@@ -175,6 +182,7 @@ fn carry(shop: &Shop, job: &Job, mut rows: Vec<&InstanceRow>, mark: &Mark, made:
         }
         made.recognised.series.entry(own.series).or_default().insert(own.instance);
         made.recognised.instances += 1;
+        made.recognised.modalities.extend(made.modalities.get(&row.series).cloned());
     }
     Ok(())
 }

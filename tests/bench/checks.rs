@@ -6,12 +6,14 @@ use hutong::dicom::part10::read_meta;
 use hutong::dicom::{Attributes, Uid, VR, levels, tags};
 use hutong::exam::complete;
 use hutong::exam::facts::{InstanceInput, SeriesInput, study_facts};
+use hutong::exam::geometry::Stack;
 use hutong::exam::quality::field::{Field, Kind};
-use hutong::exam::quality::pixels::{c16_neighbours, c18_blank, g03_bits_used, g06_twice};
+use hutong::exam::quality::pixels::{band, c16_neighbours, c18_blank, g03_bits_used, g06_twice, x12_dead_lines};
 use hutong::exam::quality::{Exam, Image, Series, checks, hounsfield, perception, pixels};
 use hutong::phantom::{self, Phantom};
 use hutong::procedure::{Quality, embedded::FILES, load};
-use hutong::retrieve::Object;
+use hutong::retrieve::{Object, compression};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -57,13 +59,46 @@ fn checks_of(frame: &Frame, quality: &Quality) -> f64 {
         + each(&format!("{name}: G-06"), || g06_twice::digest(&samples))
         + each(&format!("{name}: C-16"), || c16_neighbours::sampling(&samples, columns))
         + each(&format!("{name}: C-18, squares"), || c18_blank::uniform_share(&samples, columns))
+        + each(&format!("{name}: C-18, bands"), || {
+            band::fault(
+                &samples,
+                columns,
+                band::Limits { edge_share: quality.pixels.band_share, inner_rows: quality.pixels.band_rows },
+            )
+        })
         + each(&format!("{name}: C-18, X-07"), || Field::of(&samples, columns, false, Kind::Slice));
     let slice = || hounsfield::Slice { samples: &samples, columns, slope: 1.0, intercept: -1024.0 }.measure();
     let perceived = || perception::Frame { samples: &samples, columns, background: Some(724), of_detector: false }.perceive();
     let some =
         each(&format!("{name}: C-11, C-14, C-15, C-17"), slice) + each(&format!("{name}: perceptual measures"), perceived);
     // Of a series of 1,000 only so many frames are measured.
-    every + some * quality.perception.frames_a_series as f64 / 1000.0
+    let measured = quality.perception.frames_a_series;
+    every + some * measured as f64 / 1000.0 + together(&samples, columns, quality) / 1000.0
+}
+
+/// What the checks cost that look at the 1,000 slices of a series together, in seconds.
+fn together(samples: &[i32], columns: usize, quality: &Quality) -> f64 {
+    let name = "1,000 slices together";
+    let slices: Vec<Uid> = (0..1000).map(|n| Uid::derived(&[&n.to_string()])).collect();
+    let field = Field::of(samples, columns, false, Kind::Slice).unwrap();
+    let content = c18_blank::Content { uniform: c18_blank::uniform_share(samples, columns), deviation: field.deviation };
+    let contents: Vec<(Uid, c18_blank::Content)> = slices.iter().map(|uid| (uid.clone(), content)).collect();
+    let all: Vec<c18_blank::Content> = contents.iter().map(|(_, c)| *c).collect();
+    let sampling = c16_neighbours::sampling(samples, columns).unwrap();
+    let coarse: HashMap<(Uid, u32), Vec<f32>> = slices.iter().map(|uid| ((uid.clone(), 0), sampling.clone())).collect();
+    let stack = Stack {
+        frames: vec![0; slices.len()],
+        along: (0..1000).map(f64::from).collect(),
+        step_mm: 1.0,
+        slices,
+        ..Stack::default()
+    };
+    let perceived = perception::Frame { samples, columns, background: Some(724), of_detector: false }.perceive();
+    let frames = vec![perceived; quality.perception.frames_a_series];
+    each(&format!("{name}: C-18"), || {
+        (c18_blank::emptied(&contents, &quality.pixels), c18_blank::mostly_blank(&all, &quality.pixels))
+    }) + each(&format!("{name}: C-16"), || c16_neighbours::misfits(&stack, &coarse, quality.perception.misfit_warn))
+        + each(&format!("{name}: X-12"), || x12_dead_lines::check("DX", &frames))
 }
 
 /// The checks of headers over a CT of 1,000 slices.
@@ -116,7 +151,9 @@ fn decoding(quality: &Quality) {
         let meta = read_meta(&mut file).unwrap();
         let object = Object::read(file, &meta, 1 << 20).unwrap();
         let frame = object.frame(0, &object.layout().unwrap(), &pool).unwrap();
-        let checks = checks_of(&frame, quality);
+        let layout = object.layout().unwrap();
+        let stream = each("CT slice: G-16, what the stream says", || compression(&object, &layout));
+        let checks = checks_of(&frame, quality) + stream;
         println!("    the checks of its pixels add {:.0} %", checks / one * 100.0);
     }
 }

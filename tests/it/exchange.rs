@@ -46,6 +46,37 @@ fn an_original_that_claims_a_marked_series_is_judged_and_never_shown() {
 }
 
 #[test]
+fn the_exchange_is_told_the_modalities_of_what_it_is_shown_only() {
+    let place = tempfile::tempdir().unwrap();
+    let node = Node::start(place.path(), &[("HUTONG_STUDY__QUIET_PERIOD", "2s")]);
+    let images = phantom::ct_head(30, None, "头颅CT平扫", "HEAD");
+    let study = images[0].data_set.text(tags::STUDY_INSTANCE_UID).unwrap();
+    // A radiograph that is no item of the study.
+    let mut other = phantom::ct_head(1, None, "头颅CT平扫", "SCOUT").remove(0);
+    for (tag, vr, value) in [
+        (tags::MODALITY, VR::CS, "DX"),
+        (tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3.9"),
+        (tags::SOP_INSTANCE_UID, VR::UI, "1.2.3.9.1"),
+    ] {
+        other.data_set.put_text(tag, vr, value);
+    }
+    assert_eq!(node.send([&other]), [Answer::Stored]);
+    node.send(&images);
+    assert_eq!(node.judged(&study)["marked"], 30);
+    let modalities = |root: &str| {
+        let found = node.json(&format!("{root}/studies?StudyInstanceUID={study}&includefield=ModalitiesInStudy"));
+        found[0]["00080061"]["Value"].clone()
+    };
+    assert_eq!(modalities("/exchange/dicom-web"), serde_json::json!(["CT"]));
+    assert_eq!(modalities("/dicom-web").as_array().map(Vec::len), Some(2));
+    let by = |modality: &str| {
+        let path = format!("/exchange/dicom-web/studies?StudyInstanceUID={study}&ModalitiesInStudy={modality}");
+        node.get(&path, "application/dicom+json").status().as_u16()
+    };
+    assert_eq!((by("CT"), by("DX")), (200, 204));
+}
+
+#[test]
 fn an_object_stored_under_the_uid_of_a_copy_is_not_taken_for_the_copy() {
     let place = tempfile::tempdir().unwrap();
     let node = Node::start(place.path(), &[("HUTONG_STUDY__QUIET_PERIOD", "2s")]);

@@ -3,7 +3,7 @@
 use crate::dicom::levels::{Level, level_of};
 use crate::dicom::{Attributes, tags};
 use crate::index::matching::{self, wildcard};
-use crate::index::told::is_marked_modality;
+use crate::index::told::modalities;
 use crate::index::{Query, State, StudyRow, View};
 
 pub(super) fn level_matches(query: &Query, attributes: &Attributes, level: Level) -> bool {
@@ -13,8 +13,7 @@ pub(super) fn level_matches(query: &Query, attributes: &Attributes, level: Level
 
 pub(super) fn modalities_match(query: &Query, study: &StudyRow) -> bool {
     let wanted = query.keys.iter().filter(|k| k.tag() == tags::MODALITIES_IN_STUDY && !k.pattern.trim().is_empty());
-    let shown = |m: &&String| query.view == View::House || is_marked_modality(m);
-    let has = |one: &str| study.modalities.iter().filter(shown).any(|m| wildcard(one.trim(), m));
+    let has = |one: &str| modalities(study, query.view).iter().any(|m| wildcard(one.trim(), m));
     wanted.into_iter().all(|k| {
         let mut list = k.pattern.split(['\\', ',']);
         // Without multiple value matching a list means any of them, as every archive takes it.
