@@ -296,8 +296,26 @@ def test_what_comes_later_is_named_and_what_cannot_be_marked_takes_the_copies_aw
         rows = node.json(f"/exchange/dicom-web/studies/{images[0].StudyInstanceUID}/instances")
         return rows, [pydicom.dcmread(io.BytesIO(fetch(row["00081190"]["Value"][0]))) for row in rows]
 
+    def withdrawals():
+        lines = (node.place / "storage/journal.jsonl").read_text().splitlines()
+        return [line for line in lines if '"withdrawn"' in line.lower() and str(images[0].StudyInstanceUID) in line]
+
+    before = len(withdrawals())
     assert send("first", *(pydicom.dcmread(f) for f in files), keys)["verdict"]["outcome"] == "accept"
-    send("second", state)
+    # A window under which nothing can be told apart, the mark neither.
+    black = presentation(images[3:6], "black", 0)
+    window = Dataset()
+    window.WindowCenter, window.WindowWidth = 30000, 2
+    black.SoftcopyVOILUTSequence = [window]
+    judged = send("second", state, black)
+    left_out = [f for f in judged["verdict"]["findings"] if f["check"] == "REFERENCE_LEFT_OUT"]
+    assert [f["instance"] for f in left_out] == [str(black.SOPInstanceUID)] and "window" in left_out[0]["en"], left_out
+    rows, view = shown()
+    assert len(withdrawals()) == before, "what another object takes the place of is not withdrawn"
+    # What was carried over is known when somebody sends it back, under whatever name.
+    (carried,) = (c for c in view if c.Modality == "KO")
+    carried.SOPInstanceUID = carried.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    assert any(f["check"] == "COPIES_RETURNED" for f in send("returned", carried)["verdict"]["findings"])
     rows, view = shown()
     (pr,), (ko,) = ([c for c in view if c.Modality == m] for m in ("PR", "KO"))
     named = {r.ReferencedSOPInstanceUID for s in ko.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
