@@ -201,6 +201,31 @@ def test_compressed_copies_hold_the_same_samples(generated, marked_matrix, tmp_p
     assert compressed >= 130
 
 
+def test_a_file_that_is_cut_off_fails_and_says_so(generated, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("grey12u2.le.dcm", "grey12u2.lossless70.dcm"):
+        whole = (generated / name).read_bytes()
+        (tmp_path / "in" / name).write_bytes(whole[: len(whole) // 2])
+    done = mark(tmp_path / "in", tmp_path / "out")
+    assert len(done) == 2 and all(row["outcome"] == "failed" and "cut off" in row["why"] for row in done.values()), done
+
+
+def test_frames_without_a_window_are_marked_for_one_window_of_all(tmp_path):
+    """A dark frame beside a bright one: its mark is as light as the object's, not as light as the frame's own samples."""
+    d = pixels.fill(pixels.grey(12, False, "MONOCHROME2", rows=128, columns=128, frames=2), pixels.scene(128, 128, 0, 4095))
+    for keyword in ("WindowCenter", "WindowWidth"):
+        if keyword in d:
+            del d[keyword]
+    samples = numpy.stack([numpy.linspace(409, 3686, 128 * 128).reshape(128, 128), numpy.linspace(100, 140, 128 * 128).reshape(128, 128)])
+    d.NumberOfFrames, d.PixelData = 2, samples.astype("<u2").tobytes()
+    (tmp_path / "in").mkdir()
+    d.save_as(tmp_path / "in/two.dcm", enforce_file_format=True)
+    (row,) = mark(tmp_path / "in", tmp_path / "out").values()
+    assert row["outcome"] == "marked", row
+    copy = pydicom.dcmread(row["out"]).pixel_array
+    assert copy[1].max() > 3000 and copy[0].min() < 200, (copy[1].max(), copy[0].min())
+
+
 def test_whole_words_of_a_signed_copy_read_as_its_samples(shared, tmp_path):
     """Readers that take 16 bit words as numbers see what those see that cut off the unused bits, and dcmcjpls keeps every sample."""
     series = shared / "data/series/MR_lspine_Hitachi_T2SAG_11_ja"
