@@ -44,7 +44,7 @@ impl Commit {
         let kept = match listener {
             None => self.hear(&mut association)?,
             Some(listener) => {
-                super::query::leave(association);
+                association.leave();
                 self.hear_elsewhere(&listener)?
             }
         };

@@ -130,9 +130,7 @@ impl Wanted {
         }
         Ok(query)
     }
-}
 
-impl Wanted {
     /// The identifier of a retrieval, which takes unique keys only (PS3.4 C.4.2.1.4): studies that are named otherwise are looked for first.
     fn retrieval(&self, peer: &Peer) -> anyhow::Result<DataSet> {
         let is_patient = matches!(self.level(), Level::Patient);
@@ -144,7 +142,7 @@ impl Wanted {
         let mut matches = Matches { found: Vec::new(), limit: usize::MAX };
         let query = self.identifier(&[tags::STUDY_INSTANCE_UID])?;
         let ended = perform(&mut association, &context, &Command::query(0x0020, 1, sop_class), &query, &mut matches)?;
-        leave(association);
+        association.leave();
         anyhow::ensure!(ended.is_success(), "the peer cannot be asked which studies these are: {ended}");
         let studies: Vec<&str> = matches.found.iter().filter_map(|m| m.text(tags::STUDY_INSTANCE_UID)).collect();
         anyhow::ensure!(!studies.is_empty(), "the peer has no such study");
@@ -199,11 +197,6 @@ pub fn call(peer: &Peer, sop_class: &str, more: Vec<Proposal>) -> anyhow::Result
     Ok(connect_for(peer.request(more)?, sop_class, Roles::USUAL)?)
 }
 
-/// Releases. What was asked for is answered: how the peer takes its leave changes nothing.
-pub fn leave(association: Association) {
-    let _ = association.release();
-}
-
 /// C-FIND.
 #[derive(Args)]
 pub struct Find {
@@ -242,7 +235,7 @@ impl Find {
         let mut matches = Matches { found: Vec::new(), limit: self.limit.unwrap_or(usize::MAX) };
         let request = Command::query(0x0020, 1, sop_class);
         let ended = perform(&mut association, &context, &request, &query, &mut matches)?;
-        leave(association);
+        association.leave();
         if self.json {
             let all: Vec<_> = matches.found.iter().map(json::of_attributes).collect();
             println!("{}", serde_json::to_string_pretty(&all)?);
@@ -336,7 +329,7 @@ impl Move {
         let ended = perform(&mut association, &context, &request, &query, &mut Shown(bar.clone()));
         bar.finish_and_clear();
         let ended = ended?;
-        leave(association);
+        association.leave();
         Ok(conclude(&ended, self.json))
     }
 }
@@ -378,7 +371,7 @@ impl Get {
             eprintln!("{fault}");
         }
         let ended = ended?;
-        leave(association);
+        association.leave();
         Ok(conclude(&ended, self.json))
     }
 }

@@ -175,7 +175,7 @@ impl Echo {
             Incoming::Message(_, response) => response.status(),
             _ => None,
         };
-        super::query::leave(association);
+        association.leave();
         anyhow::ensure!(status == Some(0), "the peer answered with status {:04X}H", status.unwrap_or(0xFFFF));
         println!("{} {} 连通 answers, {} ms", self.peer.called, self.peer.address, begun.elapsed().as_millis());
         Ok(ExitCode::SUCCESS)

@@ -15,7 +15,7 @@ mod worker;
 
 pub use native::{native_frame, packed_bits_frame};
 pub use pool::{Limits, Pool};
-pub use reversible::{HEADERS, loses, stream_loses};
+pub use reversible::{STREAM_HEADER, loses, stream_loses};
 pub use worker::run as run_worker;
 
 use crate::dicom::image::Layout;

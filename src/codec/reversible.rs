@@ -4,10 +4,10 @@
 use crate::dicom::syntax;
 
 /// Bytes from a stream's beginning that hold its headers; more only where an application put profiles before them.
-pub const HEADERS: u64 = 16 << 10;
+pub const STREAM_HEADER: u64 = 16 << 10;
 
 /// Whether decoding a frame gives other samples than the encoder was given; none where nobody can tell. `begins` is the frame's first
-/// fragment, or its first [`HEADERS`] bytes.
+/// fragment, or its first [`STREAM_HEADER`] bytes.
 pub fn loses(transfer_syntax: &str, begins: &[u8]) -> Option<bool> {
     match (stream_loses(begins), syntax::lossy_method(transfer_syntax)) {
         // The label allows to leave out layers, which the header of a reversible stream does not show.

@@ -1,6 +1,6 @@
 //! The shape of an image's samples (PS3.3 C.7.6.3), with every product checked before anything is allocated.
 
-use super::{Attributes, DataSet, tags};
+use super::{Attributes, DataSet, tags, uids};
 use serde::{Deserialize, Serialize};
 
 /// Most samples one frame may have: a 16,384 × 16,384 colour slide tile set stays below.
@@ -43,6 +43,11 @@ pub enum LayoutError {
     /// A frame over the limit.
     #[error("a frame would take {0} bytes, over the limit of {MAX_FRAME_BYTES}")]
     TooLarge(u64),
+}
+
+/// Whether an image is raw, for processing and not to look at (PS3.3 C.8.11.1.1.1): by what it says, or by its class where it says nothing.
+pub fn is_for_processing(sop_class: &str, intent: Option<&str>) -> bool {
+    intent.map_or(sop_class == uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING, |intent| intent.trim() == "FOR PROCESSING")
 }
 
 impl Layout {

@@ -125,28 +125,11 @@ impl Association {
     /// # Errors
     /// The association ended otherwise than by release.
     pub fn receive(&mut self) -> Result<Incoming, AssociationError> {
-        self.receive_within(self.timeouts.idle)
+        self.receive_while(self.timeouts.idle, &mut || true)
     }
 
-    /// Waits for the next command no longer than `within`; a command that has begun must be whole within the network timeout.
-    ///
-    /// # Errors
-    /// As [`Association::receive`].
-    pub fn receive_within(&mut self, within: Duration) -> Result<Incoming, AssociationError> {
-        if self.pdu_left == 0 {
-            match self.link.wait(within, &self.stopping)? {
-                Waited::Ready => {}
-                Waited::Closed => return Err(AssociationError::Closed),
-                Waited::Idle => {
-                    self.abort();
-                    return Err(AssociationError::Timeout);
-                }
-                Waited::Stopping => {
-                    self.abort();
-                    return Ok(Incoming::Stopping);
-                }
-            }
-        }
+    /// The command that has begun; it must be whole within the network timeout.
+    fn command(&mut self) -> Result<Incoming, AssociationError> {
         self.link.set_timeout(self.timeouts.network)?;
         let until = Instant::now() + self.timeouts.network;
         let mut bytes = Vec::new();
@@ -224,7 +207,7 @@ impl Association {
                 }
             }
         }
-        self.receive()
+        self.command()
     }
 
     /// Whether the peer has something to say, waiting for it no longer than `within`.
@@ -333,6 +316,11 @@ impl Association {
             0x07 => Err(AssociationError::Aborted),
             other => Err(AssociationError::Protocol(format!("PDU type {other:02X}H instead of A-RELEASE-RP"))),
         }
+    }
+
+    /// Releases when everything that was asked for is answered: how the peer takes its leave changes nothing.
+    pub fn leave(self) {
+        let _ = self.release();
     }
 
     /// Sends A-ABORT and gives the connection up. Failures do not matter any more.

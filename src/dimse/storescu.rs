@@ -98,21 +98,14 @@ pub fn send(
             let waiting = &mut || report.waiting();
             let answer = store(&mut association, object, message_id, originator, &mut |_| false, waiting)?;
             if !report.answered(number, &answer) {
-                return leave(association);
+                association.leave();
+                return Ok(());
             }
         }
-        leave(association)?;
+        association.leave();
         start = end;
     }
     Ok(())
-}
-
-/// Releases. Everything was answered: a peer that closes the connection in place of an answer to this has lost nothing.
-fn leave(association: Association) -> Result<(), AssociationError> {
-    match association.release() {
-        Err(AssociationError::Closed | AssociationError::Aborted | AssociationError::Timeout) => Ok(()),
-        other => other,
-    }
 }
 
 /// Stores one object over an association in which we may send. `other` hears of a command that comes in place of the answer, and

@@ -17,6 +17,7 @@ pub use burn::burn;
 pub use glyphs::Face;
 pub use layout::Placed;
 
+use crate::dicom::image::is_for_processing;
 use crate::dicom::{DataSet, tags, uids};
 
 /// How the mark gets onto a copy.
@@ -74,9 +75,7 @@ pub fn never_marked(data_set: &DataSet) -> Option<&'static str> {
         Some("a derived object (segmentation, dose, map), no image of the examination")
     } else if ["LOCALIZER", "SCOUT", "TOPOGRAM"].into_iter().any(is) {
         Some("a localizer")
-    } else if data_set.text(tags::PRESENTATION_INTENT_TYPE).as_deref() == Some("FOR PROCESSING")
-        || class == uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING
-    {
+    } else if is_for_processing(&class, data_set.text(tags::PRESENTATION_INTENT_TYPE).as_deref()) {
         Some("a raw image for processing, none to look at")
     } else {
         None

@@ -349,7 +349,7 @@ fn lost(object: &Object, layout: &Layout) -> Option<Lost> {
 fn stream_loses(object: &Object) -> Option<bool> {
     let Value::Fragments(fragments) = &object.data_set.get(tags::PIXEL_DATA)?.value else { return Some(false) };
     let mut streams =
-        fragments.iter().skip(1).map(|f| object.range(f.offset, f.length.min(codec::HEADERS)).unwrap_or_default());
+        fragments.iter().skip(1).map(|f| object.range(f.offset, f.length.min(codec::STREAM_HEADER)).unwrap_or_default());
     let first = codec::loses(&object.transfer_syntax, &streams.next().unwrap_or_default());
     // What follows in a fragment of its own may be the rest of a frame, which says nothing.
     let later = |stream: Vec<u8>| codec::stream_loses(&stream) == Some(true);

@@ -231,25 +231,25 @@ impl Retrieval<'_> {
 
     /// C-MOVE: by associations to the destination.
     fn to_another(&self, association: &mut Association, rows: &[InstanceRow], peer: &Peer) -> Result<Tally, AssociationError> {
-        let mut tally = Tally::of(rows.len());
         let mut objects: Vec<Outgoing<'_>> =
             rows.iter().map(|row| outgoing(&self.shared.store, &self.shared.pool, row)).collect();
         let to = match self.shared.calls.to(peer) {
             Ok(to) => to,
             Err(why) => {
+                let mut tally = Tally::of(rows.len());
                 tally.give_up(rows, &why);
                 return Ok(tally);
             }
         };
         let originator = Some((self.caller.aet.as_str(), self.request.message_id()));
-        let mut requester = Requester { retrieval: self, association, tally, rows, waited: 0, ended: None };
+        let mut requester =
+            Requester { retrieval: self, association, tally: Tally::of(rows.len()), rows, waited: 0, ended: None };
         let sent = storescu::send(&to, &mut objects, originator, &mut requester);
-        let Requester { tally: mut told, ended, .. } = requester;
+        let Requester { mut tally, ended, .. } = requester;
         if let Some(e) = ended {
             return Err(e);
         }
-        tally = std::mem::take(&mut told);
-        if let Err(e) = sent.as_ref().map_err(ToString::to_string)
+        if let Err(e) = sent
             && !tally.cancelled
         {
             tracing::warn!(destination = peer.aet, error = %e, "C-MOVE: the destination failed");

@@ -1,7 +1,8 @@
 //! What takes no part in judging a study, because the study holds what it should be judged by: marked copies that somebody sent back,
 //! localizers inside a series of slices, raw radiographs beside those for presentation. What there is nothing else beside of stays.
 
-use crate::dicom::{Uid, coded, tags, uids};
+use crate::dicom::image::is_for_processing;
+use crate::dicom::{Uid, coded, tags};
 use crate::exam::finding::{Finding, Level};
 use crate::index::InstanceRow;
 use crate::report::Contents;
@@ -58,12 +59,8 @@ fn is_localizer(row: &InstanceRow) -> bool {
     row.attributes.texts(tags::IMAGE_TYPE).iter().any(|t| t.trim() == "LOCALIZER")
 }
 
-/// By what it says, or by its class where it says nothing (PS3.3 C.8.11.1.1.1).
 fn is_raw(row: &InstanceRow) -> bool {
-    match row.attributes.text(tags::PRESENTATION_INTENT_TYPE) {
-        Some(intent) => intent == "FOR PROCESSING",
-        None => row.sop_class == uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
-    }
+    is_for_processing(&row.sop_class, row.attributes.text(tags::PRESENTATION_INTENT_TYPE))
 }
 
 /// What is left to judge, and what was set aside.

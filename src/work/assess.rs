@@ -239,6 +239,11 @@ fn mixed(series: &SeriesRow) -> Option<Finding> {
     })
 }
 
+/// Images of which nobody says what device made them.
+fn is_without_modality(series: &SeriesRow, rows: &[InstanceRow]) -> bool {
+    series.attributes.text(tags::MODALITY).is_none() && rows.iter().any(|row| row.attributes.has(tags::ROWS))
+}
+
 /// One digest for all original images of a study, whatever order they came in.
 fn digest(originals: &Contents) -> String {
     let rows = originals.iter().flat_map(|(_, rows)| rows);
@@ -271,13 +276,7 @@ impl Case<'_> {
         let patient = identity::Input {
             study: &study.attributes,
             said: &study.said,
-            nameless: self
-                .originals
-                .iter()
-                .filter(|(s, rows)| {
-                    s.attributes.text(tags::MODALITY).is_none() && rows.iter().any(|r| r.attributes.has(tags::ROWS))
-                })
-                .count(),
+            without_modality: self.originals.iter().filter(|(s, rows)| is_without_modality(s, rows)).count(),
             today: &today,
             hospital_known: register.producer_of_all(&study.sources).is_ok(),
             // Damaged notes are no order: then there is nothing to compare with.

@@ -186,10 +186,9 @@ impl Look<'_> {
         if projection {
             let statistics = pixels::FrameStatistics::of(&values, frame.layout.range());
             seen.findings.extend(statistics.iter().flat_map(|s| pixels::judge(s, field.as_ref(), self.limb, limits)));
-            let cut = band::Limits { edge_share: limits.band_share_dr, inner_rows: limits.band_rows };
-            let told = seen.findings.iter().any(|f| f.check == "X-06");
-            let band = band::fault(&values, columns, cut).filter(|_| !told);
-            seen.findings.extend(band.map(|band| band::finding("X-06", band, limits.band_share_dr)));
+            if !seen.findings.iter().any(|f| f.check == "X-06") {
+                seen.findings.extend(self.cut_off("X-06", &values, columns, limits.band_share_dr));
+            }
             return seen;
         }
         let deviation = field.map_or(0.0, |f| f.deviation);
@@ -200,14 +199,16 @@ impl Look<'_> {
             seen.findings.extend(field.as_ref().and_then(|f| x07_clipped::check(f, limits)));
             let ct = field.as_ref().filter(|_| self.modality == "CT");
             seen.findings.extend(ct.and_then(|f| c18_blank::noise_alone(f, limits)));
-        }
-        if blank.is_none() {
-            let cut = band::Limits { edge_share: limits.band_share, inner_rows: limits.band_rows };
-            let band = band::fault(&values, columns, cut);
-            seen.findings.extend(band.map(|band| band::finding("C-18", band, limits.band_share)));
+            seen.findings.extend(self.cut_off("C-18", &values, columns, limits.band_share));
         }
         seen.findings.extend(blank);
         seen
+    }
+
+    /// Rows of one value where anatomy was.
+    fn cut_off(&self, check: &str, values: &[i32], columns: usize, edge_share: f64) -> Option<Finding> {
+        let limits = band::Limits { edge_share, inner_rows: self.limits.pixels.band_rows };
+        Some(band::finding(check, band::fault(values, columns, limits)?, edge_share))
     }
 
     fn measure(&self, seen: &mut FrameSeen, samples: &[i32], columns: usize, attributes: &Attributes) {

@@ -62,15 +62,18 @@ fn peer(post: &Post<'_>, aet: &str) -> Result<(Peer, Requested), String> {
     Ok((peer, to))
 }
 
-/// What was found, by how many matches of the present question.
+/// What was found, and how much of it by the present question.
 #[derive(Default)]
-struct Found(Vec<Attributes>, usize);
+struct Found {
+    studies: Vec<Attributes>,
+    of_question: usize,
+}
 
 impl Receiver for Found {
     fn matched(&mut self, found: Attributes) -> bool {
-        self.0.push(found);
-        self.1 += 1;
-        self.1 < MOST
+        self.studies.push(found);
+        self.of_question += 1;
+        self.of_question < MOST
     }
 }
 
@@ -85,11 +88,12 @@ fn missing(post: &Post<'_>, rule: &PullRule) -> Result<Vec<(String, i64)>, Strin
     let modalities: Vec<&str> =
         if rule.modalities.is_empty() { vec![""] } else { rule.modalities.iter().map(String::as_str).collect() };
     let mut found = Found::default();
-    let mut number = 0;
+    let mut number = 0u16;
     for modality in modalities {
         let mut ask = |dates: &str, found: &mut Found| {
-            number += 1;
-            found.1 = 0;
+            // A message ID is never 0 (PS3.7 E.1).
+            number = number % u16::MAX + 1;
+            found.of_question = 0;
             let mut query = DataSet::default();
             query.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY");
             query.put_text(tags::STUDY_DATE, VR::DA, dates);
@@ -99,27 +103,27 @@ fn missing(post: &Post<'_>, rule: &PullRule) -> Result<Vec<(String, i64)>, Strin
             let request = Command::query(0x0020, number, sop_class);
             perform(&mut association, &context, &request, &query, found).map_err(|e| e.to_string())
         };
-        let before = found.0.len();
+        let before = found.studies.len();
         let ended = ask(&format!("{}-", crate::ingest::china_day(rule.days)), &mut found)?;
         if ended.is_success() {
             continue;
         }
-        if found.0.len() == before {
+        if found.studies.len() == before {
             return Err(ended.to_string());
         }
         // It answers with so many only, or more came than are taken at once: day by day there are fewer.
-        for day in (0..=rule.days).rev() {
-            let before = found.0.len();
+        for day in (0..=rule.days).rev().take_while(|_| !post.is_stopping()) {
+            let before = found.studies.len();
             let ended = ask(&crate::ingest::china_day(day), &mut found)?;
             if !ended.is_success() {
-                let studies = found.0.len() - before;
+                let studies = found.studies.len() - before;
                 tracing::warn!(rule = rule.name, from = rule.from, studies, %ended, "a peer does not tell all it has of a day");
             }
         }
     }
-    let _ = association.release();
+    association.leave();
     let mut missing = BTreeMap::new();
-    for study in found.0 {
+    for study in found.studies {
         // A peer that does not narrow by modality answers with all.
         let there = study.texts(tags::MODALITIES_IN_STUDY);
         let wanted = rule.modalities.is_empty() || there.is_empty() || there.iter().any(|m| rule.modalities.contains(m));
@@ -180,7 +184,7 @@ fn attempt(post: &Post<'_>, pull: &Pull) -> Result<u16, String> {
     if !done {
         return Err(ended.to_string());
     }
-    let sent = ended.progress.completed + ended.progress.warning;
+    let sent = ended.progress.completed.saturating_add(ended.progress.warning);
     if sent > 0 {
         return Ok(sent);
     }
@@ -215,7 +219,7 @@ fn operate(
 ) -> Result<Ended, AssociationError> {
     let (mut association, context) = connect_for(Requested { proposals: more, ..to }, sop_class, Roles::USUAL)?;
     let ended = perform(&mut association, &context, request, query, into)?;
-    let _ = association.release();
+    association.leave();
     Ok(ended)
 }
 

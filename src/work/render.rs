@@ -32,13 +32,13 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
         Err(RenderError::Never(why)) => return give_up(shop, job, &study, verdict, why),
         Err(RenderError::Images(why)) => return give_up(shop, job, &study, verdict, &why),
     };
-    let (recognised, left_out) = (made.recognised.clone(), made.left_out.clone());
+    let Made { recognised, named, left_out, .. } = made;
     send::forward_judged(shop, &study, &verdict)?;
     // Into the journal before it happens: what is written twice after a crash is better than what is not written at all.
     let replaced = |copy: &Uid| {
         let row = shop.index.instance(copy).ok().flatten();
         let source = row.and_then(|row| if let Kind::Marked { source, .. } = row.kind { Some(source) } else { None });
-        source.is_some_and(|source| made.named.contains_key(source.as_str()))
+        source.is_some_and(|source| named.contains_key(source.as_str()))
     };
     let lost = study.recognised.leaves_out(&recognised, replaced);
     if lost {

@@ -341,7 +341,7 @@ fn tell(post: &Post<'_>, report: &Report) {
         let aet = &sending.calls.aet;
         commitment::tell(&mut association, &context, &report.transaction, &result, aet).map_err(|e| e.to_string())?;
         // It has the answer; how it takes its leave does not matter.
-        let _ = association.release();
+        association.leave();
         Ok(())
     };
     let kept = match told() {

@@ -328,7 +328,8 @@ fn half_open_and_slow_callers_go_away_by_themselves_and_keep_nobody_out() {
         ("HUTONG_DIMSE__MAX_ASSOCIATIONS", "8"),
     ];
     let node = Node::start(place.path(), &limits);
-    let silent: Vec<TcpStream> = (0..6).map(|_| TcpStream::connect(&node.dicom).unwrap()).collect();
+    // Eight may be silent from one address; a caller counts until just after it has its answer, so two of those may overlap.
+    let silent: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(&node.dicom).unwrap()).collect();
     let mut idle: Vec<Raw> = (0..6).map(|_| Raw::connect(&node, uids::EXPLICIT_VR_LITTLE_ENDIAN)).collect();
     // One sends its request byte by byte, slower than the timer: 256 bytes are promised, and none of them is wrong.
     let mut slow = TcpStream::connect(&node.dicom).unwrap();

@@ -57,10 +57,9 @@ fn sheared(ct: bool, stack: &Stack, limits: &Completeness) -> Option<Finding> {
     let stated = stack.tilt.map(f64::abs).filter(|tilt| ct && *tilt > 0.0);
     let most = if ct { limits.tilt_most } else { limits.shear_mr };
     let limit = stated.map_or(most, |tilt| (tilt + limits.tilt_tolerance).min(most));
-    let below = stated.is_some_and(|tilt| shear < tilt - limits.tilt_tolerance);
     // A stack that was resampled to stand upright keeps the tilt in its header.
-    let upright = below && shear < 1.0;
-    (shear > limit || (below && !upright)).then(|| {
+    let falls_short = shear >= 1.0 && stated.is_some_and(|tilt| shear < tilt - limits.tilt_tolerance);
+    (shear > limit || falls_short).then(|| {
         let zh = format!("层面方向与排列方向相差 {shear:.0}°，与机架倾角不符，请核对方向和位置信息");
         let en = format!(
             "the slices are turned by {shear:.0} degrees against the line they stand along, which no gantry tilt explains; check \

@@ -34,7 +34,7 @@ pub(super) fn check(input: &Input<'_>) -> Vec<Finding> {
             ));
         }
     }
-    if input.nameless > 0 {
+    if input.without_modality > 0 {
         findings.push(
             Finding::new(
                 "G-08",
@@ -42,7 +42,7 @@ pub(super) fn check(input: &Input<'_>) -> Vec<Finding> {
                 "有图像序列缺少设备类型，请在源系统补录",
                 "a series of images has no Modality (0008,0060); complete it at the source",
             )
-            .measured(input.nameless as f64, 0.0, ""),
+            .measured(input.without_modality as f64, 0.0, ""),
         );
     }
     if study.text(tags::PATIENT_BIRTH_DATE).is_none() && study.text(tags::PATIENT_AGE).is_none() {

@@ -21,7 +21,7 @@ pub struct Input<'a> {
     /// What its objects say of what they should say alike.
     pub said: &'a Said,
     /// Series of images without a modality.
-    pub nameless: usize,
+    pub without_modality: usize,
     /// Today, `YYYYMMDD`, where the node stands.
     pub today: &'a str,
     /// The hospital that sent it is known by the application entity that did.
@@ -80,7 +80,7 @@ mod tests {
         let input = Input {
             study: &a,
             said: &said,
-            nameless: 0,
+            without_modality: 0,
             today: "20260311",
             hospital_known: false,
             ordered: None,
