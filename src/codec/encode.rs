@@ -1,8 +1,8 @@
 //! Lossless encoders, called in the worker process only. What one of them writes is decoded again: a frame that does not come back bit
 //! for bit is no result.
 
-use super::jpegls;
 use super::{DecodeError, Frame, decode, samples};
+use super::{jpeg_lossless, jpegls};
 use crate::dicom::uids;
 use openjp2::openjpeg::{CODEC_FORMAT, OPJ_CLRSPC_GRAY, OPJ_CLRSPC_UNSPECIFIED, OPJ_CODEC_J2K};
 use openjp2::{Codec, Stream, opj_cparameters_t, opj_image, opj_image_comptparm};
@@ -25,7 +25,10 @@ pub fn encode(frame: &Frame, transfer_syntax: &str) -> Result<Vec<u8>, DecodeErr
         uids::RLE_LOSSLESS => super::rle::encode(frame).filter(comes_back),
         uids::JPEGLS_LOSSLESS => jpeg_ls(frame).filter(comes_back),
         uids::JPEG2000_LOSSLESS => jpeg_2000(frame).filter(comes_back),
-        uids::HTJ2K_LOSSLESS => BLOCKS.iter().find_map(|side| high_throughput(frame, *side).filter(comes_back)),
+        // Any predictor may be used in the one, the first in the other (PS3.5 A.4.1).
+        uids::JPEG_LOSSLESS_SV1 | uids::JPEG_LOSSLESS => jpeg_lossless(frame).filter(comes_back),
+        uids::HTJ2K_LOSSLESS => BLOCKS.iter().find_map(|side| high_throughput(frame, *side, "LRCP").filter(comes_back)),
+        uids::HTJ2K_LOSSLESS_RPCL => BLOCKS.iter().find_map(|side| high_throughput(frame, *side, "RPCL").filter(comes_back)),
         _ => None,
     };
     stream.ok_or_else(unfit)
@@ -46,6 +49,20 @@ fn jpeg_ls(frame: &Frame) -> Option<Vec<u8>> {
         samples: samples::read(frame).into_iter().map(sample).collect(),
     })
     .ok()
+}
+
+/// As DCMTK does: whole words where more than the stored bits say something, as the sign does.
+fn jpeg_lossless(frame: &Frame) -> Option<Vec<u8>> {
+    let l = &frame.layout;
+    let words: Vec<u16> = match l.bits_allocated {
+        8 => frame.bytes.iter().map(|b| u16::from(*b)).collect(),
+        16 => frame.bytes.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b)).collect(),
+        _ => return None,
+    };
+    let fits = |v: &u16| l.high_bit < 16 && u32::from(*v) >> (l.high_bit + 1) == 0;
+    let precision = if words.iter().all(fits) { l.high_bit + 1 } else { l.bits_allocated };
+    let names = if l.photometric == "RGB" { *b"RGB" } else { [1, 2, 3] };
+    jpeg_lossless::encode(l.columns, l.rows, names.get(..l.samples as usize)?, precision.max(2), &words)
 }
 
 /// The samples of each component.
@@ -111,7 +128,7 @@ fn jpeg_2000(frame: &Frame) -> Option<Vec<u8>> {
     })
 }
 
-fn high_throughput(frame: &Frame, block: u32) -> Option<Vec<u8>> {
+fn high_throughput(frame: &Frame, block: u32, order: &str) -> Option<Vec<u8>> {
     let l = &frame.layout;
     if l.bits_stored > 16 {
         return None;
@@ -127,6 +144,7 @@ fn high_throughput(frame: &Frame, block: u32) -> Option<Vec<u8>> {
     coding.set_color_transform(false);
     coding.set_num_decomposition(levels(frame));
     coding.set_block_dims(block, block);
+    coding.set_progression_order(order).ok()?;
     let mut out = MemOutfile::new();
     stream.write_headers(&mut out, &[]).ok()?;
     let planes = planes(frame);
@@ -171,7 +189,14 @@ mod tests {
     #[test]
     fn every_encoder_gives_back_what_it_got_or_refuses() {
         let (mut written, mut refused) = (0, Vec::new());
-        for syntax in [uids::RLE_LOSSLESS, uids::JPEGLS_LOSSLESS, uids::JPEG2000_LOSSLESS, uids::HTJ2K_LOSSLESS] {
+        for syntax in [
+            uids::RLE_LOSSLESS,
+            uids::JPEGLS_LOSSLESS,
+            uids::JPEG2000_LOSSLESS,
+            uids::JPEG_LOSSLESS_SV1,
+            uids::HTJ2K_LOSSLESS,
+            uids::HTJ2K_LOSSLESS_RPCL,
+        ] {
             for (columns, rows) in [(64, 64), (97, 41), (130, 257)] {
                 for (colours, stored, signed) in
                     [(1, 8, false), (1, 10, false), (1, 12, false), (1, 12, true), (1, 16, false), (1, 16, true), (3, 8, false)]
@@ -185,8 +210,11 @@ mod tests {
             }
         }
         // HTJ2K with colour is what its encoder gets wrong.
-        assert!(refused.iter().all(|r| r.0 == uids::HTJ2K_LOSSLESS && r.2 == 3), "{written}, {refused:?}");
-        assert!(written >= 81);
+        assert!(
+            refused.iter().all(|r| [uids::HTJ2K_LOSSLESS, uids::HTJ2K_LOSSLESS_RPCL].contains(&r.0) && r.2 == 3),
+            "{written}, {refused:?}"
+        );
+        assert!(written >= 120, "{written}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod decode;
 mod encode;
 mod jpeg12;
+mod jpeg_lossless;
 mod jpegls;
 mod native;
 mod pool;

@@ -5,7 +5,7 @@
 
 mod elements;
 
-pub use elements::write_header;
+pub use elements::{header, write_header};
 
 use super::syntax::Syntax;
 use super::{Tag, VR, tags};

@@ -5,7 +5,7 @@
 
 use super::object::{Object, ObjectError};
 use crate::codec::{self, DecodeError, Frame, Pool};
-use crate::dicom::dataset::write_header;
+use crate::dicom::dataset::{header, swap};
 use crate::dicom::displayed::Displayed;
 use crate::dicom::image::Layout;
 use crate::dicom::{DataSet, Element, Syntax, VR, Value, syntax, tags, uids};
@@ -62,16 +62,16 @@ pub const WRITTEN: &[&str] = &[
     uids::JPEG2000_LOSSLESS,
     uids::HTJ2K_LOSSLESS,
     uids::RLE_LOSSLESS,
+    uids::JPEG_LOSSLESS_SV1,
+    uids::JPEG_LOSSLESS,
+    uids::HTJ2K_LOSSLESS_RPCL,
 ];
 
 /// Whether an output is native, and how its elements are written.
 fn native(output: &str) -> Option<Syntax> {
-    match output {
-        uids::EXPLICIT_VR_LITTLE_ENDIAN => Some(Syntax::EXPLICIT),
-        // For peers that take nothing else (PS3.5 10.1); the web never asks for it.
-        uids::IMPLICIT_VR_LITTLE_ENDIAN => Some(Syntax::IMPLICIT),
-        _ => None,
-    }
+    // Implicit VR and Big Endian are for peers that take nothing else; the web never asks for them.
+    let all = [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, syntax::EXPLICIT_VR_BIG_ENDIAN];
+    all.contains(&output).then(|| Syntax::of(output))
 }
 
 /// Starts the marked copy of a stored instance; see [`marked`].
@@ -142,7 +142,7 @@ pub fn marked<'a>(
     if form == Form::Overlay {
         plane::add(&mut data_set, &placed, layout.rows, layout.columns)?;
     }
-    start(object, data_set, layout, burnt, &first, output, pool)
+    start(object, data_set, layout, burnt, first, output, pool)
 }
 
 /// A mark that is burnt into each frame.
@@ -297,7 +297,7 @@ pub fn transcoded_object<'a>(object: Object, output: &'static str, pool: &'a Poo
     if let Some(lost) = lost(&object, &layout) {
         lost.state(&mut data_set);
     }
-    start(object, data_set, layout, None, &first, output, pool)
+    start(object, data_set, layout, None, first, output, pool)
 }
 
 fn open(store: &Store, row: &InstanceRow) -> Result<Object, NoCopy> {
@@ -367,11 +367,16 @@ pub fn compression(object: &Object, layout: &Layout) -> (Option<bool>, f64) {
 }
 
 /// What an output becomes where it cannot hold the samples.
-fn fallback(output: &str) -> (&'static str, Syntax) {
-    match native(output) {
-        Some(Syntax::IMPLICIT) => (uids::IMPLICIT_VR_LITTLE_ENDIAN, Syntax::IMPLICIT),
-        _ => (uids::EXPLICIT_VR_LITTLE_ENDIAN, Syntax::EXPLICIT),
+fn fallback(output: &'static str) -> (&'static str, Syntax) {
+    native(output).map_or((uids::EXPLICIT_VR_LITTLE_ENDIAN, Syntax::EXPLICIT), |written| (output, written))
+}
+
+/// The samples of a frame as native pixel data hold them.
+fn in_order(mut frame: Frame, written: Syntax) -> Vec<u8> {
+    if written.big_endian {
+        swap(&mut frame.bytes, frame.layout.bits_allocated as usize / 8);
     }
+    frame.bytes
 }
 
 fn start<'a>(
@@ -379,7 +384,7 @@ fn start<'a>(
     data_set: DataSet,
     layout: Layout,
     burnt: Option<Burnt>,
-    first: &Frame,
+    first: Frame,
     output: &'static str,
     pool: &'a Pool,
 ) -> Result<Copied<'a>, NoCopy> {
@@ -391,7 +396,7 @@ fn start<'a>(
     DataSet { elements: behind }.write_as(if native(output).is_some() { written } else { Syntax::EXPLICIT }, &mut after);
     let fragment = match native(output) {
         Some(_) => None,
-        None => match pool.encode(first, output) {
+        None => match pool.encode(&first, output) {
             Ok(fragment) => Some(fragment),
             Err(DecodeError::Unsupported(_)) => None,
             Err(e) => return Err(e.into()),
@@ -412,14 +417,8 @@ fn start<'a>(
             }
             let vr = if first.layout.bits_allocated > 8 { VR::OW } else { VR::OB };
             let length = usize::try_from(total).unwrap_or(usize::MAX);
-            if written.explicit {
-                write_header(&mut bytes, tags::PIXEL_DATA, vr, length);
-            } else {
-                bytes.extend_from_slice(&[0xE0, 0x7F, 0x10, 0x00]);
-                bytes.extend_from_slice(&u32::try_from(total + total % 2).unwrap_or(u32::MAX).to_le_bytes());
-            }
-            bytes.reserve_exact(first.bytes.len() + 12);
-            bytes.extend_from_slice(&first.bytes);
+            header(written, &mut bytes, tags::PIXEL_DATA, vr, length);
+            bytes.extend_from_slice(&in_order(first, written));
             (plain, vec![0; usize::from(total % 2 == 1)])
         }
     };
@@ -454,8 +453,8 @@ impl Copied<'_> {
     fn following(&mut self, layout: &Layout) -> Result<Vec<u8>, NoCopy> {
         let frame = frame(&self.object, self.next, layout, self.burnt.as_ref(), self.pool)?;
         self.next += 1;
-        if native(self.transfer_syntax).is_some() {
-            return Ok(frame.bytes);
+        if let Some(written) = native(self.transfer_syntax) {
+            return Ok(in_order(frame, written));
         }
         let mut bytes = Vec::new();
         item(&mut bytes, self.pool.encode(&frame, self.transfer_syntax)?);

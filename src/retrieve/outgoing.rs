@@ -7,13 +7,23 @@ use crate::dicom::{syntax, uids};
 use crate::dimse::storescu::Outgoing;
 use crate::index::InstanceRow;
 use crate::store::Store;
+use flate2::{Compression, read::DeflateEncoder};
 use std::io::{Read, Seek, SeekFrom};
 
 /// What every object with still pictures, or none, can be written in: native first, which every peer takes that keeps to PS3.5 10.1; for those
-/// that take pictures compressed only, what loses nothing.
+/// that take pictures compressed only, what loses nothing; then what is hardly used.
 const PLAIN: &[&str] = &[uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
-const PACKED: &[&str] = &[uids::JPEGLS_LOSSLESS, uids::JPEG2000_LOSSLESS, uids::RLE_LOSSLESS, uids::HTJ2K_LOSSLESS];
-const STILL: &[&[&str]] = &[PLAIN, PACKED];
+const PACKED: &[&str] = &[
+    uids::JPEGLS_LOSSLESS,
+    uids::JPEG_LOSSLESS_SV1,
+    uids::JPEG2000_LOSSLESS,
+    uids::RLE_LOSSLESS,
+    uids::HTJ2K_LOSSLESS,
+    uids::HTJ2K_LOSSLESS_RPCL,
+    uids::JPEG_LOSSLESS,
+];
+const RARE: &[&str] = &[uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, syntax::EXPLICIT_VR_BIG_ENDIAN];
+const STILL: &[&[&str]] = &[PLAIN, PACKED, RARE];
 
 /// Prepares an instance; nothing is opened yet.
 pub fn outgoing<'a>(store: &'a Store, pool: &'a Pool, row: &'a InstanceRow) -> Outgoing<'a> {
@@ -24,8 +34,7 @@ pub fn outgoing<'a>(store: &'a Store, pool: &'a Pool, row: &'a InstanceRow) -> O
             let file = opened.map_err(|e| e.to_string())?;
             return Ok(Box::new(file.take(row.length)));
         }
-        let output = output(wanted)?;
-        written(transcoded(store, row, output, pool), output)
+        written(wanted, |output| transcoded(store, row, output, pool))
     };
     Outgoing {
         sop_class: row.sop_class.clone(),
@@ -46,19 +55,21 @@ pub fn others(transfer_syntax: &str) -> &'static [&'static [&'static str]] {
 /// # Errors
 /// It cannot be written so without loss.
 pub fn rewritten<'a>(object: Object, wanted: &str, pool: &'a Pool) -> Result<Box<dyn Read + 'a>, String> {
-    let output = output(wanted)?;
-    written(transcoded_object(object, output, pool), output)
+    written(wanted, |output| transcoded_object(object, output, pool))
 }
 
-fn output(wanted: &str) -> Result<&'static str, String> {
+fn written<'a>(
+    wanted: &str,
+    copy: impl FnOnce(&'static str) -> Result<Copied<'a>, NoCopy>,
+) -> Result<Box<dyn Read + 'a>, String> {
     let all = STILL.iter().copied().flatten();
-    all.copied().find(|uid| *uid == wanted).ok_or_else(|| "it cannot be written in that transfer syntax".into())
-}
-
-fn written<'a>(copied: Result<Copied<'a>, NoCopy>, output: &str) -> Result<Box<dyn Read + 'a>, String> {
-    let copied = copied.map_err(|e| e.to_string())?;
+    let output = all.copied().find(|uid| *uid == wanted).ok_or("it cannot be written in that transfer syntax")?;
+    // A deflated data set is an explicit one, deflated as a whole (PS3.5 A.5).
+    let deflated = syntax::Syntax::of(output).deflated;
+    let output = if deflated { uids::EXPLICIT_VR_LITTLE_ENDIAN } else { output };
+    let copied = copy(output).map_err(|e| e.to_string())?;
     if copied.transfer_syntax != output {
         return Err("its samples cannot be written in that transfer syntax without loss".into());
     }
-    Ok(Box::new(copied))
+    Ok(if deflated { Box::new(DeflateEncoder::new(copied, Compression::fast())) } else { Box::new(copied) })
 }

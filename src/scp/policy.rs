@@ -78,9 +78,9 @@ impl Policy for Configured<'_> {
     fn transfer_syntax<'a>(&self, abstract_syntax: &str, roles: Roles, offered: &'a [String]) -> Option<&'a String> {
         let little = |uid: &str| matches!(uid, uids::IMPLICIT_VR_LITTLE_ENDIAN | uids::EXPLICIT_VR_LITTLE_ENDIAN);
         let taken = |uid: &&String| match class_of(abstract_syntax) {
-            // Answers are not written big endian.
-            Class::Find | Class::Retrieve | Class::Commitment => little(uid),
-            Class::Verification | Class::PerformedStep => little(uid) || *uid == syntax::EXPLICIT_VR_BIG_ENDIAN,
+            Class::Find | Class::Retrieve | Class::Commitment | Class::Verification | Class::PerformedStep => {
+                little(uid) || *uid == syntax::EXPLICIT_VR_BIG_ENDIAN
+            }
             Class::Storage | Class::Other | Class::Unknown => {
                 syntax::known(uid).is_some() || self.config.accept_unknown_syntaxes
             }

@@ -456,12 +456,13 @@ def test_40_lists_of_frames(web, film):
 
 
 @pytest.mark.parametrize("kind,syntax", [("image/jls", "1.2.840.10008.1.2.4.80"), ("image/jp2", "1.2.840.10008.1.2.4.90"),
-                                         ("image/dicom-rle", "1.2.840.10008.1.2.5"), ("image/jphc", "1.2.840.10008.1.2.4.201")])
+                                         ("image/dicom-rle", "1.2.840.10008.1.2.5"), ("image/jphc", "1.2.840.10008.1.2.4.201"),
+                                         ("image/jpeg", "1.2.840.10008.1.2.4.70")])
 def test_frames_in_media_types_that_are_made(web, film, kind, syntax):
     for accept in (f'multipart/related; type="{kind}"', f'multipart/related; type="{kind}"; transfer-syntax={syntax}'):
         parts = web.ask(f"{film[0]}/frames/3,4", accept).parts
         assert [h["content-type"] for h, _ in parts] == [f"{kind};transfer-syntax={syntax}"] * 2
-    if kind in ("image/jls", "image/jp2"):
+    if kind in ("image/jls", "image/jp2", "image/jpeg"):
         d = pixels.grey(12, False, "MONOCHROME2", rows=64, columns=96)
         d.file_meta.TransferSyntaxUID = syntax
         d.PixelData = pydicom.encaps.encapsulate([parts[0][1]])

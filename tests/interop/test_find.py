@@ -85,6 +85,11 @@ def test_findscu_of_dcmtk_at_every_level(node):
     code, said = run("findscu", "-v", "-P", "-aet", "FINDSCU", "-aec", "HUTONG", "127.0.0.1", str(node.port), "-k", "QueryRetrieveLevel=PATIENT",
                      "-k", "PatientID=HT*", "-k", "PatientName")
     assert code == 0 and len(re.findall(r"PatientID", said)) >= 3, said
+    # Numbers in the byte order that was agreed.
+    for order in ("-xe", "-xb", "-xi"):
+        code, said = run("findscu", "-d", "-S", order, "-aet", "FINDSCU", "-aec", "HUTONG", "127.0.0.1", str(node.port), "-k", "QueryRetrieveLevel=IMAGE",
+                         "-k", "PatientID=HT0002", "-k", "InstanceNumber=3", "-k", "Rows")
+        assert code == 0 and re.search(r"\(0028,0010\) US 512 ", said), said
 
 
 def test_study_keys_and_what_is_counted(node):

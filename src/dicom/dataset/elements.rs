@@ -78,66 +78,45 @@ impl DataSet {
 
     /// Writes Explicit VR Little Endian. Deferred values and fragments are left out: the caller writes pixels itself.
     pub fn write_explicit(&self, out: &mut Vec<u8>) {
-        for element in &self.elements {
-            match &element.value {
-                Value::Bytes(bytes) => write_header(out, element.tag, fitting_vr(element.vr, bytes.len()), bytes.len()),
+        self.write_as(Syntax::EXPLICIT, out);
+    }
+
+    /// Writes in one of the three native syntaxes; values that lie elsewhere are left out. What is unknown stays little endian, as it
+    /// came: nobody can tell where its numbers are.
+    pub fn write_as(&self, syntax: Syntax, out: &mut Vec<u8>) {
+        for Element { tag, vr, value } in &self.elements {
+            match value {
+                Value::Bytes(bytes) => {
+                    let vr = fitting_vr(*vr, bytes.len());
+                    header(syntax, out, *tag, vr, bytes.len());
+                    let begin = out.len();
+                    out.extend_from_slice(bytes);
+                    if syntax.big_endian {
+                        super::swap(out.get_mut(begin..).unwrap_or_default(), super::unit(vr));
+                    }
+                    out.extend((bytes.len() % 2 == 1).then_some(0));
+                }
                 Value::Items(items) => {
                     let mut content = Vec::new();
                     for item in items {
                         let mut bytes = Vec::new();
-                        item.write_explicit(&mut bytes);
-                        write_item(&mut content, &bytes);
+                        item.write_as(syntax, &mut bytes);
+                        header(Syntax { explicit: false, ..syntax }, &mut content, ITEM, VR::UN, bytes.len());
+                        content.extend_from_slice(&bytes);
                     }
-                    write_header(out, element.tag, VR::SQ, content.len());
+                    header(syntax, out, *tag, VR::SQ, content.len());
                     out.extend_from_slice(&content);
-                    continue;
                 }
-                Value::Deferred(_) | Value::Fragments(_) => continue,
-            }
-            if let Value::Bytes(bytes) = &element.value {
-                out.extend_from_slice(bytes);
-                if bytes.len() % 2 == 1 {
-                    out.push(0);
-                }
+                Value::Deferred(_) | Value::Fragments(_) => {}
             }
         }
     }
 
-    /// Writes in one of the two little endian syntaxes of messages; values that lie elsewhere are left out.
-    pub fn write_as(&self, syntax: Syntax, out: &mut Vec<u8>) {
-        if syntax.explicit { self.write_explicit(out) } else { self.write_implicit(out) }
-    }
-
-    fn write_implicit(&self, out: &mut Vec<u8>) {
-        for element in &self.elements {
-            let mut content = Vec::new();
-            let bytes = match &element.value {
-                Value::Bytes(bytes) => bytes,
-                Value::Items(items) => {
-                    for item in items {
-                        let mut bytes = Vec::new();
-                        item.write_implicit(&mut bytes);
-                        write_item(&mut content, &bytes);
-                    }
-                    &content
-                }
-                Value::Deferred(_) | Value::Fragments(_) => continue,
-            };
-            write_tag(out, element.tag);
-            out.extend_from_slice(&length32(bytes.len()).to_le_bytes());
-            out.extend_from_slice(bytes);
-            if bytes.len() % 2 == 1 {
-                out.push(0);
-            }
-        }
-    }
-
-    /// Writes Implicit VR Little Endian without sequences (commands have none).
+    /// Writes Implicit VR Little Endian without sequences and padding (commands have none).
     pub fn write_implicit_flat(&self, out: &mut Vec<u8>) {
         for element in &self.elements {
             if let Value::Bytes(bytes) = &element.value {
-                write_tag(out, element.tag);
-                out.extend_from_slice(&length32(bytes.len()).to_le_bytes());
+                header(Syntax::IMPLICIT, out, element.tag, element.vr, bytes.len());
                 out.extend_from_slice(bytes);
             }
         }
@@ -153,26 +132,27 @@ fn length32(length: usize) -> u32 {
     u32::try_from(length + length % 2).unwrap_or(UNDEFINED - 1)
 }
 
-fn write_tag(out: &mut Vec<u8>, tag: Tag) {
-    out.extend_from_slice(&tag.0.to_le_bytes());
-    out.extend_from_slice(&tag.1.to_le_bytes());
-}
-
-fn write_item(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_tag(out, ITEM);
-    out.extend_from_slice(&length32(bytes.len()).to_le_bytes());
-    out.extend_from_slice(bytes);
-}
-
 /// Writes tag, representation and length of an element in Explicit VR Little Endian.
 pub fn write_header(out: &mut Vec<u8>, tag: Tag, vr: VR, length: usize) {
-    write_tag(out, tag);
+    header(Syntax::EXPLICIT, out, tag, vr, length);
+}
+
+/// Writes tag, representation where it is written out, and length of an element (PS3.5 7.1.2, 7.1.3), or of an item.
+pub fn header(syntax: Syntax, out: &mut Vec<u8>, tag: Tag, vr: VR, length: usize) {
+    let short = |v: u16| if syntax.big_endian { v.to_be_bytes() } else { v.to_le_bytes() };
+    let long = |v: u32| if syntax.big_endian { v.to_be_bytes() } else { v.to_le_bytes() };
+    out.extend_from_slice(&short(tag.0));
+    out.extend_from_slice(&short(tag.1));
+    if !syntax.explicit {
+        out.extend_from_slice(&long(length32(length)));
+        return;
+    }
     out.extend_from_slice(vr.to_string().as_bytes());
     if has_long_length(vr) {
         out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(&length32(length).to_le_bytes());
+        out.extend_from_slice(&long(length32(length)));
     } else {
-        out.extend_from_slice(&u16::try_from(length + length % 2).unwrap_or(0xFFFE).to_le_bytes());
+        out.extend_from_slice(&short(u16::try_from(length + length % 2).unwrap_or(0xFFFE)));
     }
 }
 

@@ -85,7 +85,7 @@ impl FrameForm {
         ranges.iter().find_map(|range| form(range.transfer_syntax())).ok_or_else(|| {
             let stored = media_of(stored);
             Problem::unacceptable(format!(
-                "a frame can be had as application/octet-stream, {stored}, image/jls, image/jp2, image/jphc and image/dicom-rle"
+                "a frame can be had as application/octet-stream, {stored}, image/jls, image/jpeg (lossless), image/jp2, image/jphc and image/dicom-rle"
             ))
         })
     }
