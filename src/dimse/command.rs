@@ -168,7 +168,7 @@ impl Command {
     /// Writes it, group length first.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
-        self.0.write_implicit_flat(&mut body);
+        self.0.write_as(Syntax::IMPLICIT, &mut body);
         let mut bytes = vec![0, 0, 0, 0, 4, 0, 0, 0];
         bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(0).to_le_bytes());
         bytes.extend_from_slice(&body);

@@ -21,5 +21,7 @@ mod real;
 mod real_faults;
 mod report;
 mod rulings;
+#[path = "../fuzz/serve.rs"]
+mod serve;
 mod support;
 mod withdrawal;

@@ -111,16 +111,6 @@ impl DataSet {
             }
         }
     }
-
-    /// Writes Implicit VR Little Endian without sequences and padding (commands have none).
-    pub fn write_implicit_flat(&self, out: &mut Vec<u8>) {
-        for element in &self.elements {
-            if let Value::Bytes(bytes) = &element.value {
-                header(Syntax::IMPLICIT, out, element.tag, element.vr, bytes.len());
-                out.extend_from_slice(bytes);
-            }
-        }
-    }
 }
 
 /// A value too long for a short length field is written as UN (PS3.5 6.2.2).

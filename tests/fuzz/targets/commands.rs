@@ -1,0 +1,9 @@
+//! Command sets.
+#![no_main]
+
+#[path = "../serve.rs"]
+mod serve;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    serve::command(bytes);
+});

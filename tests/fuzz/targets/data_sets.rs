@@ -1,0 +1,28 @@
+//! Data sets in each way they can be written; what was read is written, and read again as the same.
+#![no_main]
+
+use hutong::dicom::Syntax;
+use hutong::dicom::dataset::{DataSet, Limits, Seeking, Value, parse};
+use std::io::Cursor;
+
+const BIG: Syntax = Syntax { big_endian: true, ..Syntax::EXPLICIT };
+
+fn read(bytes: &[u8], syntax: Syntax) -> Option<DataSet> {
+    let limits = Limits { value: 1 << 16, stop_at_pixels: false, partial: false, total: Some(bytes.len() as u64) };
+    parse(&mut Seeking(Cursor::new(bytes)), syntax, limits).ok().map(|parsed| parsed.data_set)
+}
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    for syntax in [Syntax::EXPLICIT, Syntax::IMPLICIT, BIG] {
+        let Some(data_set) = read(bytes, syntax) else { continue };
+        if data_set.elements.iter().any(|e| matches!(e.value, Value::Deferred(_) | Value::Fragments(_))) {
+            continue;
+        }
+        let mut written = Vec::new();
+        data_set.write_as(syntax, &mut written);
+        let again = read(&written, syntax).expect("what was written is read");
+        let mut twice = Vec::new();
+        again.write_as(syntax, &mut twice);
+        assert_eq!(written, twice, "what was read is written again");
+    }
+});
