@@ -1,6 +1,6 @@
 //! The codecs, called in the worker process only. What they are known to get wrong is put right here.
 
-use super::{DecodeError, Frame};
+use super::{DecodeError, Frame, jpeg};
 use crate::dicom::image::Layout;
 use crate::dicom::{syntax, uids};
 use dicom_core::value::{C, PixelFragmentSequence};
@@ -22,14 +22,9 @@ pub fn decode(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -
         Codec::Rle => super::rle::decode(layout, &fragments.concat())?,
         Codec::Deflate => inflated(layout, &fragments.concat())?,
         Codec::JpegLs => jpeg_ls(layout, &fragments.concat())?,
-        Codec::Jpeg => jpeg(layout, transfer_syntax, fragments)?,
-        // What dicom-rs registers refuses what is not RGB.
-        Codec::JpegLossless if layout.photometric.starts_with("YBR_FULL") => {
-            let mut frame = framed(layout, jpeg_decoded(layout, &without_tables(fragments.concat()), true)?)?;
-            frame.layout.photometric = "YBR_FULL".into();
-            frame
-        }
-        Codec::Registry | Codec::JpegLossless => framed(layout, through_dicom_rs(layout, transfer_syntax, fragments)?)?,
+        Codec::Jpeg => dct(layout, transfer_syntax, fragments)?,
+        Codec::JpegLossless => jpeg_lossless(layout, &fragments.concat())?,
+        Codec::Registry => framed(layout, through_dicom_rs(layout, transfer_syntax, fragments)?)?,
         Codec::Jpeg2000Part2 => framed(layout, through_dicom_rs(layout, uids::JPEG2000, fragments)?)?,
     };
     let photometric = match (codec, frame.layout.photometric.as_str()) {
@@ -144,12 +139,15 @@ fn widened(layout: &Layout, samples: &[u16], precision: u32) -> Frame {
     Frame { layout: Layout { planar: false, frames: 1, ..layout.clone() }, bytes: out }
 }
 
-fn jpeg(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -> Result<Frame, DecodeError> {
+fn dct(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -> Result<Frame, DecodeError> {
     let bytes = fragments.concat();
-    if super::jpeg12::is_twelve_bit(&bytes) {
-        let image = super::jpeg12::decode(&bytes, most(layout)).map_err(|e| DecodeError::Damaged(e.to_string()))?;
+    if jpeg::is_twelve_bit(&bytes) {
+        let image = jpeg::decode(&bytes, most(layout)).map_err(|e| DecodeError::Damaged(e.to_string()))?;
         same_shape(layout, image.columns, image.rows, image.components, 12)?;
         return Ok(widened(layout, &image.samples, 16));
+    }
+    if jpeg::is_cut_off(&bytes, most(layout)) {
+        return Err(DecodeError::Damaged(jpeg::Broken::Ended.to_string()));
     }
     let stays = layout.photometric == "RGB" || layout.samples == 1;
     let registered = matches!(transfer_syntax, uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT);
@@ -166,23 +164,16 @@ fn jpeg(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -> Resu
     Ok(frame)
 }
 
-/// A lossless stream needs no quantization tables, but may name some all the same (ITU-T T.81 B.2.2), which the decoder then looks for.
-fn without_tables(mut bytes: Vec<u8>) -> Vec<u8> {
-    const LOSSLESS_FRAME: u8 = 0xC3;
-    let mut at = 2;
-    while let Some([0xFF, marker, high, low]) = bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()) {
-        if marker == LOSSLESS_FRAME {
-            let components = bytes.get(at + 9).map_or(0, |n| usize::from(*n));
-            for component in 0..components {
-                if let Some(table) = bytes.get_mut(at + 12 + 3 * component) {
-                    *table = 0;
-                }
-            }
-            break;
-        }
-        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+/// Words as they are in the stream: it knows neither signs nor colours.
+fn jpeg_lossless(layout: &Layout, bytes: &[u8]) -> Result<Frame, DecodeError> {
+    let image = jpeg::lossless::decode(bytes, most(layout)).map_err(|e| DecodeError::Damaged(e.to_string()))?;
+    same_shape(layout, image.columns, image.rows, image.components, image.precision)?;
+    let mut frame = widened(&Layout { signed: false, ..layout.clone() }, &image.samples, 16);
+    frame.layout.signed = layout.signed;
+    if layout.photometric.starts_with("YBR_FULL") {
+        frame.layout.photometric = "YBR_FULL".into();
     }
-    bytes
+    Ok(frame)
 }
 
 /// RGB stored as JPEG is taken for YCbCr when there is no Adobe marker, unless the decoder is told.
@@ -203,10 +194,7 @@ fn jpeg_decoded(layout: &Layout, bytes: &[u8], is_rgb: bool) -> Result<Vec<u8>, 
         if matches!(format, jpeg_decoder::PixelFormat::L8 | jpeg_decoder::PixelFormat::L16) { 1 } else { format.pixel_bytes() },
         if format == jpeg_decoder::PixelFormat::L16 { 16 } else { 8 },
     )?;
-    let decoded = decoder.decode().map_err(damaged)?;
-    // Lossless streams of more than 8 bits come as pairs of bytes, in colours too.
-    let narrow = layout.bits_allocated == 16 && decoded.len() as u64 == layout.frame_samples();
-    Ok(if narrow { decoded.into_iter().flat_map(|b| [b, 0]).collect() } else { decoded })
+    decoder.decode().map_err(damaged)
 }
 
 fn through_dicom_rs(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -> Result<Vec<u8>, DecodeError> {

@@ -2,7 +2,7 @@
 //! for bit is no result.
 
 use super::{DecodeError, Frame, decode, samples};
-use super::{jpeg_lossless, jpegls};
+use super::{jpeg, jpegls};
 use crate::dicom::uids;
 use openjp2::openjpeg::{CODEC_FORMAT, OPJ_CLRSPC_GRAY, OPJ_CLRSPC_UNSPECIFIED, OPJ_CODEC_J2K};
 use openjp2::{Codec, Stream, opj_cparameters_t, opj_image, opj_image_comptparm};
@@ -62,7 +62,7 @@ fn jpeg_lossless(frame: &Frame) -> Option<Vec<u8>> {
     let fits = |v: &u16| l.high_bit < 16 && u32::from(*v) >> (l.high_bit + 1) == 0;
     let precision = if words.iter().all(fits) { l.high_bit + 1 } else { l.bits_allocated };
     let names = if l.photometric == "RGB" { *b"RGB" } else { [1, 2, 3] };
-    jpeg_lossless::encode(l.columns, l.rows, names.get(..l.samples as usize)?, precision.max(2), &words)
+    jpeg::write::encode(l.columns, l.rows, names.get(..l.samples as usize)?, precision.max(2), &words)
 }
 
 /// The samples of each component.

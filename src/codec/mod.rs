@@ -3,8 +3,7 @@
 
 mod decode;
 mod encode;
-mod jpeg12;
-mod jpeg_lossless;
+mod jpeg;
 mod jpegls;
 mod native;
 mod pool;

@@ -17,7 +17,7 @@ pub struct Table {
 impl Table {
     /// `inputs` is what can come in: it tells whether the first input is a number with a sign, which a value representation that Implicit VR
     /// does not write, and that devices get wrong, would tell (C.11.2.1.1).
-    fn of(item: &DataSet, inputs: (f64, f64)) -> Option<Table> {
+    pub fn of(item: &DataSet, inputs: (f64, f64)) -> Option<Table> {
         let descriptor = item.bytes(tags::LUT_DESCRIPTOR)?;
         let (count, bits) = described(descriptor)?;
         let entries = plain_entries(item.bytes(tags::LUT_DATA)?, count, bits);
@@ -42,6 +42,12 @@ impl Table {
     /// First and last input.
     pub fn domain(&self) -> (i64, i64) {
         (self.first, self.first + i64::try_from(self.entries.len()).unwrap_or(1) - 1)
+    }
+
+    /// As a Presentation LUT (C.11.6): from shades to shades, 0 for black to 1 for white.
+    pub fn of_shade(&self, shade: f64) -> f64 {
+        let (first, last) = self.domain();
+        self.output(first as f64 + shade * (last - first) as f64) / f64::from(self.largest.max(1))
     }
 }
 

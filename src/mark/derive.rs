@@ -5,7 +5,7 @@
 use super::Form;
 use crate::codec::Frame;
 use crate::dicom::charset::Charset;
-use crate::dicom::coded::{CARRIED, MARKED, OWN_SCHEME, code, one, says_marked};
+use crate::dicom::coded::{ADDED, CARRIED, DESCRIBED, MARKED, OWN_NAME, OWN_SCHEME, code, one, says_marked};
 use crate::dicom::dataset::{Element, Value, dictionary_vr};
 use crate::dicom::{Attributes, DataSet, Syntax, Tag, Uid, VR, syntax, tags, uids};
 use crate::procedure::catalogue::Mark;
@@ -66,7 +66,7 @@ pub fn series_uid(series: &Uid, mark: &Mark, form: Form) -> Uid {
 /// Whether a data set is a marked copy, ours or another node's.
 pub fn is_marked(data_set: &DataSet) -> bool {
     says_marked(&Attributes::decode(data_set, |tag| {
-        matches!(tag, tags::DERIVATION_CODE_SEQUENCE | tags::CONTRIBUTING_EQUIPMENT_SEQUENCE)
+        matches!(tag, tags::DERIVATION_CODE_SEQUENCE | tags::DERIVATION_DESCRIPTION | tags::CONTRIBUTING_EQUIPMENT_SEQUENCE)
     }))
 }
 
@@ -109,6 +109,10 @@ fn burned_in(data_set: &mut DataSet, sop_class: &str) {
     }
 }
 
+/// Smallest and Largest Image Pixel Value in Plane, retired.
+const SMALLEST_IN_PLANE: Tag = Tag(0x0028, 0x0110);
+const LARGEST_IN_PLANE: Tag = Tag(0x0028, 0x0111);
+
 fn drop_what_does_not_hold(data_set: &mut DataSet) {
     let stale = |e: &Element| {
         e.tag.1 == 0
@@ -122,6 +126,9 @@ fn drop_what_does_not_hold(data_set: &mut DataSet) {
                     | tags::MAC_PARAMETERS_SEQUENCE
                     | tags::SMALLEST_PIXEL_VALUE_IN_SERIES
                     | tags::LARGEST_PIXEL_VALUE_IN_SERIES
+                    | SMALLEST_IN_PLANE
+                    | LARGEST_IN_PLANE
+                    | tags::HISTOGRAM_SEQUENCE
             )
     };
     data_set.elements.retain(|e| !stale(e) && !is_bulk_of_pixels(e));
@@ -219,10 +226,10 @@ fn append(data_set: &mut DataSet, sequence: Tag, item: DataSet) {
 fn derivation(data_set: &mut DataSet, form: Form) {
     append(data_set, tags::DERIVATION_CODE_SEQUENCE, code(MARKED, OWN_SCHEME, form.meaning()));
     let own = match form {
-        Form::Burnt => "mutual recognition mark burned in, all other pixels unchanged",
-        Form::Overlay => "mutual recognition mark as an overlay, all pixels unchanged",
+        Form::Burnt => format!("{DESCRIBED} burned in, all other pixels unchanged"),
+        Form::Overlay => format!("{DESCRIBED} as an overlay, all pixels unchanged"),
     };
-    extend(data_set, tags::DERIVATION_DESCRIPTION, VR::ST, 1024, "; ", &[own]);
+    extend(data_set, tags::DERIVATION_DESCRIPTION, VR::ST, 1024, "; ", &[&own]);
 }
 
 /// Adds the first of some texts that the data set's character set can write behind a value, which is cut where both are too long.
@@ -250,7 +257,7 @@ fn extend(data_set: &mut DataSet, tag: Tag, vr: VR, most: usize, between: &str, 
 
 fn contributing_equipment(data_set: &mut DataSet) {
     let purpose = code("109103", "DCM", "Modifying Equipment");
-    contributed(data_set, "Added the mutual recognition mark", purpose);
+    contributed(data_set, ADDED, purpose);
 }
 
 /// Says that references of an object were changed to marked copies, so that it is known again when it comes back.
@@ -260,7 +267,7 @@ pub fn carried(data_set: &mut DataSet) {
 
 fn contributed(data_set: &mut DataSet, what: &str, purpose: DataSet) {
     let mut item = DataSet::default();
-    item.put_text(tags::MANUFACTURER, VR::LO, "Hutong");
+    item.put_text(tags::MANUFACTURER, VR::LO, OWN_NAME);
     item.put_text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "Hutong exchange node");
     item.put_text(tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION"));
     item.put_text(tags::CONTRIBUTION_DESCRIPTION, VR::ST, what);

@@ -171,7 +171,14 @@ pub fn presentation(mark: &Mark, images: &[&Image], written: (&str, &str)) -> Da
     }
     if let Some(element) = table(tags::VOILUT_SEQUENCE) {
         let mut voi = DataSet::default();
-        voi.put(tags::VOILUT_SEQUENCE, VR::SQ, element.value.clone());
+        // One table, as C.11.8 has it; viewers open an image with its first.
+        let mut first = DataSet::default();
+        if let Value::Items(items) = &element.value {
+            let parts = [tags::LUT_DESCRIPTOR, tags::LUT_EXPLANATION, tags::LUT_DATA];
+            let kept = items.iter().take(1).flat_map(|item| &item.elements).filter(|e| parts.contains(&e.tag));
+            first.elements.extend(kept.cloned());
+        }
+        voi.put(tags::VOILUT_SEQUENCE, VR::SQ, one(first));
         ds.put(tags::SOFTCOPY_VOILUT_SEQUENCE, VR::SQ, one(voi));
     } else if let Some((center, width, function)) = first.window {
         let mut voi = DataSet::default();

@@ -110,7 +110,8 @@ pub fn place(mark: &Mark, canvas: &Canvas) -> Result<Placed, MarkError> {
     Err(if fits { MarkError::Hidden } else { MarkError::TooSmall(columns, rows) })
 }
 
-/// The nearest place to the corner where all of a mask is shown, and where nothing is drawn over it if there is one in that quarter.
+/// The nearest place to the corner where all of a mask is shown and nothing is drawn over it. It leaves that quarter where all of it is hidden, but
+/// not for what is drawn there: who looks for the mark must find it.
 fn corner(mark: &Mark, canvas: &Canvas, mask: &Mask, margin: u32) -> Option<(u32, u32)> {
     let (at_left, at_bottom) = mark.corner.sides();
     let (free_x, free_y) = (canvas.columns - mask.width - 2 * margin, canvas.rows - mask.height - 2 * margin);
@@ -134,7 +135,11 @@ fn corner(mark: &Mark, canvas: &Canvas, mask: &Mask, margin: u32) -> Option<(u32
     };
     let shown = |x: u32, y: u32| canvas.displayed.shows(x, y, mask.width, mask.height);
     let clear = |x: u32, y: u32| shown(x, y) && !canvas.displayed.is_drawn_over(x, y, mask.width, mask.height);
-    search((free_x / 2, free_y / 2), &clear).or_else(|| search((free_x, free_y), &shown))
+    let quarter = (free_x / 2, free_y / 2);
+    search(quarter, &clear).or_else(|| match search(quarter, &shown) {
+        Some(_) => None,
+        None => search((free_x, free_y), &clear),
+    })
 }
 
 #[cfg(test)]

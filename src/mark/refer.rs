@@ -5,7 +5,7 @@
 
 use super::graphics::{self, Corner};
 use crate::dicom::dataset::{Element, Value};
-use crate::dicom::grey::Grey;
+use crate::dicom::grey::{Grey, Table, Voi};
 use crate::dicom::image::Layout;
 use crate::dicom::{Attributes, DataSet, Tag, Uid, VR, tags, uids};
 use crate::procedure::catalogue::Mark;
@@ -44,9 +44,16 @@ pub fn is_carried(sop_class: &str) -> bool {
         uids::PATIENT_RADIATION_DOSE_SR_STORAGE,
         uids::ENHANCED_X_RAY_RADIATION_DOSE_SR_STORAGE,
     ];
+    // Segmentation, Label Map and Surface Segmentation, RT Structure Set.
+    const SEGMENTS: &[&str] = &[
+        uids::SEGMENTATION_STORAGE,
+        "1.2.840.10008.5.1.4.1.1.66.7",
+        uids::SURFACE_SEGMENTATION_STORAGE,
+        uids::RT_STRUCTURE_SET_STORAGE,
+    ];
     is_presentation(sop_class)
         || is_document(sop_class)
-        || sop_class == uids::SEGMENTATION_STORAGE
+        || SEGMENTS.contains(&sop_class)
         || (sop_class.starts_with(REPORTS) && !DOSES.contains(&sop_class))
 }
 
@@ -112,11 +119,18 @@ const LOOKED_AT: usize = 3;
 /// Least contrast of the mark under a state's window, of the way from black to white.
 const SEEN: f64 = 0.1;
 
-/// Whether a window or table of a presentation state (C.11.8) shows the mark as one grey with what is around it.
+/// Whether a window or table of a presentation state (C.11.8, C.11.6) shows the mark as one grey with what is around it.
 pub fn hides_the_mark(state: &DataSet, copies: &Copies, shades: &Shades<'_>) -> bool {
     let series = state.items(tags::REFERENCED_SERIES_SEQUENCE);
     let all = || series.iter().flat_map(|s| s.items(tags::REFERENCED_IMAGE_SEQUENCE));
-    state.items(tags::SOFTCOPY_VOILUT_SEQUENCE).iter().any(|item| {
+    // The last table of all: from shades to shades.
+    let last = state.items(tags::PRESENTATION_LUT_SEQUENCE).first().and_then(|item| Table::of(item, (0.0, 1.0)));
+    let seen = |shade: f64| last.as_ref().map_or(shade, |table| table.of_shade(shade));
+    // Without a window the table alone decides, over what the mark itself spans.
+    let none = [DataSet::default()];
+    let items = state.items(tags::SOFTCOPY_VOILUT_SEQUENCE);
+    let items = if items.is_empty() && last.is_some() { &none[..] } else { items };
+    items.iter().any(|item| {
         let own = item.items(tags::REFERENCED_IMAGE_SEQUENCE);
         let named: Vec<&DataSet> = if own.is_empty() { all().collect() } else { own.iter().collect() };
         let named = named.iter().filter_map(|r| r.text(tags::REFERENCED_SOP_INSTANCE_UID));
@@ -128,7 +142,10 @@ pub fn hides_the_mark(state: &DataSet, copies: &Copies, shades: &Shades<'_>) -> 
         let attributes = Attributes::decode(&shown, |_| true);
         images.filter_map(|uid| shades(uid.trim())).any(|(light, dark, layout)| {
             let grey = Grey::of(&shown, &attributes, &layout);
-            grey.voi.first().is_some_and(|voi| (grey.shade(voi, light) - grey.shade(voi, dark)).abs() < SEEN)
+            let (least, most) = layout.range();
+            let spanning = || last.is_some().then(|| grey.spanning(least, most));
+            let shade = |voi: &Voi, value| seen(grey.shade(voi, value));
+            grey.voi.first().cloned().or_else(spanning).is_some_and(|voi| (shade(&voi, light) - shade(&voi, dark)).abs() < SEEN)
         })
     })
 }

@@ -124,11 +124,25 @@ fn grey(frame: &Frame, data_set: &DataSet, attributes: &Attributes, held: Option
     let (Some(light), Some(dark)) = (light, dark) else { return Err(MarkError::NoContrast) };
     // In a usual window the range of what can be stored may leave less; in the image's own ones the mark must stand out.
     let contrast = own.iter().map(|p| shown.shade(p, light) - shown.shade(p, dark)).fold(1.0, f64::min);
-    if contrast < CONTRAST {
+    if contrast < CONTRAST || presentations.iter().any(|p| folds(&shown, p, dark, light)) {
         return Err(MarkError::NoContrast);
     }
     let never = padding.into_iter().chain(colours.map(|first| (first, i64::MAX))).collect();
     Ok(Tones { light: vec![light], dark: vec![dark], never, ..Tones::default() })
+}
+
+/// Whether a table shows the values between outline and letter, which the letters' edges take, darker again than one before.
+fn folds(shown: &Grey, presentation: &Voi, dark: i64, light: i64) -> bool {
+    const STEPS: i64 = 64;
+    if !matches!(presentation, Voi::Table(_)) {
+        return false;
+    }
+    let shades = (0..=STEPS).map(|step| shown.shade(presentation, dark + (light - dark) * step / STEPS));
+    let mut lightest = 0.0f64;
+    shades.into_iter().any(|shade| {
+        lightest = lightest.max(shade);
+        shade < lightest - CONTRAST
+    })
 }
 
 /// Stored values to choose from: the ends of what the image holds and of what its windows show, of its tables, and of what can be stored.

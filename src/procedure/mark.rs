@@ -138,8 +138,8 @@ impl Mark {
     /// What cannot be drawn; none when all is well.
     pub fn fault(&self) -> Option<&'static str> {
         let within = |value: f64, low: f64, high: f64| (low..=high).contains(&value);
-        if self.text().trim().is_empty() || self.text().chars().count() > 16 {
-            Some("`range` and `sign` must have 1 to 16 characters together")
+        if self.range.trim().is_empty() || self.sign.trim().is_empty() || self.text().chars().count() > 16 {
+            Some("`range` and `sign` must both say something, and have at most 16 characters together")
         } else if self.text().contains(['\\', '\u{1b}']) || self.text().chars().any(char::is_control) {
             // It stands in Series Description, where a backslash parts values (PS3.5 6.2).
             Some("`range`, `separator` and `sign` must not hold a backslash or control characters")

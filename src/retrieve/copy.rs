@@ -129,6 +129,11 @@ pub fn marked<'a>(
         return Err(NoCopy::Unsuitable("it carries a recognition mark already".into()));
     }
     let layout = object.layout()?;
+    if let Some(Value::Deferred(extent)) = object.data_set.get(tags::PIXEL_DATA).map(|e| &e.value)
+        && extent.length >= layout.total_bytes().saturating_add(layout.frame_bytes())
+    {
+        return Err(NoCopy::Unsuitable("its pixel data hold more frames than its header says, which a copy would lose".into()));
+    }
     let placed = placed(&object, &layout, mark, pool)?;
     let burnt = match form {
         Form::Burnt => Some(Burnt { held: held(&object, &layout, pool)?, placed: placed.clone() }),

@@ -4,7 +4,7 @@ use super::object::{Object, ObjectError};
 use crate::codec::{DecodeError, Frame, Pool, native_frame, packed_bits_frame};
 use crate::dicom::dataset::{Extent, Value, swap};
 use crate::dicom::image::Layout;
-use crate::dicom::{VR, tags};
+use crate::dicom::{VR, tags, uids};
 
 impl Object {
     /// The shape of its frames.
@@ -50,6 +50,9 @@ impl Object {
 
     fn fragments_of(&self, fragments: &[Extent], number: u32, frames: u32) -> Result<Vec<Vec<u8>>, DecodeError> {
         let read = |e: Extent| self.range(e.offset, e.length).map_err(|e| DecodeError::Damaged(e.to_string()));
+        if frames == 1 && fragments.len() > 2 && self.holds_more(fragments, read)? {
+            return Err(DecodeError::Damaged("the header says one frame, the pixel data hold more".into()));
+        }
         let extents = match by_count(fragments, number, frames)? {
             Some(extents) => extents,
             None => {
@@ -59,6 +62,24 @@ impl Object {
             }
         };
         extents.into_iter().map(read).collect()
+    }
+
+    /// Whether the fragments of what should be one frame begin several.
+    fn holds_more(
+        &self,
+        fragments: &[Extent],
+        read: impl Fn(Extent) -> Result<Vec<u8>, DecodeError>,
+    ) -> Result<bool, DecodeError> {
+        // A frame of RLE is one fragment (PS3.5 A.4.2).
+        if self.transfer_syntax == uids::RLE_LOSSLESS || fragments.first().is_some_and(|table| table.length > 4) {
+            return Ok(true);
+        }
+        for extent in fragments.iter().skip(2) {
+            if begins_codestream(&read(Extent { length: extent.length.min(12), ..*extent })?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn native(&self, number: u32, layout: &Layout, extent: Extent, vr: VR) -> Result<Frame, DecodeError> {
@@ -113,7 +134,10 @@ fn frame_starts(
     read: impl Fn(Extent) -> Result<Vec<u8>, DecodeError>,
 ) -> Result<Vec<usize>, DecodeError> {
     let Some((table, data)) = fragments.split_first() else { return Ok(Vec::new()) };
-    if table.length >= 4 * u64::from(frames) {
+    if table.length > 4 * u64::from(frames) {
+        return Err(DecodeError::Damaged("the offset table names more frames than the header".into()));
+    }
+    if table.length == 4 * u64::from(frames) {
         let bytes = read(*table)?;
         let first = data.first().map_or(0, |e| e.offset);
         let offsets = bytes.as_chunks::<4>().0.iter().take(frames as usize).map(|b| u64::from(u32::from_le_bytes(*b)));

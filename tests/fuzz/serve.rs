@@ -7,7 +7,6 @@ use hutong::dimse::{
     Command, Decision, Identity, Incoming, Policy, Rejection, Roles, Status, Stream, Timeouts, accept, identifier,
 };
 use std::io::{self, Cursor, Read, Write};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

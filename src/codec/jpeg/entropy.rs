@@ -1,5 +1,6 @@
-//! Huffman codes and the blocks of a scan (T.81 annexes F and G).
+//! The blocks of a scan (T.81 annexes F and G).
 
+use super::huffman::{Bits, Table};
 use super::{Broken, Spectrum};
 
 /// Where the coefficients of a scan stand in a block (T.81 figure A.6).
@@ -7,121 +8,6 @@ pub const ZIGZAG: [usize; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28, 35,
     42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
-
-/// A Huffman table (annex C).
-#[derive(Debug, Clone)]
-pub struct Table {
-    /// For each length: the first code, how many there are, and where their values begin.
-    lengths: [(u32, u32, usize); 16],
-    values: Vec<u8>,
-}
-
-impl Table {
-    /// From the counts and values of a segment; gives how many bytes they took.
-    pub fn read(bytes: &[u8]) -> Result<(Table, usize), Broken> {
-        let counts = bytes.get(..16).ok_or(Broken::Ended)?;
-        let total: usize = counts.iter().map(|c| usize::from(*c)).sum();
-        let values = bytes.get(16..16 + total).ok_or(Broken::Ended)?.to_vec();
-        let mut lengths = [(0, 0, 0); 16];
-        let (mut code, mut at) = (0u32, 0);
-        for ((slot, count), bits) in lengths.iter_mut().zip(counts).zip(1u32..) {
-            let count = u32::from(*count);
-            if code + count > 1 << bits {
-                return Err(Broken::Header("a Huffman table has more codes than there are"));
-            }
-            *slot = (code, count, at);
-            at += count as usize;
-            code = (code + count) << 1;
-        }
-        Ok((Table { lengths, values }, 16 + total))
-    }
-}
-
-/// Bits of a scan; a 0 follows each 0xFF that is no marker.
-pub struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    word: u32,
-    held: u32,
-    lent: u32,
-}
-
-/// Bits that may be read after the end: encoders pad the last byte with ones, and some objects lost theirs.
-const LENT: u32 = 16;
-
-impl<'a> Bits<'a> {
-    /// Of the bytes after a scan's header.
-    pub fn new(bytes: &'a [u8]) -> Bits<'a> {
-        Bits { bytes, at: 0, word: 0, held: 0, lent: 0 }
-    }
-
-    /// What follows the scan.
-    pub fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
-    }
-
-    fn bit(&mut self) -> Result<u32, Broken> {
-        if self.held == 0 {
-            match (self.bytes.get(self.at), self.bytes.get(self.at + 1)) {
-                (Some(0xFF), Some(0)) => {
-                    self.word = 0xFF;
-                    self.at += 2;
-                }
-                (Some(0xFF), _) | (None, _) => {
-                    self.lent += 8;
-                    if self.lent > LENT {
-                        return Err(Broken::Ended);
-                    }
-                    self.word = 0xFF;
-                }
-                (Some(byte), _) => {
-                    self.word = u32::from(*byte);
-                    self.at += 1;
-                }
-            }
-            self.held = 8;
-        }
-        self.held -= 1;
-        Ok((self.word >> self.held) & 1)
-    }
-
-    fn bits(&mut self, count: u32) -> Result<i32, Broken> {
-        (0..count).try_fold(0, |value, _| Ok((value << 1) | self.bit()?.cast_signed()))
-    }
-
-    fn symbol(&mut self, table: Option<&Table>) -> Result<u8, Broken> {
-        let table = table.ok_or(Broken::Header("a Huffman table is missing"))?;
-        let mut code = 0;
-        for (first, count, at) in &table.lengths {
-            code = (code << 1) | self.bit()?;
-            let offset = code.wrapping_sub(*first);
-            if offset < *count {
-                return table.values.get(at + offset as usize).copied().ok_or(Broken::Code);
-            }
-        }
-        Err(Broken::Code)
-    }
-
-    /// A value of so many bits with its sign (F.2.2.1).
-    fn signed(&mut self, size: u32) -> Result<i32, Broken> {
-        if size == 0 {
-            return Ok(0);
-        }
-        if size > 16 {
-            return Err(Broken::Code);
-        }
-        let value = self.bits(size)?;
-        Ok(if value < 1 << (size - 1) { value - (1 << size) + 1 } else { value })
-    }
-
-    /// Goes to the next restart marker.
-    pub fn restart(&mut self) -> Result<(), Broken> {
-        self.held = 0;
-        let marker = self.rest().windows(2).position(|w| matches!(w, [0xFF, 0xD0..=0xD7])).ok_or(Broken::Ended)?;
-        self.at += marker + 2;
-        Ok(())
-    }
-}
 
 /// Decodes what a scan says of one block.
 ///
