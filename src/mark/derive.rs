@@ -55,12 +55,12 @@ impl Lost {
 
 /// UID of the marked copy of an instance.
 pub fn instance_uid(source: &Source<'_>, mark: &Mark, form: Form) -> Uid {
-    Uid::derived(&["hutong mark instance 3", source.sop_instance.as_str(), source.sha256, &mark.identity(), form.name()])
+    Uid::derived(&["hutong mark instance 4", source.sop_instance.as_str(), source.sha256, &mark.identity(), form.name()])
 }
 
 /// UID of the series that holds the marked copies of a series.
 pub fn series_uid(series: &Uid, mark: &Mark, form: Form) -> Uid {
-    Uid::derived(&["hutong mark series 3", series.as_str(), &mark.identity(), form.name()])
+    Uid::derived(&["hutong mark series 4", series.as_str(), &mark.identity(), form.name()])
 }
 
 /// Whether a data set is a marked copy, ours or another node's.
@@ -75,6 +75,7 @@ pub fn derive(data_set: &mut DataSet, source: &Source<'_>, mark: &Mark, form: Fo
     drop_what_does_not_hold(data_set);
     data_set.put_text(tags::SOP_INSTANCE_UID, VR::UI, instance_uid(source, mark, form).as_str());
     data_set.put_text(tags::SERIES_INSTANCE_UID, VR::UI, series_uid(source.series, mark, form).as_str());
+    no_longer_original(data_set, source.sop_class);
     image_type(data_set);
     if source.named {
         source_image(data_set, source);
@@ -91,7 +92,8 @@ pub fn derive(data_set: &mut DataSet, source: &Source<'_>, mark: &Mark, form: Fo
     pixel_attributes(data_set, frame, frames);
 }
 
-/// Enhanced CT, MR and PET know no YES (C.8.13.1, C.8.15.2, C.8.22.2): there the attribute is left out, which derived images may do.
+/// Enhanced CT, MR and PET know no YES (C.8.13.1, C.8.15.2, C.8.22.2), and require the attribute: there what the source says stays. It speaks of
+/// annotation that identifies the patient, which the mark does not.
 fn burned_in(data_set: &mut DataSet, sop_class: &str) {
     const WITHOUT: &[&str] = &[
         uids::ENHANCED_CT_IMAGE_STORAGE,
@@ -102,10 +104,39 @@ fn burned_in(data_set: &mut DataSet, sop_class: &str) {
         uids::LEGACY_CONVERTED_ENHANCED_MR_IMAGE_STORAGE,
         uids::LEGACY_CONVERTED_ENHANCED_PET_IMAGE_STORAGE,
     ];
-    if WITHOUT.contains(&sop_class) {
-        data_set.remove(tags::BURNED_IN_ANNOTATION);
-    } else {
+    if !WITHOUT.contains(&sop_class) {
         data_set.put_text(tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
+    }
+}
+
+/// What only original and mixed images of the enhanced MR kinds may say of their pulse sequence (C.8.13.4); the original keeps it.
+const OF_ORIGINALS: &[Tag] = &[
+    tags::MR_ACQUISITION_TYPE,
+    tags::PULSE_SEQUENCE_NAME,
+    tags::ECHO_PULSE_SEQUENCE,
+    tags::BULK_MOTION_COMPENSATION_TECHNIQUE,
+    tags::MULTIPLE_SPIN_ECHO,
+    tags::MULTI_PLANAR_EXCITATION,
+    tags::PHASE_CONTRAST,
+    tags::TIME_OF_FLIGHT_CONTRAST,
+    tags::ARTERIAL_SPIN_LABELING_CONTRAST,
+    tags::STEADY_STATE_PULSE_SEQUENCE,
+    tags::ECHO_PLANAR_PULSE_SEQUENCE,
+    tags::SATURATION_RECOVERY,
+    tags::SPECTRALLY_SELECTED_SUPPRESSION,
+    tags::OVERSAMPLING_PHASE,
+    tags::GEOMETRY_OF_K_SPACE_TRAVERSAL,
+    tags::SEGMENTED_K_SPACE_TRAVERSAL,
+    tags::RECTILINEAR_PHASE_ENCODE_REORDERING,
+    tags::COVERAGE_OF_K_SPACE,
+    tags::NUMBER_OF_K_SPACE_TRAJECTORIES,
+];
+
+fn no_longer_original(data_set: &mut DataSet, sop_class: &str) {
+    let kinds = [uids::ENHANCED_MR_IMAGE_STORAGE, uids::ENHANCED_MR_COLOR_IMAGE_STORAGE];
+    let was = data_set.text(tags::IMAGE_TYPE).unwrap_or_default();
+    if kinds.contains(&sop_class) && ["ORIGINAL", "MIXED"].iter().any(|first| was.trim_start().starts_with(first)) {
+        data_set.elements.retain(|e| !OF_ORIGINALS.contains(&e.tag));
     }
 }
 

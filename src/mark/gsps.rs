@@ -132,7 +132,7 @@ pub fn presentation(mark: &Mark, images: &[&Image], written: (&str, &str)) -> Da
     let Some(first) = images.first() else { return ds };
     let names: Vec<&str> = images.iter().map(|i| i.sop_instance.as_str()).collect();
     let look = mark.identity();
-    let identity = [&["hutong mark presentation 2", look.as_str()], names.as_slice()].concat();
+    let identity = [&["hutong mark presentation 3", look.as_str()], names.as_slice()].concat();
     ds.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
     ds.put_text(tags::SOP_CLASS_UID, VR::UI, uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE);
     ds.put_text(tags::SOP_INSTANCE_UID, VR::UI, Uid::derived(&identity).as_str());

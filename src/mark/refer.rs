@@ -47,7 +47,7 @@ pub fn is_carried(sop_class: &str) -> bool {
     // Segmentation, Label Map and Surface Segmentation, RT Structure Set.
     const SEGMENTS: &[&str] = &[
         uids::SEGMENTATION_STORAGE,
-        "1.2.840.10008.5.1.4.1.1.66.7",
+        uids::LABEL_MAP_SEGMENTATION_STORAGE,
         uids::SURFACE_SEGMENTATION_STORAGE,
         uids::RT_STRUCTURE_SET_STORAGE,
     ];

@@ -155,8 +155,8 @@ def picture(data):
     return numpy.asarray(PIL.Image.open(io.BytesIO(data)).convert("L")).astype(float)
 
 
-def likeness(shown):
-    """Pearson's correlation of the canvas with the frame as the node renders it, pixel on pixel."""
+def likeness(shown, corner=False):
+    """Pearson's correlation of the canvas with the frame as the node renders it, pixel on pixel; or of its upper right corner."""
     url = re.sub("^wadors:", "", shown["id"]) + "/rendered"
     truth = picture(urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": "image/png"})).read())
     canvas = picture(base64.b64decode(shown["png"].split(",")[1]))
@@ -165,6 +165,9 @@ def likeness(shown):
     at = numpy.rint(origin + u[..., None] * (right - origin) + v[..., None] * (down - origin)).astype(int)
     inside = (at[..., 0] >= 0) & (at[..., 0] < canvas.shape[1]) & (at[..., 1] >= 0) & (at[..., 1] < canvas.shape[0])
     assert inside.mean() > 0.95, "most of the image is on the canvas"
+    if corner:
+        inside &= (u > 0.75) & (v < 0.15)
+        assert truth[inside].std() > 20, "there is something in the corner"
     return numpy.corrcoef(canvas[at[..., 1][inside], at[..., 0][inside]], truth[inside])[0, 1]
 
 
@@ -184,6 +187,9 @@ def test_ohif_shows_what_the_node_renders(browser, viewer, shared, name, root, w
     viewer.configure(root, thumbnails)
     shown, requests, pictures = open_study(browser, viewer, study, name)
     assert likeness(shown) >= 0.95
+    if name.startswith("marked"):
+        # The mark itself is on the canvas: without it the whole picture is as like.
+        assert likeness(shown, corner=True) >= 0.9
     paths = {re.sub(r"[\d.]{6,}", "*", r[1].split("?")[0].removeprefix(viewer.node.http + root)) for r in requests}
     assert {"/studies", "/studies/*/series", "/studies/*/series/*/metadata", "/studies/*/series/*/instances/*/frames/1"} <= paths, paths
     if thumbnails == "thumbnail":

@@ -113,8 +113,8 @@ def drawn_over(state, *points):
     return state
 
 
-def segmentation(images):
-    d = of_study(images[0], "1.2.840.10008.5.1.4.1.1.66.4", "SEG", "seg")
+def segmentation(images, sop_class="1.2.840.10008.5.1.4.1.1.66.4"):
+    d = of_study(images[0], sop_class, "SEG", f"seg {sop_class}")
     listed = Dataset()
     listed.SeriesInstanceUID = images[0].SeriesInstanceUID
     listed.ReferencedInstanceSequence = [reference(i) for i in images]
@@ -151,9 +151,25 @@ def test_segmentations_and_objects_that_name_carried_ones_follow_too(node, phant
     width, height = images[0].Columns, images[0].Rows
     drawn_over(state, 0.3 * width, 0.5 * height, 0.4 * width, 0.6 * height)
     covering = drawn_over(presentation(images, "covering", 0), 0.5 * width, 0.5 * height, 0.95 * width, 0.03 * height)
-    sources = {"seg": segmentation(images), "state": state, "keys": keys, "cropped": cropped, "covering": covering}
+    # A table that makes one grey of all shades.
+    flat = presentation(images, "flat", 0)
+    if "PresentationLUTShape" in flat:
+        del flat.PresentationLUTShape
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [256, 0, 10], (512).to_bytes(2, "little") * 256
+    table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
+    flat.PresentationLUTSequence = [table]
+    labels = segmentation(images, "1.2.840.10008.5.1.4.1.1.66.7")
+    labels.BitsAllocated = labels.BitsStored = 8
+    labels.HighBit, labels.PixelData = 7, bytes(len(images) * images[0].Rows * images[0].Columns)
+    surface = segmentation(images, "1.2.840.10008.5.1.4.1.1.66.5")
+    del surface.PixelData
+    sources = {"seg": segmentation(images), "labels": labels, "surface": surface, "state": state, "keys": keys, "cropped": cropped,
+               "covering": covering, "flat": flat}
     for name, d in sources.items():
-        d.save_as(folder / f"zz_{name}.dcm", enforce_file_format=True)
+        # DCMTK knows no label maps.
+        where = folder if name != "labels" else tmp_path
+        d.save_as(where / f"zz_{name}.dcm", enforce_file_format=True)
 
     def send(what):
         done, said = run("storescu", "-aet", "STORESCU", "-aec", "HUTONG", "+sd", "+r", "-R", "127.0.0.1", str(node.port), str(what))
@@ -165,24 +181,33 @@ def test_segmentations_and_objects_that_name_carried_ones_follow_too(node, phant
         return [pydicom.dcmread(io.BytesIO(fetch(row["00081190"]["Value"][0]))) for row in rows]
 
     send(folder)
+    ae = AE(ae_title="STORESCU")
+    ae.add_requested_context(labels.SOPClassUID, "1.2.840.10008.1.2.1")
+    association = ae.associate("127.0.0.1", node.port, ae_title="HUTONG")
+    assert association.send_c_store(tmp_path / "zz_labels.dcm").Status == 0
+    association.release()
     last = tmp_path / "late"
     last.mkdir()
     (last / files[-1].name).write_bytes(files[-1].read_bytes())
     judged = send(last)
     assert judged["verdict"]["outcome"] == "accept", judged["verdict"]
     left_out = [f["instance"] for f in judged["verdict"]["findings"] if f["check"] == "REFERENCE_LEFT_OUT"]
-    assert sorted(left_out) == sorted([str(cropped.SOPInstanceUID), str(covering.SOPInstanceUID)])
+    assert sorted(left_out) == sorted(str(d.SOPInstanceUID) for d in (cropped, covering, flat))
     view = shown()
     copies = {c.SourceImageSequence[0].ReferencedSOPInstanceUID: c for c in view if c.Modality == "CT"}
     assert len(copies) == len(files)
-    (seg,), (pr,), (ko,) = ([c for c in view if c.Modality == m] for m in ("SEG", "PR", "KO"))
+    segs, (pr,), (ko,) = ([c for c in view if c.Modality == m] for m in ("SEG", "PR", "KO"))
     wanted = [copies[i.SOPInstanceUID].SOPInstanceUID for i in images]
-    (listed,) = seg.ReferencedSeriesSequence
-    assert [r.ReferencedSOPInstanceUID for r in listed.ReferencedInstanceSequence] == wanted
-    assert listed.SeriesInstanceUID == copies[images[0].SOPInstanceUID].SeriesInstanceUID
-    frames = [g.DerivationImageSequence[0].SourceImageSequence[0] for g in seg.PerFrameFunctionalGroupsSequence]
-    assert [f.ReferencedSOPInstanceUID for f in frames] == wanted
-    assert seg.PixelData == sources["seg"].PixelData and seg.BitsAllocated == 1
+    segs = {str(seg.SOPClassUID)[-4:]: seg for seg in segs}
+    assert set(segs) == {"66.4", "66.5", "66.7"}
+    for seg in segs.values():
+        (listed,) = seg.ReferencedSeriesSequence
+        assert [r.ReferencedSOPInstanceUID for r in listed.ReferencedInstanceSequence] == wanted
+        assert listed.SeriesInstanceUID == copies[images[0].SOPInstanceUID].SeriesInstanceUID
+        frames = [g.DerivationImageSequence[0].SourceImageSequence[0] for g in seg.PerFrameFunctionalGroupsSequence]
+        assert [f.ReferencedSOPInstanceUID for f in frames] == wanted
+    assert segs["66.4"].PixelData == sources["seg"].PixelData and segs["66.4"].BitsAllocated == 1
+    assert segs["66.7"].PixelData == labels.PixelData and "PixelData" not in segs["66.5"]
     named = {r.ReferencedSOPInstanceUID for s in ko.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
              for r in s.ReferencedSOPSequence}
     assert named == {copies[images[0].SOPInstanceUID].SOPInstanceUID, copies[late.SOPInstanceUID].SOPInstanceUID, pr.SOPInstanceUID}
