@@ -114,6 +114,9 @@ pub struct Settings {
     pub quiet_period: Duration,
 }
 
+/// How many objects a modality announced of each series; it is told which series are here.
+pub type Counted<'a> = &'a dyn Fn(&dyn Fn(&str) -> bool) -> std::collections::BTreeMap<String, usize>;
+
 /// What is said of an object before its bytes come.
 #[derive(Debug, Clone)]
 pub struct Announced<'a> {
@@ -186,10 +189,11 @@ impl Ingest {
     ///
     /// # Errors
     /// The index failed.
-    pub fn settle(&self, study: &Uid, announced: &std::collections::BTreeMap<String, usize>) -> Result<(), IndexError> {
+    pub fn settle(&self, study: &Uid, announced: Counted<'_>) -> Result<(), IndexError> {
         let Some(row) = self.index.study(study)?.filter(|row| row.state == State::Receiving) else { return Ok(()) };
         let here = self.index.contents(study)?;
         let count = |uid: &str| here.iter().find(|(s, _)| s.series.as_str() == uid).map_or(0, |(_, rows)| rows.len());
+        let announced = announced(&|uid| count(uid) > 0);
         if announced.is_empty() || announced.iter().any(|(series, expected)| count(series) < *expected) {
             return Ok(());
         }

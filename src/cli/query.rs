@@ -133,6 +133,9 @@ impl Wanted {
 
     /// The identifier of a retrieval, which takes unique keys only (PS3.4 C.4.2.1.4): studies that are named otherwise are looked for first.
     fn retrieval(&self, peer: &Peer) -> anyhow::Result<DataSet> {
+        let named = self.named().iter().any(|(_, value)| value.as_ref().is_some_and(|v| !v.is_empty()));
+        let keyed = self.keys.iter().any(|key| key.split_once('=').is_some_and(|(_, value)| !value.is_empty()));
+        anyhow::ensure!(named || keyed, "which studies? give --study, --patient, --accession, --date, --name or another key");
         let is_patient = matches!(self.level(), Level::Patient);
         if is_patient || self.study.is_some() || self.series.is_some() || self.instance.is_some() {
             return self.identifier(&[]);
@@ -242,8 +245,9 @@ impl Find {
         } else {
             print(&query, level, &matches.found);
         }
-        // Cancelled by us, it ends so.
-        let cut = ended.status == 0xFE00 && self.limit.is_some();
+        // Cancelled by us it ends so; a peer that gives no more than we want has not failed us either.
+        let enough = self.limit.is_some_and(|limit| matches.found.len() >= limit);
+        let cut = self.limit.is_some() && (ended.status == 0xFE00 || (ended.status == 0xA700 && enough));
         anyhow::ensure!(ended.is_success() || cut, "the peer answered with {ended}");
         Ok(ExitCode::SUCCESS)
     }
@@ -316,7 +320,12 @@ fn conclude(ended: &Ended, as_json: bool) -> ExitCode {
             ended.failed.iter().for_each(|uid| eprintln!("  {uid}"));
         }
     }
-    if ended.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    // Nothing to retrieve is not what was asked for.
+    let nothing = completed == 0 && warning == 0;
+    if nothing && ended.is_success() {
+        eprintln!("对方没有这些图像  the peer has no such images");
+    }
+    if ended.is_success() && !nothing { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 impl Move {

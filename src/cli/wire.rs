@@ -46,6 +46,13 @@ impl Peer {
     /// What to connect with.
     pub fn request(&self, proposals: Vec<Proposal>) -> anyhow::Result<Requested> {
         let wait = Duration::from_secs(self.timeout.max(1));
+        for (option, title) in [("--called", &self.called), ("--calling", &self.calling)] {
+            let fits = (1..=16).contains(&title.trim().len()) && title.bytes().all(|b| (0x20..0x7F).contains(&b) && b != b'\\');
+            anyhow::ensure!(
+                fits,
+                "{option} {title:?}: an AE title has 1 to 16 characters of ASCII and no backslash (PS3.5 6.2)"
+            );
+        }
         let own = match (&self.tls_certificate, &self.tls_key) {
             (Some(certificate), Some(key)) => Some(Own { certificate, key }),
             _ => None,
@@ -126,9 +133,10 @@ fn transfer(
     (failures, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> usize {
     let bar = if quiet { ProgressBar::hidden() } else { bar(objects.len() as u64) };
-    let mut stored = 0;
+    let (mut stored, mut tried) = (0, 0);
     let result = send(to, objects, None, &mut |number: usize, answer: &Answer| {
         bar.inc(1);
+        tried = number + 1;
         stored += usize::from(answer.is_kept());
         if let Some(why) = describe(answer) {
             let told = format!("{}: {why}", names.get(number).map_or("?", String::as_str));
@@ -140,6 +148,7 @@ fn transfer(
     bar.finish_and_clear();
     if let Err(e) = result {
         failures.push(format!("{}: {e}", to.address));
+        failures.extend(names.iter().skip(tried).map(|name| format!("{name}: 未发送 not sent")));
     }
     stored
 }
@@ -161,6 +170,9 @@ pub fn describe(answer: &Answer) -> Option<String> {
 pub struct Echo {
     #[command(flatten)]
     peer: Peer,
+    /// 机器可读 One JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Echo {
@@ -177,7 +189,12 @@ impl Echo {
         };
         association.leave();
         anyhow::ensure!(status == Some(0), "the peer answered with status {:04X}H", status.unwrap_or(0xFFFF));
-        println!("{} {} 连通 answers, {} ms", self.peer.called, self.peer.address, begun.elapsed().as_millis());
+        let (called, address, ms) = (&self.peer.called, &self.peer.address, begun.elapsed().as_millis());
+        if self.json {
+            println!("{}", serde_json::json!({"called": called, "address": address, "status": "0000", "milliseconds": ms}));
+        } else {
+            println!("{called} {address} 连通 answers, {ms} ms");
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -9,6 +9,7 @@ use dicom_ul::pdu::{
     PresentationContextProposed, PresentationContextResult, PresentationContextResultReason as Reason, RequestorRoles,
     UserVariableItem,
 };
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -151,20 +152,36 @@ pub fn accept<P: Policy>(
         user_variables: asked.answers(max_pdu, &roles, &extended),
     };
     write(&mut link, &Pdu::AssociationAC(answer))?;
-    let association = Association::new(link, accepted, calling, asked.max_pdu, max_pdu, timeouts, stopping);
+    let association = Association::new(link, accepted, calling, asked.max_pdu, max_pdu, timeouts, stopping).accepted();
     Ok(Accepted { association, caller, extended })
 }
 
 /// Reads the association request.
 fn requested(link: &mut Link) -> Result<AssociationRQ, AssociationError> {
-    let (kind, length) = link.pdu_header()?;
+    let told = |e: std::io::Error, link: &mut Link| {
+        let error = AssociationError::from(e);
+        // One that left needs no answer; a silent one is told that it waits in vain (PS3.8 9.2, AA-1 and AA-2).
+        if matches!(error, AssociationError::Timeout | AssociationError::Protocol(_)) {
+            abort(link);
+        }
+        error
+    };
+    let (kind, length) = link.pdu_header().map_err(|e| told(e, link))?;
     if kind != 0x01 {
         abort(link);
         return Err(AssociationError::Protocol(format!("PDU type {kind:02X}H instead of A-ASSOCIATE-RQ")));
     }
-    let bytes = link.whole_pdu(kind, length, MAX_REQUEST)?;
+    let bytes = link.whole_pdu(kind, length, MAX_REQUEST).map_err(|e| told(e, link))?;
     match pdu::read_pdu(bytes.as_slice(), MAX_REQUEST, false) {
-        Ok(Some(Pdu::AssociationRQ(request))) => Ok(request),
+        Ok(Some(Pdu::AssociationRQ(request))) => {
+            // PS3.8 9.3.2.2: odd, and each once.
+            let ids: BTreeSet<u8> = request.presentation_contexts.iter().map(|c| c.id).filter(|id| id % 2 == 1).collect();
+            if ids.len() < request.presentation_contexts.len() {
+                abort(link);
+                return Err(AssociationError::Protocol("a presentation context ID that is even, or there twice".into()));
+            }
+            Ok(request)
+        }
         Ok(_) => {
             abort(link);
             Err(AssociationError::Protocol("the first PDU is no A-ASSOCIATE-RQ".into()))

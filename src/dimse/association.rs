@@ -90,6 +90,10 @@ pub struct Association {
     pub(super) timeouts: Timeouts,
     stopping: Arc<AtomicBool>,
     pdu_left: u32,
+    /// We answered to the association request.
+    accepted: bool,
+    /// Why a data set ended before its time.
+    pub(super) broken: Option<AssociationError>,
 }
 
 /// The longest command set taken, bytes.
@@ -117,7 +121,47 @@ impl Association {
         timeouts: Timeouts,
         stopping: Arc<AtomicBool>,
     ) -> Association {
-        Association { link, contexts, peer_aet, peer_max_pdu, max_pdu, timeouts, stopping, pdu_left: 0 }
+        Association {
+            link,
+            contexts,
+            peer_aet,
+            peer_max_pdu,
+            max_pdu,
+            timeouts,
+            stopping,
+            pdu_left: 0,
+            accepted: false,
+            broken: None,
+        }
+    }
+
+    /// The same, on the side that was asked for it.
+    pub(super) fn accepted(self) -> Association {
+        Association { accepted: true, ..self }
+    }
+
+    /// Whether the roles that were agreed on (PS3.7 D.3.3.4) let us be the SCU of a context.
+    pub fn may_ask(&self, context: &Context) -> bool {
+        if self.accepted { context.roles.scp } else { context.roles.scu }
+    }
+
+    /// Whether the node is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Why the data set that was read last ended before its time.
+    pub fn why_broken(&mut self) -> AssociationError {
+        self.broken.take().unwrap_or(AssociationError::Closed)
+    }
+
+    /// Reading failed: a peer that is silent, or says what cannot be, is told that it is over; one that left needs nothing.
+    pub(super) fn lost(&mut self, error: io::Error) -> AssociationError {
+        match AssociationError::from(error) {
+            AssociationError::Timeout => self.too_slow(),
+            AssociationError::Protocol(what) => self.violation(&what),
+            other => other,
+        }
     }
 
     /// Waits for the next command.
@@ -158,7 +202,7 @@ impl Association {
             let mut chunk = [0u8; 4096];
             while bytes.len() < whole {
                 let room = chunk.len().min(whole - bytes.len());
-                let got = self.link.read(chunk.get_mut(..room).unwrap_or_default())?;
+                let got = self.link.read(chunk.get_mut(..room).unwrap_or_default()).map_err(|e| self.lost(e))?;
                 match chunk.get(..got).filter(|new| !new.is_empty()) {
                     Some(new) => bytes.extend_from_slice(new),
                     None => return Err(AssociationError::Closed),
@@ -369,14 +413,14 @@ impl Association {
 
     pub(super) fn next_pdv(&mut self) -> Result<Next, AssociationError> {
         while self.pdu_left == 0 {
-            let (kind, length) = self.link.pdu_header()?;
+            let (kind, length) = self.link.pdu_header().map_err(|e| self.lost(e))?;
             match kind {
                 0x04 if length <= self.max_pdu => self.pdu_left = length,
                 0x04 => {
                     return Err(self.violation(&format!("a P-DATA-TF of {length} bytes, {} were announced", self.max_pdu)));
                 }
                 0x05 => {
-                    self.link.whole_pdu(kind, length, 1 << 10)?;
+                    self.link.whole_pdu(kind, length, 1 << 10).map_err(|e| self.lost(e))?;
                     return Ok(Next::Release);
                 }
                 0x07 => return Err(AssociationError::Aborted),
@@ -389,7 +433,7 @@ impl Association {
             return Err(self.violation("a presentation data value without room for its header"));
         }
         let mut head = [0u8; 6];
-        self.link.read_exact(&mut head)?;
+        self.link.read_exact(&mut head).map_err(|e| self.lost(e))?;
         let [a, b, c, d, context, flags] = head;
         let length = u32::from_be_bytes([a, b, c, d]);
         self.pdu_left -= 6;

@@ -1,6 +1,6 @@
 //! The data set of a message as a stream of bytes. Never takes a part for the whole, and never waits for ever for one that drips.
 
-use super::association::{Association, Next};
+use super::association::{Association, AssociationError, Next};
 use std::io::{self, Read};
 use std::time::Instant;
 
@@ -31,8 +31,7 @@ impl Read for DataReader<'_> {
                 return Ok(0);
             }
             if self.drips() {
-                self.failed = true;
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the data set comes too slowly"));
+                return Err(self.too_slowly());
             }
             let next = self.association.next_pdv().and_then(|next| match next {
                 Next::Pdv(pdv) if !pdv.command && pdv.context == self.context => Ok(pdv),
@@ -41,32 +40,44 @@ impl Read for DataReader<'_> {
             });
             match next {
                 Ok(pdv) => (self.left, self.last) = (pdv.length, pdv.last),
-                Err(e) => {
-                    self.failed = true;
-                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, e));
-                }
+                Err(e) => return Err(self.over(e)),
             }
         }
         let room = buf.len().min(self.left as usize);
         let Some(room) = buf.get_mut(..room).filter(|r| !r.is_empty()) else {
             return Ok(0);
         };
-        let got = self.association.link.read(room).inspect_err(|_| self.failed = true)?;
-        if got == 0 {
-            self.failed = true;
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let got = match self.association.link.read(room) {
+            Ok(0) => return Err(self.over(AssociationError::Closed)),
+            Ok(got) => got,
+            Err(e) => {
+                let why = self.association.lost(e);
+                return Err(self.over(why));
+            }
+        };
         self.left -= u32::try_from(got).unwrap_or(self.left);
         self.got += got as u64;
         if self.drips() {
-            self.failed = true;
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the data set comes too slowly"));
+            return Err(self.too_slowly());
         }
         Ok(got)
     }
 }
 
 impl DataReader<'_> {
+    /// The association is over, and remembers why.
+    fn over(&mut self, why: AssociationError) -> io::Error {
+        self.failed = true;
+        let error = io::Error::new(io::ErrorKind::ConnectionAborted, why.to_string());
+        self.association.broken = Some(why);
+        error
+    }
+
+    fn too_slowly(&mut self) -> io::Error {
+        let why = self.association.lost(io::ErrorKind::TimedOut.into());
+        self.over(why)
+    }
+
     /// Whether it has come too slowly for as long as a silent peer is waited for.
     fn drips(&self) -> bool {
         let elapsed = self.began.elapsed();

@@ -15,9 +15,8 @@ pub fn identifier(association: &mut Association, context: &Context) -> Result<Re
     let limits = Limits { value: LONGEST, stop_at_pixels: false, partial: false, total: None };
     let mut data = association.data(context.id);
     let read = dataset::parse(&mut Streaming::new(&mut data, LONGEST), Syntax::of(&context.transfer_syntax), limits);
-    if data.failed() {
-        return Err(AssociationError::Closed);
+    if data.failed() || data.finish().is_err() {
+        return Err(association.why_broken());
     }
-    data.finish()?;
     Ok(read.map(|parsed| Attributes::decode(&parsed.data_set, |_| true)).map_err(|e| e.to_string()))
 }

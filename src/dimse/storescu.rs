@@ -34,6 +34,10 @@ pub enum Answer {
     NoContext(String),
     /// It could not be read here.
     Unreadable(String),
+    /// Whoever asked for it took no SCP role for its class (PS3.7 D.3.3.4).
+    NoRole(String),
+    /// The association broke over it.
+    Broken(String),
 }
 
 impl Answer {
@@ -53,6 +57,8 @@ impl std::fmt::Display for Answer {
             // 64 characters go into an Error Comment: class and syntax come first.
             Answer::NoContext(of) => write!(f, "no context: {of}, nor in another syntax"),
             Answer::Unreadable(why) => write!(f, "it cannot be sent: {why}"),
+            Answer::NoRole(class) => write!(f, "no SCP role was agreed on: {class}"),
+            Answer::Broken(why) => write!(f, "not stored: {why}"),
         }
     }
 }
@@ -79,24 +85,39 @@ impl<F: FnMut(usize, &Answer) -> bool> Hearer for F {
 /// How often somebody is heard while the peer has not answered.
 const HEARD: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Sends all objects in order; `report` hears of each. Returns at the first failure of the connection.
+/// Objects in a row over which an association may break: a peer that takes offence at one may well take the next.
+const BREAKS: usize = 3;
+
+/// Sends all objects in order; `report` hears of each. Where an association breaks over an object, the rest goes over a new one.
 ///
 /// # Errors
-/// No association, or it broke.
+/// No association, a peer that is silent, or associations that break over one object after another.
 pub fn send(
     to: &Requested,
     objects: &mut [Outgoing<'_>],
     originator: Originator<'_>,
     report: &mut dyn Hearer,
 ) -> Result<(), AssociationError> {
-    let mut start = 0;
-    while start < objects.len() {
+    let (mut start, mut breaks) = (0, 0);
+    'associations: while start < objects.len() {
         let (proposals, end) = proposals_from(objects, start);
         let mut association = connect(&Requested { proposals, ..to.clone() })?;
         for (number, object) in objects.iter_mut().enumerate().take(end).skip(start) {
             let message_id = u16::try_from(number % 65_535).unwrap_or(0) + 1;
             let waiting = &mut || report.waiting();
-            let answer = store(&mut association, object, message_id, originator, &mut |_| false, waiting)?;
+            let answer = match store(&mut association, object, message_id, originator, &mut |_| false, waiting) {
+                Ok(answer) => answer,
+                Err(e) => {
+                    breaks += 1;
+                    let over = matches!(e, AssociationError::Timeout | AssociationError::GivenUp) || association.is_stopping();
+                    if over || breaks == BREAKS || !report.answered(number, &Answer::Broken(e.to_string())) {
+                        return Err(e);
+                    }
+                    start = number + 1;
+                    continue 'associations;
+                }
+            };
+            breaks = 0;
             if !report.answered(number, &answer) {
                 association.leave();
                 return Ok(());
@@ -121,7 +142,12 @@ pub fn store(
     other: &mut dyn FnMut(&Command) -> bool,
     waiting: &mut dyn FnMut() -> bool,
 ) -> Result<Answer, AssociationError> {
-    let contexts = contexts_for(&association.contexts, object);
+    let (open, closed): (Vec<Context>, Vec<Context>) =
+        association.contexts.iter().cloned().partition(|context| association.may_ask(context));
+    let contexts = contexts_for(&open, object);
+    if contexts.is_empty() && !contexts_for(&closed, object).is_empty() {
+        return Ok(Answer::NoRole(object.sop_class.clone()));
+    }
     if contexts.is_empty() {
         return Ok(Answer::NoContext(format!("{} {}", object.sop_class, object.transfer_syntax)));
     }

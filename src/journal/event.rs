@@ -136,6 +136,9 @@ pub enum Event {
 pub struct Step {
     /// Study Instance UID.
     pub study: String,
+    /// The other studies that it was made for: one acquisition for several orders (PS3.4 F.7.2.1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// `IN PROGRESS`, `COMPLETED` or `DISCONTINUED`.
     pub status: String,
     /// Objects of each series, by Series Instance UID.
@@ -146,6 +149,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// All studies that it is of.
+    pub fn studies(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.study).chain(&self.others)
+    }
+
     /// Whether it changes no more.
     pub fn is_final(&self) -> bool {
         self.status != "IN PROGRESS"

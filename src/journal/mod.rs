@@ -57,7 +57,9 @@ impl Known {
         match event {
             Event::Ruled { study, ruling } => self.rulings.entry(study).or_default().push((at_ms, ruling)),
             Event::Performed { uid, step } => {
-                self.of_study.entry(step.study.clone()).or_default().insert(uid.clone());
+                for study in step.studies() {
+                    self.of_study.entry(study.clone()).or_default().insert(uid.clone());
+                }
                 self.steps.insert(uid, step);
             }
             Event::Missed { study, instances } => self.missed.entry(study).or_default().extend(instances),
@@ -149,7 +151,7 @@ impl Journal {
     /// How much is known of a study, to tell whether more has come.
     pub fn known_of(&self, study: &str) -> (usize, usize, BTreeMap<String, usize>) {
         let rulings = self.lock().known.rulings.get(study).map_or(0, Vec::len);
-        (rulings, self.missed(study).len(), self.announced(study))
+        (rulings, self.missed(study).len(), self.announced(study, |_| true))
     }
 
     /// Objects of a study that a sender asked to have committed and that were not here then.
@@ -167,12 +169,15 @@ impl Journal {
         self.lock().known.steps.get(uid).cloned()
     }
 
-    /// How many objects the finished steps of a study say that each series has.
-    pub fn announced(&self, study: &str) -> BTreeMap<String, usize> {
+    /// How many objects the finished steps of a study say that each series has, of its own (`here`). A step of several studies does not say
+    /// which series is of which: there the ones that are here count.
+    pub fn announced(&self, study: &str, here: impl Fn(&str) -> bool) -> BTreeMap<String, usize> {
         let state = self.lock();
         let steps = state.known.of_study.get(study).into_iter().flatten().filter_map(|uid| state.known.steps.get(uid));
         let mut announced = BTreeMap::new();
-        for (series, count) in steps.filter(|s| s.is_final()).flat_map(|s| &s.series) {
+        let all =
+            steps.filter(|s| s.is_final()).flat_map(|s| s.series.iter().map(move |counted| (counted, s.others.is_empty())));
+        for ((series, count), _) in all.filter(|((series, _), alone)| *alone || here(series)) {
             *announced.entry(series.clone()).or_default() += count;
         }
         announced

@@ -161,7 +161,7 @@ impl Outbox {
     /// The result that has been due for longest, of a peer that is none of the `busy` ones.
     pub fn next_report(&self, now_ms: i64, busy: &BTreeSet<String>) -> Option<Report> {
         let now = self.lock();
-        let due = now.reports.values().filter(|r| !r.given_up && r.due_ms <= now_ms && !busy.contains(&r.aet));
+        let due = now.reports.values().filter(|r| !r.given_up && !r.here && r.due_ms <= now_ms && !busy.contains(&r.aet));
         due.min_by_key(|r| r.due_ms).cloned()
     }
 

@@ -19,6 +19,9 @@ pub struct Report {
     pub given_up: bool,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// It is being told on the association that it was asked on; not after a restart.
+    #[serde(skip)]
+    pub here: bool,
 }
 
 impl Report {
@@ -29,6 +32,6 @@ impl Report {
 
     /// A new one, due at once.
     pub fn new(transaction: String, aet: &str, wanted: Vec<(String, String)>, due_ms: i64) -> Report {
-        Report { transaction, aet: aet.into(), wanted, due_ms, attempts: 0, given_up: false, last_error: None }
+        Report { transaction, aet: aet.into(), wanted, due_ms, attempts: 0, given_up: false, last_error: None, here: false }
     }
 }

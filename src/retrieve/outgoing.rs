@@ -29,9 +29,14 @@ const STILL: &[&[&str]] = &[PLAIN, PACKED, RARE];
 pub fn outgoing<'a>(store: &'a Store, pool: &'a Pool, row: &'a InstanceRow) -> Outgoing<'a> {
     let open = move |wanted: &str| -> Result<Box<dyn Read + 'a>, String> {
         if wanted == row.transfer_syntax {
-            let opened =
-                Object::stored_file(store, row).and_then(|(mut file, at)| file.seek(SeekFrom::Start(at)).map(|_| file));
-            let file = opened.map_err(|e| e.to_string())?;
+            let opened = Object::stored_file(store, row).and_then(|(mut file, at)| {
+                let there = file.metadata()?.len();
+                file.seek(SeekFrom::Start(at)).map(|_| (file, there.saturating_sub(at)))
+            });
+            let (file, there) = opened.map_err(|e| e.to_string())?;
+            if there < row.length {
+                return Err(format!("its stored file is cut off: {there} of {} bytes", row.length));
+            }
             return Ok(Box::new(file.take(row.length)));
         }
         written(wanted, |output| transcoded(store, row, output, pool))

@@ -74,8 +74,9 @@ pub fn request(
     if request.any_sop_instance().as_deref() != Some(INSTANCE) {
         return refuse(association, Status::NoSuchInstance, "the instance must be 1.2.840.10008.1.20.1.1");
     }
+    let called_back = shared.peers.get(&caller.aet).is_some_and(|peer| peer.address.is_some());
     let report = match wanted(&information, &caller.aet) {
-        Ok(report) => report,
+        Ok(report) => Report { here: !called_back, ..report },
         Err((status, why)) => return refuse(association, status, &why),
     };
     if let Err(e) = shared.outbox.add_report(report.clone()) {
@@ -84,7 +85,6 @@ pub fn request(
     }
     association.send(context.id, &request.response(Status::Success))?;
     note_missing(shared, &report);
-    let called_back = shared.peers.get(&caller.aet).is_some_and(|peer| peer.address.is_some());
     if called_back { Ok(()) } else { tell_here(shared, association, context, &report, told) }
 }
 
@@ -143,7 +143,10 @@ fn tell_here(
         Ok(result) => result,
         Err(e) => {
             tracing::error!(error = %e, "the index failed in a storage commitment");
-            return Ok(());
+            kept(shared.outbox.give_up_report(&report.id(), "the index failed; ask again"));
+            // The peer would wait in vain: it hears that this association is over, and asks again.
+            association.abort();
+            return Err(AssociationError::Io(std::io::Error::other(e)));
         }
     };
     told.0.borrow_mut().push_back(report.id());

@@ -309,7 +309,7 @@ impl Served<'_> {
             let (peer, data) = (self.caller.aet.as_str(), association.data(context.id));
             let answer = store::answer(&shared.ingest, &shared.journal, context, peer, request, data);
             metrics::counter!("hutong_store_total").increment(1);
-            answer.ok_or(AssociationError::Closed)?
+            answer.ok_or_else(|| association.why_broken())?
         } else {
             request.response(Status::CannotUnderstand).with_comment("C-STORE-RQ without a data set")
         };
@@ -321,7 +321,7 @@ impl Served<'_> {
         let answer = if request.has_data() {
             let (peer, data) = (self.caller.aet.as_str(), association.data(context.id));
             mpps::answer(&shared.ingest, &shared.store, &shared.journal, context, peer, request, data)
-                .ok_or(AssociationError::Closed)?
+                .ok_or_else(|| association.why_broken())?
         } else {
             request.response(Status::MissingAttribute).with_comment("a performed procedure step without a data set")
         };

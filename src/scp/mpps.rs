@@ -44,10 +44,11 @@ pub fn answer(
         Ok(step) => step,
         Err((status, why)) => return refused(status, why),
     };
-    let (study, done) = (step.study.clone(), step.is_final());
+    let (studies, done): (Vec<String>, bool) = (step.studies().cloned().collect(), step.is_final());
     // Before the step itself: the images come as soon as it is answered.
+    let ordered = |study: &String| store.orders().save(study, &Ordered::of_step(&parsed.data_set, study));
     if request.is_create()
-        && let Err(e) = store.orders().save(&step.study, &Ordered::of_step(&parsed.data_set))
+        && let Err(e) = studies.iter().try_for_each(ordered)
     {
         tracing::error!(error = %e, "whom a step was ordered for cannot be kept");
         return refused(Status::ProcessingFailure, "the step cannot be kept; send it again");
@@ -56,12 +57,13 @@ pub fn answer(
         tracing::error!(error = %e, "the journal cannot be written");
         return refused(Status::ProcessingFailure, "the step cannot be kept; send it again");
     }
-    if let Ok(study) = Uid::parse(&study)
-        && done
-        && let Err(e) =
-            ingest.judge_again(&study, false).and_then(|()| ingest.settle(&study, &journal.announced(study.as_str())))
-    {
-        tracing::warn!(study = %study, error = %e, "a finished step does not lead to another judgement");
+    for study in studies.iter().filter(|_| done).filter_map(|study| Uid::parse(study).ok()) {
+        if let Err(e) = ingest
+            .judge_again(&study, false)
+            .and_then(|()| ingest.settle(&study, &|here| journal.announced(study.as_str(), here)))
+        {
+            tracing::warn!(study = %study, error = %e, "a finished step does not lead to another judgement");
+        }
     }
     Some(request.response(Status::Success))
 }
@@ -78,12 +80,13 @@ fn create(data: &DataSet, known: Option<Step>) -> Result<Step, Refusal> {
         return Err((Status::InvalidValue, "a step is created with the status IN PROGRESS"));
     }
     let scheduled = data.items(tags::SCHEDULED_STEP_ATTRIBUTES_SEQUENCE);
-    let study = scheduled.iter().find_map(|item| item.text(tags::STUDY_INSTANCE_UID)).and_then(|uid| Uid::parse(&uid).ok());
-    let Some(study) = study else {
+    let named = scheduled.iter().filter_map(|item| item.text(tags::STUDY_INSTANCE_UID)).filter_map(|uid| Uid::parse(&uid).ok());
+    let mut studies = named.map(|uid| uid.to_string()).collect::<BTreeSet<_>>().into_iter();
+    let Some(study) = studies.next() else {
         return Err((Status::MissingAttribute, "Study Instance UID of the scheduled step is missing"));
     };
     let (series, instances) = series(data);
-    Ok(Step { study: study.to_string(), status: status.trim().into(), series, instances })
+    Ok(Step { study, others: studies.collect(), status: status.trim().into(), series, instances })
 }
 
 /// A change of a step in progress; a final one changes no more (PS3.4 F.7.2.2.2).

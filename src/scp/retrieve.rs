@@ -57,7 +57,7 @@ impl Tally {
         match answer {
             Answer::Stored => self.progress.completed += 1,
             Answer::Warning(..) => self.progress.warning += 1,
-            Answer::Refused(..) | Answer::NoContext(_) | Answer::Unreadable(_) => {
+            _ => {
                 tracing::warn!(instance, why = %answer, "an instance was not sent");
                 self.progress.failed += 1;
                 self.failed.push(instance.into());

@@ -133,7 +133,8 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let mut facts = report::facts(study, &originals, &whole);
     let journal = &shop.journal;
     let uid = study.study.as_str();
-    let absent = announce(&mut facts, &originals, journal.announced(uid), &journal.named(uid));
+    let here = |uid: &str| originals.iter().any(|(series, _)| series.series.as_str() == uid);
+    let absent = announce(&mut facts, &originals, journal.announced(uid, here), &journal.named(uid));
     let classification = region.map(|r| classify::classify(r, &shop.procedures, &facts)).unwrap_or_default();
     let (rulings, contents) = (rulings(shop, &study.study), digest(&originals));
     let accepting = |r: &&Ruling| r.outcome == Outcome::Accept;

@@ -21,10 +21,11 @@ const COMPARED: [(Tag, &str, &str, &str); 5] = [
 pub struct Ordered(BTreeMap<String, String>);
 
 impl Ordered {
-    /// Of a performed procedure step (PS3.4 table F.7.2-1): the patient stands at its root, the order in the scheduled step.
-    pub fn of_step(step: &DataSet) -> Ordered {
-        let scheduled = step.items(tags::SCHEDULED_STEP_ATTRIBUTES_SEQUENCE);
-        let text = |tag| step.text(tag).or_else(|| scheduled.iter().find_map(|item| item.text(tag)));
+    /// Of a performed procedure step (PS3.4 table F.7.2-1): the patient stands at its root, the order in the scheduled step of the study.
+    pub fn of_step(step: &DataSet, study: &str) -> Ordered {
+        let scheduled = step.items(tags::SCHEDULED_STEP_ATTRIBUTES_SEQUENCE).iter();
+        let own = scheduled.filter(|item| item.text(tags::STUDY_INSTANCE_UID).is_some_and(|uid| uid.trim() == study));
+        let text = |tag| step.text(tag).or_else(|| own.clone().find_map(|item| item.text(tag)));
         let told = COMPARED.iter().filter_map(|(tag, key, ..)| Some(((*key).to_string(), text(*tag)?.trim().to_string())));
         Ordered(told.filter(|(_, value)| !value.is_empty()).collect())
     }
