@@ -10,6 +10,7 @@ use hutong::dicom::part10::Meta;
 use hutong::dicom::{Attributes, DataSet, Tag, Uid, VR, Value, json, tags, uids};
 use hutong::dimse::queryscu::{Ended, Receiver, Root, Service, class, perform, receiving};
 use hutong::dimse::{Association, Command, Context, DataReader, Progress, Proposal, Roles, Status, connect_for};
+use hutong::index::matching::legal;
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::fs::File;
@@ -112,6 +113,7 @@ impl Wanted {
         }
         for (tag, value) in self.named() {
             if let Some(value) = value {
+                legal(dictionary_vr(tag), value).map_err(|why| anyhow::anyhow!("{}: {value:?}: {why}", json::keyword(tag)))?;
                 put(&mut query, tag, value)?;
             }
         }

@@ -160,8 +160,8 @@ pub fn accept<P: Policy>(
 fn requested(link: &mut Link) -> Result<AssociationRQ, AssociationError> {
     let told = |e: std::io::Error, link: &mut Link| {
         let error = AssociationError::from(e);
-        // One that left needs no answer; a silent one is told that it waits in vain (PS3.8 9.2, AA-1 and AA-2).
-        if matches!(error, AssociationError::Timeout | AssociationError::Protocol(_)) {
+        // PS3.8 table 9-10, state 2: what is no request is aborted (AA-1), a silent caller is closed upon (AA-2).
+        if matches!(error, AssociationError::Protocol(_)) {
             abort(link);
         }
         error

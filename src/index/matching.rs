@@ -156,6 +156,34 @@ fn moment(vr: VR, text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
 }
 
+/// Whether a value can be matched with at all; a typing mistake must not look like "no examinations".
+///
+/// # Errors
+/// How such a value is written.
+pub fn legal(vr: VR, pattern: &str) -> Result<(), &'static str> {
+    let pattern = pattern.trim().trim_end_matches('\0');
+    let of = |allowed: &str| pattern.chars().all(|c| c.is_ascii_digit() || allowed.contains(c));
+    let wild = pattern.contains(['*', '?', ',', '\\']);
+    match vr {
+        VR::DA if !of("-.*?,\\ ") || !(wild || pattern.split('-').all(is_day)) => {
+            Err("a date is YYYYMMDD, a range has a hyphen between two or before or behind one")
+        }
+        VR::TM if !of("-.:*?,\\ ") => Err("a time is HHMMSS, a range has a hyphen"),
+        VR::UI if !of(".*?,\\ ") => Err("a UID has digits and dots, a list of them commas"),
+        _ => Ok(()),
+    }
+}
+
+/// A year, month or day, with dots or without (PS3.5 6.2, DA and its form before 1993); or nothing.
+fn is_day(text: &str) -> bool {
+    let text = text.trim();
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let part = |from: usize, to: usize| digits.get(from..to).and_then(|d| d.parse::<u32>().ok());
+    let month = part(4, 6).is_none_or(|m| (1..=12).contains(&m));
+    let day = part(6, 8).is_none_or(|d| (1..=31).contains(&d));
+    text.is_empty() || (matches!(digits.len(), 4 | 6 | 8) && month && day)
+}
+
 fn in_range(vr: VR, value: &str, pattern: &str) -> bool {
     let (from, to) = pattern.split_once('-').unwrap_or((pattern, pattern));
     let value = moment(vr, value);

@@ -32,6 +32,9 @@ impl Level {
 /// # Errors
 /// None, or one that the information model has not.
 pub fn level(identifier: &Attributes, patient_root: bool) -> Result<Level, String> {
+    if identifier.texts(tags::QUERY_RETRIEVE_LEVEL).len() > 1 {
+        return Err("Query/Retrieve Level (0008,0052) has more than one value".into());
+    }
     match identifier.text(tags::QUERY_RETRIEVE_LEVEL).map(str::trim) {
         Some("PATIENT") if patient_root => Ok(Level::Patient),
         Some("STUDY") => Ok(Level::Study),

@@ -11,7 +11,7 @@ use crate::dicom::json;
 use crate::dicom::levels::level_of;
 use crate::dicom::{Attributes, DataSet, Element, Syntax, Tag, VR, Value, tags, uids};
 use crate::dimse::{Association, AssociationError, Command, Context, Status, identifier};
-use crate::index::matching::{offset_of, put_in_zone};
+use crate::index::matching::{legal, offset_of, put_in_zone};
 use crate::index::{Filter, Index, IndexError, Key, Query, SeriesRow, StudyRow, View, names_a_patient, told};
 use crate::ingest::now_ms;
 use crate::journal::Event;
@@ -162,6 +162,10 @@ impl Identifier {
             } else {
                 identifier.key(tag, vr, value);
             }
+        }
+        for key in &identifier.query.keys {
+            let tag = key.tag();
+            legal(dictionary_vr(tag), &key.pattern).map_err(|why| format!("{}: {why}", json::keyword(tag)))?;
         }
         if asked.must_name_patient && !names_a_patient(&identifier.query) {
             return Err("name the patient: Patient ID, or name and birth date, or a study".into());

@@ -47,7 +47,9 @@ def test_gdcmscu_echoes_stores_finds_and_moves(node, phantoms, tmp_path):
     # Whether it has written its files before it aborts is chance; what it took, it told the node.
     journal = (node.place / "storage/journal.jsonl").read_text()
     assert '"event":"retrieved"' in journal and '"by":"GDCMSCU"' in journal
-    assert "was not sent" not in (node.place / "log").read_text()
+    # It closes when it aborts itself, with the last of them in its hands.
+    unsent = [line for line in (node.place / "log").read_text().splitlines() if "was not sent" in line]
+    assert all("the peer closed the connection" in line for line in unsent) and len(unsent) < 3, unsent
     got = {str(d.SOPInstanceUID): d for d in (pydicom.dcmread(p, force=True) for p in tmp_path.iterdir()) if "SOPInstanceUID" in d}
     for uid in got.keys() & expected.keys():
         assert got[uid].PixelData == expected[uid].PixelData

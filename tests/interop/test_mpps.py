@@ -166,6 +166,30 @@ def test_a_finished_step_settles_its_study_and_none_waits_for_quiet(tmp_path, ph
         node.stop()
 
 
+def test_one_step_for_two_studies_settles_both_and_charges_neither_with_the_other(tmp_path, phantoms, monkeypatch):
+    """One acquisition for two orders (PS3.4 F.7.2.1): the step does not say which series is of which study."""
+    monkeypatch.setattr(Node, "quiet", "1h")
+    node = Node(tmp_path)
+    try:
+        head, chest = ([pydicom.dcmread(p) for p in (phantoms / name).iterdir()] for name in ("CtHead", "CtChest"))
+        studies, uid = [head[0].StudyInstanceUID, chest[0].StudyInstanceUID], generate_uid()
+        step = begun(studies[0])
+        other = Dataset()
+        other.StudyInstanceUID = studies[1]
+        step.ScheduledStepAttributesSequence.append(other)
+        association = associate(node)
+        assert create(association, step, uid) == 0x0000
+        for image in head + chest:
+            assert association.send_c_store(image).Status == 0x0000
+        assert change(association, ended("COMPLETED", head + chest), uid) == 0x0000
+        association.release()
+        for study in studies:
+            verdict = node.judged(study)["verdict"]
+            assert verdict["outcome"] == "accept" and "C-07" not in {f["check"] for f in verdict["findings"]}, verdict["findings"]
+    finally:
+        node.stop()
+
+
 def test_objects_that_were_to_be_committed_and_never_came_are_missed(node, phantoms):
     images = sorted((pydicom.dcmread(p) for p in (phantoms / "CtHead").iterdir()), key=lambda i: int(i.InstanceNumber))
     study = images[0].StudyInstanceUID

@@ -388,6 +388,33 @@ def test_c_get_of_a_patient_and_by_roles_that_were_agreed_on(node, studies, phan
     assert get(node, identifier("PATIENT", PatientID="HT*"), model=PATIENT_GET)[1][-1][0].Status == 0xA900
 
 
+def test_c_get_without_the_role_sends_nothing_and_says_which_role_is_missing(node, studies):
+    came = []
+    association = associate(node, GET, more=[(CTImageStorage, [ExplicitVRLittleEndian])], evt_handlers=[(evt.EVT_C_STORE, lambda event: came.append(1) or 0)])
+    *_, (last, data) = association.send_c_get(identifier("STUDY", StudyInstanceUID=studies["HT0002"]), GET)
+    association.release()
+    assert not came and last.Status == 0xA702 and "SCP role" in last.ErrorComment and len(data.FailedSOPInstanceUIDList) == 60, last
+
+
+def test_a_stored_file_that_was_cut_off_never_goes_out_as_a_whole_one(tmp_path, phantoms):
+    node = configured(tmp_path, "")
+    try:
+        run("storescu", "-aet", "STORESCU", "-aec", "HUTONG", "+sd", "127.0.0.1", str(node.port), str(phantoms / "CtHead"))
+        expected = originals(phantoms, "CtHead")
+        node.judged(str(next(iter(expected.values())).StudyInstanceUID))
+        cut = next(uid for uid in expected)
+        (file,) = (p for p in (node.place / "storage/objects").rglob("*") if p.is_file() and cut in p.name)
+        file.chmod(0o644)
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        got, answers = get(node, identifier("STUDY", StudyInstanceUID=str(expected[cut].StudyInstanceUID)))
+        last, data = answers[-1]
+        assert last.Status == 0xB000 and [data.FailedSOPInstanceUIDList] == [cut] or list(data.FailedSOPInstanceUIDList) == [cut], last
+        assert "cut off" in last.ErrorComment and cut not in {str(d.SOPInstanceUID) for d in got}
+        assert expected.keys() - {cut} <= {str(d.SOPInstanceUID) for d in got}
+    finally:
+        node.stop()
+
+
 def test_c_get_can_be_cancelled(node, studies):
     seen = []
     association = associate(node, GET, more=[(CTImageStorage, [ExplicitVRLittleEndian])], roles=[build_role(CTImageStorage, scp_role=True)],
@@ -423,8 +450,16 @@ def test_our_own_commands_against_the_node(node, studies, tmp_path, phantoms):
     assert json.loads(hutong("move", address, "--name", "王*", "--patient", "HT0002", "--to", "ANY", "--json"))["completed"] == 60
     hutong("move", address, "--patient", "NOBODY", "--to", "ANY", code=2)
     assert json.loads(hutong("commit", address, str(phantoms / "CtHead"), "--json")) == {"instances": 30, "failed": []}
-    lost = json.loads(hutong("commit", address, str(phantoms / "Mr3"), "--json", code=1)) if (phantoms / "Mr3").exists() else None
-    assert lost is None or lost["failed"]
+    stranger = pydicom.dcmread(next((phantoms / "CtHead").iterdir()))
+    stranger.SOPInstanceUID = stranger.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    stranger.save_as(tmp_path / "stranger.dcm")
+    assert json.loads(hutong("commit", address, str(tmp_path / "stranger.dcm"), "--json", code=1))["failed"]
+    # What was not found, and what cannot be meant.
+    assert json.loads(hutong("get", address, "--study", "1.2.3", "--out", str(tmp_path), "--json", code=1))["completed"] == 0
+    for wrong in (("move", address, "--to", "ANY"), ("find", address, "--date", "2026-13"), ("find", address, "--date", "yesterday"),
+                  ("echo", address, "--called", "NINETEENCHARACTERSX")):
+        hutong(*wrong, code=2)
+    assert json.loads(hutong("echo", address, "--json"))["status"] == "0000"
 
 
 def test_our_own_commands_against_dcmtk_and_pynetdicom(sinks, tmp_path, phantoms):

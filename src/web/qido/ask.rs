@@ -1,8 +1,8 @@
 //! What a search asks for: matching keys, fields to include, paging, ways of matching (PS3.18 8.3.4).
 
 use crate::dicom::levels::level_of;
-use crate::dicom::{Attributes, Tag, VR, dataset::dictionary_vr, json, tags};
-use crate::index::matching::offset_of;
+use crate::dicom::{Attributes, Tag, dataset::dictionary_vr, json, tags};
+use crate::index::matching::{legal, offset_of};
 use crate::index::{Key, Query as Search, View};
 use crate::web::problem::Problem;
 
@@ -90,7 +90,10 @@ impl Sought {
             return Err(Problem::bad(format!("{name} stands twice")));
         }
         if let Some(last) = path.last() {
-            legal(*last, &value, &self.search).map_err(|why| Problem::bad(format!("{name}: {why}")))?;
+            // The empty value, which is sought for as such.
+            if value != "\"\"" {
+                legal(dictionary_vr(*last), &value).map_err(|why| Problem::bad(format!("{name}: {why}")))?;
+            }
         }
         let first = path.first().copied().unwrap_or(Tag(0, 0));
         const COMPUTED: &[Tag] = &[tags::MODALITIES_IN_STUDY, tags::SOP_CLASSES_IN_STUDY];
@@ -106,19 +109,6 @@ impl Sought {
         if let Include::These(tags) = &self.include {
             chosen.fill_from(&above.only(|tag| tags.contains(&tag)));
         }
-    }
-}
-
-/// Whether a value can be matched with at all.
-fn legal(tag: Tag, value: &str, search: &Search) -> Result<(), &'static str> {
-    let of = |allowed: &str| value.chars().all(|c| c.is_ascii_digit() || allowed.contains(c));
-    let empty = search.matching.empty || value == "\"\"";
-    match dictionary_vr(tag) {
-        _ if empty && value == "\"\"" => Ok(()),
-        VR::DA if !of("-.*?,\\ ") => Err("a date is YYYYMMDD, a range has a hyphen"),
-        VR::TM if !of("-.:*?,\\ ") => Err("a time is HHMMSS, a range has a hyphen"),
-        VR::UI if !of(".*?,\\ ") => Err("a UID has digits and dots, a list of them commas"),
-        _ => Ok(()),
     }
 }
 
