@@ -395,6 +395,11 @@ impl Config {
         if !(1 << 14..=1 << 24).contains(&self.dimse.max_pdu) {
             return Err(ConfigError::Value("dimse.max_pdu: 16384 to 16777216".into()));
         }
+        if [self.dimse.association_timeout, self.dimse.network_timeout, self.dimse.idle_timeout].contains(&0) {
+            return Err(ConfigError::Value(
+                "dimse.association_timeout, network_timeout and idle_timeout: at least 1 second".into(),
+            ));
+        }
         if self.dimse.max_associations == 0 {
             return Err(ConfigError::Value("dimse.max_associations: at least 1".into()));
         }

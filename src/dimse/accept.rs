@@ -272,6 +272,10 @@ fn admit<P: Policy>(
     if request.application_context_name.trim_matches(['\0', ' ']) != "1.2.840.10008.3.1.1.1" {
         return Err(Rejection::ApplicationContext);
     }
+    // PS3.5 6.2: no AE title is of spaces alone.
+    if calling.is_empty() {
+        return Err(Rejection::CallingNotRecognised);
+    }
     policy.caller(calling, request.called_ae_title.trim(), identity)
 }
 

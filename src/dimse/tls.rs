@@ -81,7 +81,7 @@ impl ServerTls {
                 builder.with_client_cert_verifier(verifier.map_err(|e| e.to_string())?)
             }
         };
-        let config = builder.with_single_cert(chain, key).map_err(|e| e.to_string())?;
+        let config = builder.with_single_cert(chain, key).map_err(|e| unfit(&own, &e))?;
         Ok(ServerTls(Arc::new(config)))
     }
 
@@ -127,7 +127,7 @@ impl ClientTls {
             None => builder.with_no_client_auth(),
             Some(own) => {
                 let (chain, key) = own.read()?;
-                builder.with_client_auth_cert(chain, key).map_err(|e| e.to_string())?
+                builder.with_client_auth_cert(chain, key).map_err(|e| unfit(&own, &e))?
             }
         };
         Ok(ClientTls(Arc::new(config)))
@@ -207,6 +207,11 @@ where
     fn is_readable(&self) -> io::Result<bool> {
         self.sock.is_readable()
     }
+}
+
+/// A certificate and a key that cannot be used together.
+fn unfit(own: &Own<'_>, error: &Error) -> String {
+    format!("{} and {} do not belong together: {error}", own.certificate.display(), own.key.display())
 }
 
 /// Checks the chain of a certificate, and its name where that is asked for.

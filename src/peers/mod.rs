@@ -116,14 +116,14 @@ impl Peer {
         check_title(&self.aet)?;
         let hex =
             |text: &Option<String>| text.as_ref().is_none_or(|t| t.len() == 64 && t.bytes().all(|b| b.is_ascii_hexdigit()));
+        // OpenSSL writes fingerprints with colons.
+        let certificate = self.certificate.as_ref().map(|c| c.replace(':', ""));
         let port = |address: &String| {
             address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
         };
         match () {
             () if !self.address.as_ref().is_none_or(port) => Err(format!("peer {}: address is host:port", self.aet)),
-            () if !hex(&self.certificate) => {
-                Err(format!("peer {}: certificate is a SHA-256 of 64 hexadecimal digits", self.aet))
-            }
+            () if !hex(&certificate) => Err(format!("peer {}: certificate is a SHA-256 of 64 hexadecimal digits", self.aet)),
             () if !hex(&self.passcode_sha256) => Err(format!("peer {}: passcode_sha256 is 64 hexadecimal digits", self.aet)),
             () if self.certificate.is_some() && !self.tls => Err(format!("peer {}: a certificate needs tls = true", self.aet)),
             () if self.send_associations == 0 => Err(format!("peer {}: send_associations is at least 1", self.aet)),
@@ -327,7 +327,8 @@ impl Peers {
         if peer.tls && !origin.tls {
             return Err(Denied::Clear);
         }
-        let same = |wanted: &String| origin.certificate.as_ref().is_some_and(|c| c.eq_ignore_ascii_case(wanted));
+        let same =
+            |wanted: &String| origin.certificate.as_ref().is_some_and(|c| c.eq_ignore_ascii_case(&wanted.replace(':', "")));
         if !peer.certificate.as_ref().is_none_or(same) {
             return Err(Denied::Certificate);
         }

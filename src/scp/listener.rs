@@ -6,7 +6,7 @@ use super::{commitment, echo, find, mpps, retrieve, store};
 use crate::codec::Pool;
 use crate::config::Dimse;
 use crate::dimse::{
-    Accepted, Association, AssociationError, Command, Context, Field, Incoming, Rejection, ServerTls, Status, Stream, accept,
+    Accepted, Association, AssociationError, Command, Context, Field, Incoming, ServerTls, Status, Stream, accept,
 };
 use crate::exchange::entitled::Entitled;
 use crate::index::{Filter, Index, View};
@@ -186,7 +186,8 @@ fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTl
     };
     let (stream, certificate) = match secured {
         Ok(secured) => secured,
-        Err(e) => return tracing::warn!(peer = %peer, error = %e, "no TLS connection"),
+        // Nobody has named itself yet: the address and the reason are what is told once.
+        Err(e) => return turned_away(port, String::new(), peer.ip(), "no TLS connection", format!("no TLS connection: {e}")),
     };
     let origin = Origin { address: peer.ip(), tls: tls.is_some(), certificate };
     metrics::gauge!("hutong_associations").increment(1);
@@ -215,7 +216,7 @@ fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTl
         Err(AssociationError::Turned(aet, why)) => {
             // The caller is told as little as the standard has words for; the log says what to change.
             let reason = denied.take().map_or_else(|| why.to_string(), |denied| denied.to_string());
-            turned_away(port, aet, origin.address, why, reason);
+            turned_away(port, aet, origin.address, &why.to_string(), reason);
         }
         Err(e) => tracing::warn!(peer = %peer, error = %e, "no association"),
     }
@@ -226,7 +227,7 @@ fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTl
 const REMEMBERED: usize = 1024;
 
 /// A modality that tries again every few seconds is logged once; the counter has every time.
-fn turned_away(port: &Port, aet: String, address: IpAddr, why: Rejection, reason: String) {
+fn turned_away(port: &Port, aet: String, address: IpAddr, why: &str, reason: String) {
     metrics::counter!("hutong_associations_rejected_total", "reason" => why.to_string()).increment(1);
     let mut known = port.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
     if known.len() >= REMEMBERED {
