@@ -162,24 +162,19 @@ def test_outside_the_box_every_sample_of_the_matrix_is_what_foreign_decoders_see
 
 
 def test_outside_the_box_every_real_image_is_what_foreign_decoders_see(shared, tmp_path):
-    """One image of each folder of a series, and all others."""
     done = mark(shared / "data", tmp_path / "marked")
     plain = mark(shared / "data", tmp_path / "plain", "--form", "overlay")
-    folders, compared, unseen, witnessed = set(), 0, [], set()
+    compared, unseen, witnessed = 0, [], set()
     for name, row in done.items():
         if row["outcome"] != "marked":
             continue
-        folder = str(Path(name).parent)
-        if name.startswith(("series", "media_cd")) and folder in folders:
-            continue
-        folders.add(folder)
         seen = compare(name, shared / "data" / name, row["out"], plain[name]["out"], tmp_path)
         compared += 1
         witnessed.update(w for w, _ in seen)
         if not seen:
             unseen.append(name)
     print(compared, "compared; no witness decodes:", unseen)
-    assert compared >= 90 and witnessed >= {"pydicom", "dcmdjpeg", "dcmdjpls", "dcmdrle", "gdcmconv"}, (compared, witnessed)
+    assert compared >= 280 and witnessed >= {"pydicom", "dcmdjpeg", "dcmdjpls", "dcmdrle", "gdcmconv"}, (compared, witnessed)
     assert len(unseen) <= 6, unseen
 
 

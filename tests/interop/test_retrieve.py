@@ -469,6 +469,52 @@ def test_our_own_commands_against_dcmtk_and_pynetdicom(sinks, tmp_path, phantoms
     assert subprocess.run([str(PROGRAM), "echo", f"127.0.0.1:{sinks['ANY'].port}", "--called", "ANY"], timeout=60).returncode == 0
 
 
+def test_our_own_commands_against_dcmqrscp_of_dcmtk(tmp_path, phantoms):
+    """Its archive is filled, searched, read by C-GET and told to send by C-MOVE."""
+    port, back = free_port(), free_port()
+    (tmp_path / "db").mkdir()
+    (tmp_path / "qr.cfg").write_text(f"""NetworkTCPPort = {port}
+MaxPDUSize = 16384
+MaxAssociations = 16
+HostTable BEGIN
+back = (BACK, localhost, {back})
+HostTable END
+VendorTable BEGIN
+VendorTable END
+AETable BEGIN
+QR {tmp_path}/db RW (200, 1024mb) ANY
+AETable END
+""")
+    server = subprocess.Popen(["dcmqrscp", "-c", str(tmp_path / "qr.cfg")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    came = {}
+    ae = AE(ae_title="BACK")
+    ae.add_supported_context(CTImageStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+    keep = lambda event: came.update({str(event.dataset.SOPInstanceUID): event.dataset}) or 0
+    receiver = ae.start_server(("127.0.0.1", back), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)])
+
+    def hutong(*arguments):
+        done = subprocess.run([str(PROGRAM), arguments[0], f"127.0.0.1:{port}", "--called", "QR", "--json", *arguments[1:]], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    try:
+        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        assert hutong("echo")["status"] == "0000"
+        assert hutong("send", str(phantoms / "CtHead"))["stored"] == 30
+        expected = originals(phantoms, "CtHead")
+        study = str(next(iter(expected.values())).StudyInstanceUID)
+        assert [m["0020000D"]["Value"][0] for m in hutong("find", "--patient", "HT0002")] == [study]
+        assert len(hutong("find", "--level", "image", "--study", study, "--series", str(next(iter(expected.values())).SeriesInstanceUID), "-k", "SOPInstanceUID")) == 30
+        assert hutong("get", "--study", study, "--out", str(tmp_path / "got"))["completed"] == 30
+        for path in (tmp_path / "got").iterdir():
+            same(expected[path.stem], pydicom.dcmread(path))
+        assert hutong("move", "--study", study, "--to", "BACK")["completed"] == 30
+        assert came.keys() == expected.keys() and all(came[uid].PixelData == expected[uid].PixelData for uid in came)
+    finally:
+        server.kill()
+        receiver.shutdown()
+
+
 def test_files_are_sent_in_what_the_peer_takes_and_warnings_are_no_failures(tmp_path, phantoms):
     source = sorted((phantoms / "CtHead").glob("*.dcm"))[0]
     code, said = run("dcmcjpeg", str(source), str(tmp_path / "lossless.dcm"))

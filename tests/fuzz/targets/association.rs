@@ -2,6 +2,7 @@
 #![no_main]
 
 #[path = "../serve.rs"]
+#[allow(dead_code)]
 mod serve;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,12 +1,14 @@
 //! G-15: text that somebody else has burned in. Our own mark is found at the pixels' door.
 
 use super::{Exam, each_image};
+use crate::dicom::coded::says_marked;
 use crate::dicom::tags;
 use crate::exam::finding::{Finding, Level};
 
 pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
     each_image(exam, &[], |_, image| {
-        (image.attributes.text(tags::BURNED_IN_ANNOTATION)? == "YES").then(|| {
+        let stated = image.attributes.text(tags::BURNED_IN_ANNOTATION)? == "YES";
+        (stated && !says_marked(image.attributes)).then(|| {
             Finding::new(
                 "G-15",
                 Level::Warn,
