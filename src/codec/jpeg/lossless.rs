@@ -5,21 +5,7 @@
 
 use super::huffman::{Bits, Table};
 use super::{Broken, segment};
-
-/// A decoded image.
-#[derive(Debug)]
-pub struct Image {
-    /// Columns.
-    pub columns: usize,
-    /// Rows.
-    pub rows: usize,
-    /// Samples of a pixel.
-    pub components: usize,
-    /// Bits of a sample.
-    pub precision: u32,
-    /// Samples, by pixel.
-    pub samples: Vec<u16>,
-}
+use crate::codec::jpegls::Image;
 
 #[derive(Default)]
 struct Decoder {
