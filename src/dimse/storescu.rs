@@ -142,10 +142,8 @@ pub fn store(
     other: &mut dyn FnMut(&Command) -> bool,
     waiting: &mut dyn FnMut() -> bool,
 ) -> Result<Answer, AssociationError> {
-    let (open, closed): (Vec<Context>, Vec<Context>) =
-        association.contexts.iter().cloned().partition(|context| association.may_ask(context));
-    let contexts = contexts_for(&open, object);
-    if contexts.is_empty() && !contexts_for(&closed, object).is_empty() {
+    let contexts = contexts_for(&association.contexts, &|context| association.may_ask(context), object);
+    if contexts.is_empty() && !contexts_for(&association.contexts, &|_| true, object).is_empty() {
         return Ok(Answer::NoRole(object.sop_class.clone()));
     }
     if contexts.is_empty() {
@@ -193,9 +191,9 @@ pub fn store(
 }
 
 /// The contexts in which an object can go out: as it is stored, else in the others that were agreed on, in order.
-fn contexts_for(contexts: &[Context], object: &Outgoing<'_>) -> Vec<Context> {
+fn contexts_for(contexts: &[Context], may: &dyn Fn(&Context) -> bool, object: &Outgoing<'_>) -> Vec<Context> {
     let agreed = |syntax: &str| {
-        let fits = |c: &&Context| c.abstract_syntax == object.sop_class && c.transfer_syntax == syntax;
+        let fits = |c: &&Context| c.abstract_syntax == object.sop_class && c.transfer_syntax == syntax && may(c);
         contexts.iter().find(fits).cloned()
     };
     let others = object.others.iter().copied().flatten().filter_map(|syntax| agreed(syntax));
@@ -251,7 +249,7 @@ mod tests {
         };
         let contexts = [context(1, "implicit"), context(3, "explicit"), context(5, "jpeg")];
         let ids = |contexts: &[Context], class, syntax| {
-            contexts_for(contexts, &object(class, syntax)).iter().map(|c| c.id).collect::<Vec<_>>()
+            contexts_for(contexts, &|_| true, &object(class, syntax)).iter().map(|c| c.id).collect::<Vec<_>>()
         };
         assert_eq!(ids(&contexts, 1, "jpeg"), [5, 3, 1]);
         assert_eq!((ids(&contexts, 1, "rle"), ids(&contexts[..1], 1, "rle")), (vec![3, 1], vec![1]));
