@@ -192,10 +192,17 @@ fn serve(port: &Port, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTl
     let origin = Origin { address: peer.ip(), tls: tls.is_some(), certificate };
     metrics::gauge!("hutong_associations").increment(1);
     let denied = std::cell::Cell::new(None);
-    let policy =
-        Configured { config: &shared.config, peers: &shared.peers, origin: &origin, active: &port.active, denied: &denied };
+    let silent = std::cell::Cell::new(Some(silent));
+    let policy = Configured {
+        config: &shared.config,
+        peers: &shared.peers,
+        origin: &origin,
+        active: &port.active,
+        denied: &denied,
+        silent: &silent,
+    };
     let accepted = accept(stream, &policy, shared.config.max_pdu, timeouts, shared.stopping.clone());
-    drop(silent);
+    drop(silent.take());
     match accepted {
         Ok(accepted) => {
             let Accepted { mut association, caller, extended } = accepted;

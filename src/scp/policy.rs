@@ -1,5 +1,6 @@
 //! Who may associate for what.
 
+use super::silent::One;
 use crate::config::Dimse;
 use crate::dicom::{syntax, uids};
 use crate::dimse::{Decision, Identity, Policy, Rejection, Roles, fingerprint};
@@ -22,6 +23,8 @@ pub struct Configured<'a> {
     pub active: &'a Active,
     /// Why the caller was not let in, for the log.
     pub denied: &'a Cell<Option<Denied>>,
+    /// Its place among the callers that have said nothing yet; given back before it is answered.
+    pub silent: &'a Cell<Option<One>>,
 }
 
 /// A caller that was let in, and its place among those that are.
@@ -36,6 +39,7 @@ impl Policy for Configured<'_> {
     type Caller = Admitted;
 
     fn caller(&self, calling: &str, called: &str, identity: Option<&Identity>) -> Result<Admitted, Rejection> {
+        drop(self.silent.take());
         if self.config.check_called_aet && called != self.config.aet {
             return Err(Rejection::CalledNotRecognised);
         }
