@@ -5,6 +5,7 @@ use hutong::codec::{Limits, Pool};
 use hutong::dicom::uids;
 use hutong::dimse::storescu::{Answer, Outgoing, send};
 use hutong::dimse::{ClientTls, Command, Incoming, Own, PLAIN, Proposal, Requested, connect};
+use hutong::peers::check_title;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,11 +48,7 @@ impl Peer {
     pub fn request(&self, proposals: Vec<Proposal>) -> anyhow::Result<Requested> {
         let wait = Duration::from_secs(self.timeout.max(1));
         for (option, title) in [("--called", &self.called), ("--calling", &self.calling)] {
-            let fits = (1..=16).contains(&title.trim().len()) && title.bytes().all(|b| (0x20..0x7F).contains(&b) && b != b'\\');
-            anyhow::ensure!(
-                fits,
-                "{option} {title:?}: an AE title has 1 to 16 characters of ASCII and no backslash (PS3.5 6.2)"
-            );
+            check_title(title).map_err(|why| anyhow::anyhow!("{option}: {why}"))?;
         }
         let own = match (&self.tls_certificate, &self.tls_key) {
             (Some(certificate), Some(key)) => Some(Own { certificate, key }),

@@ -158,20 +158,17 @@ pub fn accept<P: Policy>(
 
 /// Reads the association request.
 fn requested(link: &mut Link) -> Result<AssociationRQ, AssociationError> {
-    let told = |e: std::io::Error, link: &mut Link| {
-        let error = AssociationError::from(e);
-        // PS3.8 table 9-10, state 2: what is no request is aborted (AA-1), a silent caller is closed upon (AA-2).
-        if matches!(error, AssociationError::Protocol(_)) {
-            abort(link);
-        }
-        error
-    };
-    let (kind, length) = link.pdu_header().map_err(|e| told(e, link))?;
+    let (kind, length) = link.pdu_header()?;
     if kind != 0x01 {
         abort(link);
         return Err(AssociationError::Protocol(format!("PDU type {kind:02X}H instead of A-ASSOCIATE-RQ")));
     }
-    let bytes = link.whole_pdu(kind, length, MAX_REQUEST).map_err(|e| told(e, link))?;
+    let bytes = link.whole_pdu(kind, length, MAX_REQUEST).map_err(AssociationError::from).inspect_err(|error| {
+        // PS3.8 table 9-10, state 2: what is no request is aborted (AA-1), a silent caller is closed upon (AA-2).
+        if matches!(error, AssociationError::Protocol(_)) {
+            abort(link);
+        }
+    })?;
     match pdu::read_pdu(bytes.as_slice(), MAX_REQUEST, false) {
         Ok(Some(Pdu::AssociationRQ(request))) => {
             // PS3.8 9.3.2.2: odd, and each once.

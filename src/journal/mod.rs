@@ -175,10 +175,10 @@ impl Journal {
         let state = self.lock();
         let steps = state.known.of_study.get(study).into_iter().flatten().filter_map(|uid| state.known.steps.get(uid));
         let mut announced = BTreeMap::new();
-        let all =
-            steps.filter(|s| s.is_final()).flat_map(|s| s.series.iter().map(move |counted| (counted, s.others.is_empty())));
-        for ((series, count), _) in all.filter(|((series, _), alone)| *alone || here(series)) {
-            *announced.entry(series.clone()).or_default() += count;
+        for step in steps.filter(|s| s.is_final()) {
+            for (series, count) in step.series.iter().filter(|(series, _)| step.others.is_empty() || here(series)) {
+                *announced.entry(series.clone()).or_default() += count;
+            }
         }
         announced
     }

@@ -126,7 +126,7 @@ pub fn hides_the_mark(state: &DataSet, copies: &Copies, shades: &Shades<'_>) -> 
     // The last table of all: from shades to shades.
     let last = state.items(tags::PRESENTATION_LUT_SEQUENCE).first().and_then(|item| Table::of(item, (0.0, 1.0)));
     let seen = |shade: f64| last.as_ref().map_or(shade, |table| table.of_shade(shade));
-    // Without a window the table alone decides, over what the mark itself spans.
+    // Without a window the table alone decides, over all that can be stored.
     let none = [DataSet::default()];
     let items = state.items(tags::SOFTCOPY_VOILUT_SEQUENCE);
     let items = if items.is_empty() && last.is_some() { &none[..] } else { items };

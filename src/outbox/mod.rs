@@ -172,7 +172,8 @@ impl Outbox {
     pub fn give_up_report(&self, id: &str, why: &str) -> io::Result<()> {
         let mut now = self.lock();
         let Some(mut report) = now.reports.get(id).cloned() else { return Ok(()) };
-        (report.given_up, report.last_error) = (true, Some(why.to_string()));
+        // Tried again by hand, it is told on an association of ours.
+        (report.given_up, report.here, report.last_error) = (true, false, Some(why.to_string()));
         self.reports.save(id, &report)?;
         now.reports.insert(id.to_string(), report);
         Ok(())

@@ -241,7 +241,8 @@ fn turned_away(port: &Port, aet: String, address: IpAddr, why: &str, reason: Str
         known.clear();
     }
     if known.insert((aet.clone(), address, reason.clone())) {
-        let event = Event::Denied { by: format!("AE {aet} {address}"), why: reason.clone() };
+        let by = if aet.is_empty() { address.to_string() } else { format!("AE {aet} {address}") };
+        let event = Event::Denied { by, why: reason.clone() };
         if let Err(e) = port.shared.journal.append(event, now_ms(), false) {
             tracing::error!(error = %e, "the journal cannot be written");
         }

@@ -1,5 +1,5 @@
-//! JPEG lossless (ITU-T T.81 annex H) written: process 14 with the first predictor, one table of codes made for the frame. Never reads: what
-//! decodes it is jpeg-decoder.
+//! JPEG lossless (ITU-T T.81 annex H) written: process 14 with the first predictor, one table of codes made for the frame. Never reads:
+//! that is `lossless.rs`.
 //!
 //! Our own because no maintained Rust crate writes it, and because many an archive takes pictures compressed in no other way.
 
