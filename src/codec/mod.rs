@@ -3,7 +3,7 @@
 
 mod decode;
 mod encode;
-mod jpeg;
+pub mod jpeg;
 mod jpegls;
 mod native;
 mod pool;

@@ -35,12 +35,22 @@ pub fn read_wide(frame: &Frame) -> Vec<i64> {
     read(frame).into_iter().map(i64::from).collect()
 }
 
-/// Every sample of a frame of 8 or 16 bits allocated, shown as a byte; nothing for deeper ones.
+/// Every sample of a frame of 8 or 16 bits allocated, shown as a byte; nothing for deeper ones. Where there are more samples than values
+/// that can be stored, each value is shown once.
 pub fn shown(frame: &Frame, shade: impl Fn(i32) -> u8) -> Vec<u8> {
-    let value = decoder(&frame.layout);
+    let (value, bits) = (decoder(&frame.layout), frame.layout.bits_stored.min(16));
+    let shift = (frame.layout.high_bit + 1).saturating_sub(frame.layout.bits_stored).min(16);
     match frame.layout.bits_allocated {
         8 => frame.bytes.iter().map(|b| shade(value(u32::from(*b)))).collect(),
-        16 => frame.bytes.as_chunks::<2>().0.iter().map(|b| shade(value(u32::from(u16::from_le_bytes(*b))))).collect(),
+        16 => {
+            let words = frame.bytes.as_chunks::<2>().0.iter().map(|b| u32::from(u16::from_le_bytes(*b)));
+            if words.len() <= 1 << bits {
+                return words.map(|raw| shade(value(raw))).collect();
+            }
+            let shades: Vec<u8> = (0..1u32 << bits).map(|stored| shade(value(stored << shift))).collect();
+            let mask = (1 << bits) - 1;
+            words.map(|raw| shades.get(((raw >> shift) & mask) as usize).copied().unwrap_or(0)).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -73,6 +83,7 @@ pub fn extent(frame: &Frame, without: Option<(i64, i64)>) -> Option<(i64, i64)> 
     }
     let (low, high) = match frame.layout.bits_allocated {
         8 => ends(bytes.iter().map(|b| value(u32::from(*b))), without),
+        16 if without.is_none() => ends_of_words(&frame.layout, bytes.as_chunks::<2>().0),
         16 => ends(bytes.as_chunks::<2>().0.iter().map(|b| value(u32::from(u16::from_le_bytes(*b)))), without),
         32 => ends(bytes.as_chunks::<4>().0.iter().map(|b| value(u32::from_le_bytes(*b))), without),
         _ => NONE,
@@ -82,6 +93,24 @@ pub fn extent(frame: &Frame, without: Option<(i64, i64)>) -> Option<(i64, i64)> 
 
 /// The ends of no samples.
 const NONE: (i32, i32) = (i32::MAX, i32::MIN);
+
+/// In words of 16 bits the processor takes twice as many at a time.
+fn ends_of_words(l: &Layout, words: &[[u8; 2]]) -> (i32, i32) {
+    let (shift, unused) = ((l.high_bit + 1).saturating_sub(l.bits_stored).min(15), 16 - l.bits_stored.clamp(1, 16));
+    // Unsigned numbers in the order of signed ones.
+    let turn = if l.signed { 0 } else { i16::MIN };
+    let (mut low, mut high) = (i16::MAX, i16::MIN);
+    for word in words {
+        let stored = (u16::from_le_bytes(*word) >> shift) << unused;
+        let value = if l.signed { stored.cast_signed() >> unused } else { (stored >> unused).cast_signed() ^ turn };
+        (low, high) = (low.min(value), high.max(value));
+    }
+    if low > high {
+        return NONE;
+    }
+    let real = |value: i16| if l.signed { i32::from(value) } else { i32::from((value ^ turn).cast_unsigned()) };
+    (real(low), real(high))
+}
 
 fn ends(values: impl Iterator<Item = i32>, without: Option<(i64, i64)>) -> (i32, i32) {
     let widen = |(low, high): (i32, i32), v: i32| (low.min(v), high.max(v));
@@ -166,6 +195,38 @@ mod tests {
         assert_eq!((extent(&frame, None), extent(&frame, Some((-3000, -1)))), (Some((-2048, 5)), Some((5, 5))));
         // Bits 0, 1, 14 and 15 were not ours.
         assert_eq!(frame.bytes[2..4], [0x03, 0xE0]);
+    }
+
+    #[test]
+    fn ends_and_shades_of_many_words_are_those_of_each() {
+        let mut noise = 1u32;
+        for (bits_stored, high_bit, signed) in
+            [(16, 15, false), (16, 15, true), (12, 11, true), (12, 11, false), (10, 13, true), (1, 0, false)]
+        {
+            let layout = Layout {
+                rows: 300,
+                columns: 300,
+                samples: 1,
+                bits_allocated: 16,
+                bits_stored,
+                high_bit,
+                signed,
+                photometric: "MONOCHROME2".into(),
+                planar: false,
+                frames: 1,
+            };
+            let word = |_| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let [.., a, b] = noise.to_be_bytes();
+                [b, a]
+            };
+            let frame = Frame { layout, bytes: (0..90_000).flat_map(word).collect() };
+            let values = read(&frame);
+            let ends = (i64::from(*values.iter().min().unwrap()), i64::from(*values.iter().max().unwrap()));
+            assert_eq!(extent(&frame, None), Some(ends), "{bits_stored} {high_bit} {signed}");
+            let shade = |v: i32| v.cast_unsigned().wrapping_mul(7).to_le_bytes()[0];
+            assert_eq!(shown(&frame, shade), values.into_iter().map(shade).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -5,9 +5,9 @@ use crate::dicom::part10::FileMeta;
 use crate::dicom::{Attributes, DataSet, Syntax, Value, levels, multiframe, tags};
 use crate::index::InstanceRow;
 use crate::store::{Key, Store};
+use rustix::buffer::spare_capacity;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 
 /// Why a stored object cannot be read.
@@ -155,14 +155,18 @@ impl Object {
                 // Positioned reads: several requests may read the same open object at a time. A header may promise more than there is.
                 let mut at = 0u64;
                 while at < length {
-                    let begin = out.len();
-                    out.resize(begin + usize::try_from((length - at).min(MOST_AT_ONCE)).unwrap_or(0), 0);
-                    let got = file.read_at(out.get_mut(begin..).unwrap_or_default(), start + offset + at)?;
-                    out.truncate(begin + got);
-                    if got == 0 {
-                        break;
+                    let room = usize::try_from((length - at).min(MOST_AT_ONCE)).unwrap_or(0);
+                    out.reserve_exact(room);
+                    // Into room that is not cleared first. There may be more of it than what is asked for.
+                    match rustix::io::pread(file, spare_capacity(&mut out), start + offset + at) {
+                        Ok(0) => break,
+                        Ok(got) => at += got as u64,
+                        Err(rustix::io::Errno::INTR) => {}
+                        Err(e) => return Err(e.into()),
                     }
-                    at += got as u64;
+                }
+                if at > length {
+                    out.truncate(usize::try_from(length).unwrap_or(usize::MAX));
                 }
             }
             Bytes::Memory(bytes) => {

@@ -1,5 +1,6 @@
 //! Pictures as files: JPEG, PNG, GIF (animated for several frames) and JPEG 2000.
 
+use crate::codec::jpeg::baseline;
 use crate::codec::{Frame, Pool};
 use crate::dicom::image::Layout;
 use crate::dicom::uids;
@@ -51,20 +52,12 @@ pub fn encode(picture: &DynamicImage, format: Format) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The encoder fails; a side is over 65,535 pixels.
 pub fn jpeg(picture: &DynamicImage, quality: u8, icc: Option<&[u8]>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, quality.clamp(1, 100));
-    if let Some(profile) = icc.filter(|_| !is_grey(picture)) {
-        encoder.add_icc_profile(profile).map_err(io::Error::other)?;
-    }
-    let side =
-        |n: u32| u16::try_from(n).map_err(|_| io::Error::other("a side of a JPEG is 65,535 pixels at most; ask for PNG"));
-    let (width, height) = (side(picture.width())?, side(picture.height())?);
+    let size = (picture.width(), picture.height());
     let encoded = match picture {
-        DynamicImage::ImageLuma8(grey) => encoder.encode(grey, width, height, jpeg_encoder::ColorType::Luma),
-        other => encoder.encode(&other.to_rgb8(), width, height, jpeg_encoder::ColorType::Rgb),
+        DynamicImage::ImageLuma8(grey) => baseline::encode(size, 1, grey, quality, None),
+        other => baseline::encode(size, 3, &other.to_rgb8(), quality, icc),
     };
-    encoded.map_err(io::Error::other)?;
-    Ok(bytes)
+    encoded.map_err(|why| io::Error::other(format!("{why}; ask for PNG")))
 }
 
 /// A GIF that is being written, frame by frame.

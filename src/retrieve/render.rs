@@ -12,6 +12,9 @@ const SOFT_TISSUE: (f64, f64) = (40.0, 400.0);
 /// Of an image that states no window, this part of the samples is black at most, and as much white.
 const OUTSIDE: f64 = 0.005;
 
+/// Of so many bits all values are computed at once.
+const FEW_BITS: u32 = 12;
+
 /// Renders a frame (counted from 0) with a window, its own, or one that suits its values.
 ///
 /// # Errors
@@ -43,12 +46,14 @@ fn grey(frame: &Frame, shown: &Grey, asked: Option<Voi>, attributes: &Attributes
         return values.into_iter().map(|v| shade(&voi, v)).collect();
     }
     let voi = stated.unwrap_or_else(|| suitable(&samples::read(frame), shown, attributes));
-    // A table of all values that occur costs less than as many exponentials or lookups.
+    if frame.layout.bits_stored <= FEW_BITS {
+        return samples::shown(frame, |v| shade(&voi, i64::from(v)));
+    }
+    // Of many values that could be stored only those between the ends are computed: they may be exponentials or looked up.
     if let Some((from, to)) = samples::extent(frame, None)
         && let Ok(first) = i32::try_from(from)
     {
         let table: Vec<u8> = (from..=to).map(|v| shade(&voi, v)).collect();
-        // Within the range by the extent.
         return samples::shown(frame, |v| table.get(v.wrapping_sub(first) as usize).copied().unwrap_or(0));
     }
     Vec::new()

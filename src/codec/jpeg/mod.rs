@@ -5,9 +5,11 @@
 //! one that libjpeg calls "islow", so that samples are those of DCMTK and GDCM, bit for bit. Colour of 12 bits with fewer chroma samples and
 //! arithmetic coding are refused.
 
+pub mod baseline;
 mod entropy;
 mod huffman;
 pub mod lossless;
+mod out;
 mod transform;
 pub mod write;
 

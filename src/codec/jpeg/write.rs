@@ -3,6 +3,8 @@
 //!
 //! Our own because no maintained Rust crate writes it, and because many an archive takes pictures compressed in no other way.
 
+use super::out::{Bits, codes, segment};
+
 /// Categories of differences: how many bits follow the code (T.81 table H.2).
 const CATEGORIES: usize = 17;
 
@@ -33,20 +35,13 @@ pub fn encode(columns: u32, rows: u32, components: &[u8], precision: u32, sample
     let parts = components.iter().flat_map(|name| [*name, 0]);
     // Predictor 1, no point transform.
     segment(&mut out, 0xDA, std::iter::once(number).chain(parts).chain([1, 0, 0]));
-    let mut bits = Bits { out, word: 0, held: 0 };
+    let mut bits = Bits::after(out);
     for difference in differences {
         table.put(&mut bits, difference)?;
     }
     let mut out = bits.end();
     out.extend_from_slice(&[0xFF, 0xD9]);
     Some(out)
-}
-
-fn segment(out: &mut Vec<u8>, marker: u8, content: impl Iterator<Item = u8>) {
-    let content: Vec<u8> = content.collect();
-    out.extend_from_slice(&[0xFF, marker]);
-    out.extend_from_slice(&u16::try_from(content.len() + 2).unwrap_or(u16::MAX).to_be_bytes());
-    out.extend_from_slice(&content);
 }
 
 /// Each sample less what stands left of it, at the left edge above it, at the first half of the range (T.81 H.1.2.1); modulo 65,536.
@@ -94,12 +89,8 @@ impl Table {
         let number = |length| order.iter().filter(|c| of_category(c) == length).count();
         let lengths = std::array::from_fn(|at| u8::try_from(number(at + 1)).unwrap_or(0));
         let mut table = Table { codes: [(0, 0); CATEGORIES], lengths, order };
-        let of_each = (1u32..).zip(table.lengths).flat_map(|(length, n)| std::iter::repeat_n(length, usize::from(n)));
-        let (mut code, mut last) = (0u32, 0u32);
-        for (category, length) in table.order.iter().zip(of_each) {
-            code <<= length - last;
-            *table.codes.get_mut(*category)? = (code, length);
-            (code, last) = (code + 1, length);
+        for (category, code) in table.order.iter().zip(codes(table.lengths)) {
+            *table.codes.get_mut(*category)? = code;
         }
         Some(table)
     }
@@ -142,34 +133,6 @@ fn depths(counts: &[u64; CATEGORIES]) -> [usize; CATEGORIES + 1] {
         trees.push((rare.0 + rarest.0, both));
     }
     depths
-}
-
-/// Bits of a scan, most significant first; a 0 byte follows each of ones (T.81 F.1.2.3).
-struct Bits {
-    out: Vec<u8>,
-    word: u32,
-    held: u32,
-}
-
-impl Bits {
-    /// At most 16 bits.
-    fn put(&mut self, value: u32, count: u32) {
-        self.word = (self.word << count) | value;
-        self.held += count;
-        while self.held >= 8 {
-            self.held -= 8;
-            let [_, _, _, byte] = (self.word >> self.held).to_be_bytes();
-            self.out.push(byte);
-            self.out.extend((byte == 0xFF).then_some(0));
-        }
-    }
-
-    /// The last byte is filled with ones.
-    fn end(mut self) -> Vec<u8> {
-        let rest = (8 - self.held) % 8;
-        self.put((1 << rest) - 1, rest);
-        self.out
-    }
 }
 
 #[cfg(test)]
