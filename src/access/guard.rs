@@ -152,13 +152,20 @@ mod tests {
     use super::*;
     use crate::exchange::register::Register;
 
-    const REGISTER: &str = "[[hospital]]\ncode = \"H2\"\nname = \"b\"\ncertificates = [\"aa\"]\n\
-        [[hospital]]\ncode = \"H3\"\nname = \"c\"\nmember = false\ncertificates = [\"bb\"]\n";
+    fn register() -> Register {
+        let hospital = |code: &str, member: bool, digit: &str| {
+            format!(
+                "[[hospital]]\ncode = \"{code}\"\nname = \"{code}\"\nmember = {member}\ncertificates = [\"{}\"]\n",
+                digit.repeat(64)
+            )
+        };
+        Register::parse(&(hospital("H2", true, "a") + &hospital("H3", false, "b"))).unwrap()
+    }
 
     fn guard(toml: &str, open: bool) -> Guard {
         let settings: Settings = toml::from_str(toml).unwrap();
         settings.check().unwrap();
-        Guard::new(settings, open, Arc::new(LiveRegister::fixed(Register::parse(REGISTER).unwrap())))
+        Guard::new(settings, open, Arc::new(LiveRegister::fixed(register())))
     }
 
     fn key(name: &str, secret: &str, role: &str, hospital: &str) -> String {
@@ -173,19 +180,20 @@ mod tests {
         let from: IpAddr = "10.0.0.1".parse().unwrap();
         let ask = |credentials| guard.principal(&credentials, from).map(|p| (p.role, p.hospital));
         let bearer = |authorization| Credentials { authorization: Some(authorization), ..Credentials::default() };
+        let [a, b, c] = ["a", "b", "c"].map(|digit| digit.repeat(64));
         let certificate = |c| Credentials { certificate: Some(c), ..Credentials::default() };
         assert_eq!(ask(bearer("Bearer s1")), Ok((Role::House, None)));
         assert_eq!(ask(Credentials { api_key: Some("s2"), ..Credentials::default() }), Ok((Role::Exchange, Some("H2".into()))));
-        assert_eq!(ask(certificate("aa")), Ok((Role::Exchange, Some("H2".into()))));
+        assert_eq!(ask(certificate(&a)), Ok((Role::Exchange, Some("H2".into()))));
         assert_eq!(ask(bearer("bearer s3")), Err(Denied::Hospital));
-        assert_eq!(ask(certificate("bb")), Err(Denied::Hospital));
-        assert_eq!(ask(certificate("cc")), Err(Denied::Certificate));
+        assert_eq!(ask(certificate(&b)), Err(Denied::Hospital));
+        assert_eq!(ask(certificate(&c)), Err(Denied::Certificate));
         assert_eq!(ask(bearer("Bearer nothing")), Err(Denied::Key));
         assert_eq!(ask(bearer("Basic czE=")), Err(Denied::Kind));
         assert_eq!(ask(bearer("Bearer a.b.c")), Err(Denied::Key));
         assert_eq!(ask(Credentials::default()), Err(Denied::Nothing));
         // A certificate does not help a wrong key.
-        let both = Credentials { api_key: Some("x"), certificate: Some("aa"), ..Credentials::default() };
+        let both = Credentials { api_key: Some("x"), certificate: Some(&a), ..Credentials::default() };
         assert_eq!(ask(both), Err(Denied::Key));
     }
 

@@ -118,6 +118,14 @@ pub fn of(event: &Event) -> Option<Told> {
             detail: vec![("journal", format!("{bytes} bytes of a broken record were put aside"))],
             ..told(SECURITY, 'E', "")
         },
+        Event::Broken { line } => {
+            Told { outcome: 12, detail: vec![("journal", format!("line {line} was altered"))], ..told(SECURITY, 'E', "") }
+        }
+        Event::Lost { records } => Told {
+            outcome: 12,
+            detail: vec![("journal", format!("{records} records are gone from its end"))],
+            ..told(SECURITY, 'E', "")
+        },
         Event::Conflict { .. } | Event::Performed { .. } | Event::Missed { .. } => return None,
     })
 }

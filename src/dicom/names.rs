@@ -29,8 +29,13 @@ fn is_han(text: &str) -> bool {
     text.chars().any(|c| matches!(c, '\u{3400}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFF}'))
 }
 
-/// How a word of Chinese characters is spelt, with the initials of each spelling; other characters stay as they are.
+/// How a word of Chinese characters is spelt, and its initials; other characters stay as they are.
 fn readings(word: &str) -> BTreeSet<String> {
+    spellings(word).into_iter().flat_map(|(whole, initials)| [whole, initials]).collect()
+}
+
+/// Each spelling with its initials.
+fn spellings(word: &str) -> Vec<(String, String)> {
     let mut spelt: Vec<(String, String)> = vec![Default::default()];
     for c in word.chars() {
         let syllables: BTreeSet<String> = match c.to_pinyin_multi() {
@@ -47,7 +52,7 @@ fn readings(word: &str) -> BTreeSet<String> {
         };
         spelt = spelt.iter().flat_map(longer).take(READINGS).collect();
     }
-    spelt.into_iter().flat_map(|(whole, initials)| [whole, initials]).collect()
+    spelt
 }
 
 /// Every word that a person name (all component groups) can be found by.
@@ -89,9 +94,68 @@ pub fn fits(name: &str, pattern: &str) -> bool {
     }
 }
 
+/// Whether the pattern is the whole name: family and given name in any order, in characters or by their sound. What is enough to find
+/// somebody's name (`王`, `W`, `wxd`) is not enough to be told whose examinations there are.
+pub fn is_whole(name: &str, pattern: &str) -> bool {
+    let by_sound = !is_han(name);
+    let wanted: BTreeSet<String> = pattern.split('=').flat_map(orders).collect();
+    let same = |own: &String| {
+        let sounds = || spellings(own).into_iter().map(|(whole, _)| whole);
+        wanted.contains(own)
+            || (is_han(own) && sounds().any(|s| wanted.contains(&s)))
+            || (by_sound && wanted.iter().filter(|w| is_han(w)).flat_map(|w| spellings(w)).any(|(whole, _)| whole == *own))
+    };
+    name.split('=').any(|group| {
+        // Family and given name of one with more: middle names are seldom told.
+        let shorter: Vec<&str> = group.split('^').take(2).collect();
+        [group.to_string(), shorter.join("^")].iter().flat_map(|part| own(part)).any(|own| same(&own))
+    })
+}
+
+/// All words of a group joined; none for a group of one letter.
+fn own(group: &str) -> Option<String> {
+    split(group).pop().filter(|all| all.chars().count() > 1)
+}
+
+/// The words of a pattern joined, whichever comes first.
+fn orders(group: &str) -> Vec<String> {
+    let mut words = split(group);
+    if words.len() > 1 {
+        words.pop();
+    }
+    words.truncate(6);
+    let turned = |first: usize| words.iter().cycle().skip(first).take(words.len()).map(String::as_str).collect::<String>();
+    (0..words.len()).map(turned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_name_is_told_from_a_part_of_one() {
+        let both = "Wang^XiaoDong=王^小东";
+        for pattern in [
+            "王小东",
+            "Wang^XiaoDong",
+            "xiaodong wang",
+            "Wang Xiao Dong",
+            "wáng xiǎodōng",
+            "王^小东",
+            "Wang^XiaoDong=王^小东",
+            "WANG, Xiaodong",
+        ] {
+            assert!(is_whole(both, pattern), "{pattern}");
+        }
+        for pattern in
+            ["", "^", "=", "王", "W", "wang", "xiao", "小东", "wxd", "w*", "wang^xiaoping", "wangxiaodongs", "汪小东", "x"]
+        {
+            assert!(!is_whole(both, pattern), "{pattern}");
+        }
+        assert!(is_whole("=单^雄信", "shan xiongxin") && is_whole("Wang^XiaoDong", "王小东") && !is_whole("Li^Si", "王小东"));
+        assert!(is_whole("Müller^Jürgen^Karl^Dr.", "Jurgen Muller") && !is_whole("Müller^Jürgen", "Muller"));
+        assert!(!is_whole("W", "w") && !is_whole("", ""));
+    }
 
     #[test]
     fn names_are_found_by_word_sound_and_character() {

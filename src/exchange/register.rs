@@ -116,21 +116,28 @@ impl Register {
     /// # Errors
     /// Line and key that are wrong.
     pub fn parse(text: &str) -> Result<Register, String> {
-        let register: Register = toml::from_str(text).map_err(|e| {
+        let mut register: Register = toml::from_str(text).map_err(|e| {
             let line = e.span().map(|s| text.get(..s.start).unwrap_or("").matches('\n').count() + 1);
             format!("line {}: {}", line.unwrap_or(0), e.message())
         })?;
+        for certificate in register.hospitals.iter_mut().flat_map(|h| &mut h.certificates) {
+            // As OpenSSL prints it, with colons.
+            *certificate = certificate.replace([':', ' '], "").to_lowercase();
+        }
         register.check()?;
         Ok(register)
     }
 
-    /// Nothing may mean two hospitals.
+    /// Nothing may mean two hospitals, and everything means something: a day that is none would make an assessment that never ends.
     fn check(&self) -> Result<(), String> {
         let mut seen: BTreeSet<(&str, String)> = BTreeSet::new();
         for hospital in &self.hospitals {
+            hospital.check().map_err(|why| format!("hospital {}: {why}", hospital.code))?;
             let certificates = hospital.certificates.iter().map(|c| ("certificate", c.to_lowercase()));
             let titles = hospital.ae_titles.iter().map(|a| ("AE title", a.clone()));
-            for known in certificates.chain(titles).chain([("code", hospital.code.clone())]) {
+            let names: BTreeSet<&String> = std::iter::once(&hospital.name).chain(&hospital.institution_names).collect();
+            let names = names.into_iter().map(|n| ("name", n.clone()));
+            for known in certificates.chain(titles).chain(names).chain([("code", hospital.code.clone())]) {
                 if !seen.insert(known.clone()) {
                     return Err(format!("hospital {}: {} {} stands twice", hospital.code, known.0, known.1));
                 }
@@ -209,7 +216,51 @@ impl Register {
     }
 }
 
+/// Categories of an assessment.
+const CATEGORIES: [&str; 3] = ["DR", "CT", "MR"];
+
+/// Whether a text is a day, YYYY-MM-DD.
+fn is_day(text: &str) -> bool {
+    time::Date::parse(text, time::macros::format_description!("[year]-[month]-[day]")).is_ok()
+}
+
+impl Assessment {
+    fn check(&self) -> Result<(), String> {
+        let dated = [("valid_from", &self.valid_from), ("valid_to", &self.valid_to)];
+        let held = [("date", &self.date)].into_iter().filter(|(_, day)| !day.is_empty());
+        if let Some((key, day)) = dated.into_iter().chain(held).find(|(_, day)| !is_day(day)) {
+            return Err(format!("assessment {}: {key} = \"{day}\" is no day, YYYY-MM-DD", self.round));
+        }
+        if self.valid_from > self.valid_to {
+            return Err(format!("assessment {}: valid_to lies before valid_from", self.round));
+        }
+        match self.categories.iter().find(|c| !CATEGORIES.contains(&c.as_str())) {
+            Some(other) => Err(format!("assessment {}: the category \"{other}\" is none of DR, CT, MR", self.round)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Hospital {
+    fn check(&self) -> Result<(), String> {
+        if self.code.trim().is_empty() || self.name.trim().is_empty() {
+            return Err("code and name are needed".into());
+        }
+        if self.level > 3 {
+            return Err(format!("level = {} is none of 1 to 3 (0: not known)", self.level));
+        }
+        let is_digest = |c: &String| c.len() == 64 && c.bytes().all(|b| b.is_ascii_hexdigit());
+        if !self.certificates.iter().all(is_digest) {
+            return Err("a certificate is its SHA-256, 64 hexadecimal digits".into());
+        }
+        let is_title =
+            |t: &String| (1..=16).contains(&t.trim().len()) && t.bytes().all(|b| (b' '..0x7F).contains(&b) && b != b'\\');
+        if !self.ae_titles.iter().all(is_title) {
+            return Err("an AE title has 1 to 16 characters".into());
+        }
+        self.assessments.iter().try_for_each(Assessment::check)
+    }
+
     /// Whether it has passed an assessment that speaks for a day, of any scope, and not failed the latest of that scope.
     pub fn is_admitted(&self, date: &str) -> bool {
         let digits = |text: &str| text.replace('-', "");
@@ -281,6 +332,33 @@ mod tests {
         assert!(Register::parse("[[hospital]]\ncod = 1\n").unwrap_err().contains("line 2"));
         assert_eq!(register.too_few_rounds("20260810"), []);
         assert_eq!(register.too_few_rounds("20270301"), [("H1", 1)]);
+        let refused = |line: &str| Register::parse(&format!("[[hospital]]\ncode = \"A\"\nname = \"a\"\n{line}\n")).unwrap_err();
+        for (line, why) in [
+            ("level = 4", "level"),
+            ("certificates = [\"nothex\"]", "64 hexadecimal"),
+            ("ae_titles = [\"\"]", "AE title"),
+            (
+                "[[hospital.assessment]]\nround = \"1\"\npassed = true\nvalid_from = \"2026-1-1\"\nvalid_to = \"2026-12-31\"",
+                "valid_from",
+            ),
+            ("[[hospital.assessment]]\nround = \"1\"\npassed = true\nvalid_from = \"2026-01-01\"\nvalid_to = \"\"", "valid_to"),
+            (
+                "[[hospital.assessment]]\nround = \"1\"\npassed = true\nvalid_from = \"2026-02-30\"\nvalid_to = \"2026-12-31\"",
+                "valid_from",
+            ),
+            (
+                "[[hospital.assessment]]\nround = \"1\"\npassed = true\nvalid_from = \"2026-03-01\"\nvalid_to = \"2026-01-31\"",
+                "before",
+            ),
+            (
+                "[[hospital.assessment]]\nround = \"1\"\npassed = true\nvalid_from = \"2026-01-01\"\nvalid_to = \"2026-12-31\"\ncategories = [\"CTT\"]",
+                "CTT",
+            ),
+        ] {
+            assert!(refused(line).contains(why) && refused(line).contains("hospital A"), "{line}: {}", refused(line));
+        }
+        let colons = format!("[[hospital]]\ncode = \"A\"\nname = \"a\"\ncertificates = [\"{}\"]\n", ["Ab"; 32].join(":"));
+        assert!(Register::parse(&colons).unwrap().hospital_of_certificate(&"ab".repeat(32)).is_some());
         let twice = "[[hospital]]\ncode = \"A\"\nname = \"a\"\nae_titles = [\"X\"]\n";
         assert!(Register::parse(&(twice.to_string() + &twice.replace("\"A\"", "\"B\""))).unwrap_err().contains("AE title X"));
     }

@@ -46,7 +46,9 @@ pub fn fits(attributes: &Attributes, path: &[Tag], pattern: &str, how: &Matching
         return attributes.texts(*tag).iter().all(String::is_empty) && attributes.items(*tag).is_empty();
     }
     let vr = dictionary_vr(*tag);
+    let whole = how.whole_name && *tag == tags::PATIENT_NAME;
     let one = |pattern: &str, value: &str| match vr {
+        VR::PN if whole && !names::is_whole(value, pattern) => false,
         // Fuzzy matching finds more, never less.
         VR::PN if how.fuzzy => names::fits(value, pattern) || name_matches(value, pattern),
         _ => value_matches(vr, value, pattern),

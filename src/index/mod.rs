@@ -67,6 +67,8 @@ impl Key {
 pub struct Matching {
     /// Names by their words, without diacritics, and by pinyin (PS3.4 C.2.2.2.1, fuzzy semantic matching).
     pub fuzzy: bool,
+    /// A patient's name only as a whole: another hospital names the patient whom it asks for.
+    pub whole_name: bool,
     /// Two quotation marks match what has no value (PS3.4 C.2.2.2.7).
     pub empty: bool,
     /// Several patterns, one of which must match (PS3.4 C.2.2.2.8).
@@ -151,30 +153,23 @@ impl Query {
 
 /// Whether a query says whose exams it is about: an identifier, name and birth date, or what belongs to one exam. Another hospital's
 /// must, so that nobody can browse.
-pub fn names_a_patient(query: &Query) -> bool {
-    let said = |tag: Tag| {
+pub fn names_a_patient(query: &mut Query) -> bool {
+    let said = |query: &Query, tag: Tag| {
         let of = query.keys.iter().filter(|k| k.path == [tag]).map(|k| k.pattern.trim());
         of.into_iter().any(|pattern| !pattern.is_empty() && !pattern.contains(['*', '?']) && pattern != "\"\"")
     };
-    let name = query.keys.iter().any(|k| {
-        // A family name's first character is enough beside a birth date.
-        k.path == [tags::PATIENT_NAME] && k.pattern.trim().starts_with(|c: char| c.is_alphanumeric())
-    });
+    // An accession number is none: they are counted up.
+    let unique = [tags::PATIENT_ID, tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID];
+    if query.study.is_some() || unique.into_iter().any(|tag| said(query, tag)) {
+        return true;
+    }
     let born = query.keys.iter().any(|k| {
         let day = k.pattern.trim();
         k.path == [tags::PATIENT_BIRTH_DATE] && day.len() == 8 && day.bytes().all(|b| b.is_ascii_digit())
     });
-    query.study.is_some()
-        || [
-            tags::PATIENT_ID,
-            tags::STUDY_INSTANCE_UID,
-            tags::SERIES_INSTANCE_UID,
-            tags::SOP_INSTANCE_UID,
-            tags::ACCESSION_NUMBER,
-        ]
-        .into_iter()
-        .any(said)
-        || (name && born)
+    // Beside a birth date the name counts only as a whole.
+    query.matching.whole_name = true;
+    born && said(query, tags::PATIENT_NAME)
 }
 
 /// Matches in a stable order, and how many there are behind them.

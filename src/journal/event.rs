@@ -16,6 +16,14 @@ pub enum Event {
         put_aside: String,
         bytes: u64,
     },
+    /// A line (from 1) before others that does not read, or does not fit the one before it: somebody altered the journal.
+    Broken {
+        line: u64,
+    },
+    /// So many records were written and are gone from the end: a power failure, or somebody took them.
+    Lost {
+        records: u64,
+    },
     Conflict {
         study: String,
         instance: String,

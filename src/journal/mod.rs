@@ -4,6 +4,7 @@
 //! as a reason is kept as written. A line that was altered or taken out breaks the chain.
 
 mod event;
+mod verify;
 
 pub use event::{Event, Step};
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,10 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+pub use verify::verify;
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -31,6 +34,7 @@ pub struct Journal {
 
 struct State {
     file: File,
+    tip: Tip,
     next: u64,
     last: String,
     end: u64,
@@ -50,11 +54,16 @@ struct Known {
     withdrawn: BTreeSet<String>,
     /// By study: objects that a sender asked to have committed and that were not here.
     missed: BTreeMap<String, BTreeSet<String>>,
+    /// Lines of which it is said already that they do not fit.
+    broken: BTreeSet<u64>,
 }
 
 impl Known {
     fn learn(&mut self, event: Event, at_ms: i64) {
         match event {
+            Event::Broken { line } => {
+                self.broken.insert(line);
+            }
             Event::Ruled { study, ruling } => self.rulings.entry(study).or_default().push((at_ms, ruling)),
             Event::Performed { uid, step } => {
                 for study in step.studies() {
@@ -72,43 +81,41 @@ impl Known {
 }
 
 impl Journal {
-    /// Opens the journal for appending. A last line that was cut off by a crash is moved to a file beside it.
+    /// Opens the journal for appending. What a crash left of a last line is moved to a file beside it; a line before others that does not
+    /// read or does not fit is left as it is, for whoever looks into it, and said in the journal and the log: no crash makes one.
     ///
     /// # Errors
     /// The file cannot be read or written.
     pub fn open(path: &Path) -> io::Result<Journal> {
         let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
-        let (mut next, mut last, mut end) = (0, String::new(), 0u64);
-        let mut known = Known::default();
-        let mut cut = None;
-        let mut reader = BufReader::new(&file);
-        let mut text = Vec::new();
-        while reader.read_until(b'\n', &mut text)? > 0 {
-            let Ok(line) = serde_json::from_slice::<Line>(&text) else { break };
-            if !text.ends_with(b"\n") {
-                break;
-            }
-            next = line.n + 1;
-            known.learn(line.event, line.at_ms);
-            last = hash(text.trim_ascii_end());
-            end += text.len() as u64;
-            text.clear();
-        }
-        if end < file.metadata()?.len() {
+        let Opened { next, last, end, known, broken } = read(&mut BufReader::new(&file))?;
+        let tip = Tip::open(path)?;
+        let is_cut = end < file.metadata()?.len();
+        let there = next + u64::from(is_cut);
+        let lost = tip.read()?.map_or(0, |(lines, _)| lines.saturating_sub(there));
+        let mut events = Vec::new();
+        if is_cut {
             let mut rest = Vec::new();
             file.seek(SeekFrom::Start(end))?;
             io::copy(&mut file, &mut rest)?;
             let aside = beside(path, end);
             std::fs::write(&aside, &rest)?;
             file.set_len(end)?;
-            cut = Some((aside.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(), rest.len() as u64));
+            let put_aside = aside.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            events.push(Event::Cut { put_aside, bytes: rest.len() as u64 });
+        }
+        if let Some(line) = broken.filter(|line| !known.broken.contains(line)) {
+            events.push(Event::Broken { line });
+        }
+        if lost > 0 {
+            events.push(Event::Lost { records: lost });
         }
         file.seek(SeekFrom::Start(end))?;
-        let journal = Journal { path: path.to_path_buf(), state: Mutex::new(State { file, next, last, end, known }) };
-        if let Some((put_aside, bytes)) = cut {
-            // What was cut off is said in the journal itself, so that nobody can cut it unnoticed.
-            tracing::error!(file = put_aside, bytes, "the end of the journal was not valid and is put aside");
-            journal.append(Event::Cut { put_aside, bytes }, 0, true)?;
+        let journal = Journal { path: path.to_path_buf(), state: Mutex::new(State { file, tip, next, last, end, known }) };
+        for event in events {
+            // What is amiss is said in the journal itself, so that nobody can cut or alter it unnoticed.
+            tracing::error!(?event, "the journal is not as it was left: see docs/exchange.md");
+            journal.append(event, now_ms(), true)?;
         }
         Ok(journal)
     }
@@ -139,6 +146,10 @@ impl Journal {
         state.end += bytes.len() as u64;
         state.next += 1;
         state.last = digest;
+        // It is no part of the record: without it the record stands.
+        if let Err(e) = state.tip.write(state.next, &state.last) {
+            tracing::warn!(error = %e, "the journal's tip cannot be written");
+        }
         state.known.learn(line.event, at_ms);
         Ok(())
     }
@@ -199,6 +210,78 @@ impl Journal {
     }
 }
 
+/// What is read of a journal when it is opened.
+#[derive(Default)]
+struct Opened {
+    next: u64,
+    last: String,
+    /// Behind the last line that reads.
+    end: u64,
+    known: Known,
+    /// The first line, from 1, that does not read or does not fit the one before it.
+    broken: Option<u64>,
+}
+
+fn read(reader: &mut impl BufRead) -> io::Result<Opened> {
+    let (mut found, mut text, mut at, mut number) = (Opened::default(), Vec::new(), 0u64, 0u64);
+    let mut unread = None;
+    while reader.read_until(b'\n', &mut text)? > 0 {
+        number += 1;
+        at += text.len() as u64;
+        match whole(&text).and_then(|text| Some((text, serde_json::from_slice::<Line>(text).ok()?))) {
+            Some((text, line)) => {
+                let fits = line.before == found.last && line.n == found.next;
+                found.broken = found.broken.or(unread).or((!fits).then_some(number));
+                (found.next, found.last, found.end) = (line.n + 1, hash(text), at);
+                found.known.learn(line.event, line.at_ms);
+            }
+            None => unread = unread.or(Some(number)),
+        }
+        text.clear();
+    }
+    Ok(found)
+}
+
+/// A line without its end; none where the end is missing.
+fn whole(text: &[u8]) -> Option<&[u8]> {
+    text.strip_suffix(b"\n")
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// How many lines a journal has and the digest of the last, in a small file beside it: so that lines that are taken off its end are missed.
+struct Tip(File);
+
+impl Tip {
+    fn open(journal: &Path) -> io::Result<Tip> {
+        let options = File::options().create(true).truncate(false).read(true).write(true).open(tip_of(journal))?;
+        Ok(Tip(options))
+    }
+
+    /// Lines, and the last one's digest; none where there is no tip yet, or a crash left half of one.
+    fn read(&self) -> io::Result<Option<(u64, String)>> {
+        let mut text = [0u8; TIP];
+        let got = self.0.read_at(&mut text, 0)?;
+        let text = text.get(..got).and_then(|t| std::str::from_utf8(t).ok()).unwrap_or_default();
+        let parts = text.trim().split_once(' ');
+        Ok(parts.and_then(|(lines, digest)| Some((lines.parse().ok()?, digest.to_string()))))
+    }
+
+    fn write(&self, lines: u64, digest: &str) -> io::Result<()> {
+        self.0.write_all_at(format!("{lines:020} {digest}\n").as_bytes(), 0)
+    }
+}
+
+/// Length of a tip: twenty digits, a blank, a digest, a line's end.
+const TIP: usize = 20 + 1 + 64 + 1;
+
+fn tip_of(journal: &Path) -> PathBuf {
+    journal.with_extension("tip")
+}
+
 fn beside(path: &Path, end: u64) -> PathBuf {
     path.with_extension(format!("cut-{end}"))
 }
@@ -249,21 +332,18 @@ pub fn since(path: &Path, mut place: Place, most: usize) -> io::Result<(Vec<Reco
     let mut found = Vec::new();
     while found.len() < most {
         let Some((line, read)) = next_line(&mut reader)? else { break };
-        place = Place { n: line.n + 1, offset: place.offset + read };
-        found.push(Record { n: line.n, at_ms: line.at_ms, event: line.event });
+        place = Place { n: line.as_ref().map_or(place.n, |l| l.n + 1), offset: place.offset + read };
+        found.extend(line.map(|line| Record { n: line.n, at_ms: line.at_ms, event: line.event }));
     }
     Ok((found, place))
 }
 
-/// The next whole line, and its length; none at the end.
-fn next_line(reader: &mut impl BufRead) -> io::Result<Option<(Line, u64)>> {
-    let mut text = String::new();
-    let read = reader.read_line(&mut text)?;
-    if !text.ends_with('\n') {
-        return Ok(None);
-    }
-    let line = serde_json::from_str(&text).map_err(|e| io::Error::other(format!("a record does not read: {e}")))?;
-    Ok(Some((line, read as u64)))
+/// The next whole line, none where it does not read, and its length; none at the end.
+fn next_line(reader: &mut impl BufRead) -> io::Result<Option<(Option<Line>, u64)>> {
+    let mut text = Vec::new();
+    let read = reader.read_until(b'\n', &mut text)?;
+    // One that is being written now is left for later.
+    Ok(whole(&text).map(|text| (serde_json::from_slice(text).ok(), read as u64)))
 }
 
 /// Whether a line with the place's number begins there, or the file ends there.
@@ -281,7 +361,7 @@ fn stands(reader: &mut BufReader<File>, place: Place) -> io::Result<bool> {
         }
     }
     reader.seek(SeekFrom::Start(place.offset))?;
-    Ok(next_line(reader).is_ok_and(|line| line.is_none_or(|(line, _)| line.n == place.n)))
+    Ok(next_line(reader)?.is_none_or(|(line, _)| line.is_some_and(|line| line.n == place.n)))
 }
 
 /// Records that are read once more where a power failure took the end of the file: twice is better than not at all.
@@ -292,7 +372,7 @@ fn found_again(path: &Path, place: Place) -> io::Result<Place> {
     let mut reader = BufReader::new(File::open(path)?);
     let (mut starts, mut offset) = (Vec::new(), 0u64);
     while let Some((line, read)) = next_line(&mut reader)? {
-        if line.n == place.n {
+        if line.is_some_and(|line| line.n == place.n) {
             return Ok(Place { n: place.n, offset });
         }
         starts.push(offset);
@@ -301,31 +381,6 @@ fn found_again(path: &Path, place: Place) -> io::Result<Place> {
     let n = (starts.len() as u64).saturating_sub(AGAIN);
     let begin = usize::try_from(n).ok().and_then(|i| starts.get(i)).copied();
     Ok(Place { n, offset: begin.unwrap_or(0) })
-}
-
-/// Checks the chain of a journal; the number of lines.
-///
-/// # Errors
-/// Names the first line that was altered, or before which lines are missing.
-pub fn verify(path: &Path) -> io::Result<u64> {
-    let (mut n, mut last) = (0, String::new());
-    for text in BufReader::new(File::open(path)?).lines() {
-        let text = text?;
-        let line: Line = serde_json::from_str(&text).map_err(|e| io::Error::other(format!("line {}: {e}", n + 1)))?;
-        if line.n != n {
-            let found = line.n;
-            return Err(io::Error::other(format!("line {}: record {n} must stand here, and record {found} does", n + 1)));
-        }
-        if line.before != last {
-            return Err(io::Error::other(format!(
-                "line {n}: it was altered; line {} has the digest of what stood there",
-                n + 1
-            )));
-        }
-        last = hash(text.as_bytes());
-        n += 1;
-    }
-    Ok(n)
 }
 
 fn hash(bytes: &[u8]) -> String {
@@ -373,7 +428,7 @@ mod tests {
         Journal::open(&path).unwrap().append(event(9), 6, false).unwrap();
         assert_eq!(verify(&path).unwrap(), 4);
         assert!(std::fs::read_to_string(&path).unwrap().contains("\"event\":\"cut\""));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "the journal, its tip, what was cut off");
         let altered = String::from_utf8(whole).unwrap().replacen("\"revision\":1", "\"revision\":7", 1);
         std::fs::write(&path, altered).unwrap();
         assert!(verify(&path).is_err());

@@ -167,8 +167,8 @@ impl Identifier {
             let tag = key.tag();
             legal(dictionary_vr(tag), &key.pattern).map_err(|why| format!("{}: {why}", json::keyword(tag)))?;
         }
-        if asked.must_name_patient && !names_a_patient(&identifier.query) {
-            return Err("name the patient: Patient ID, or name and birth date, or a study".into());
+        if asked.must_name_patient && !names_a_patient(&mut identifier.query) {
+            return Err("name the patient: Patient ID, or the whole name and birth date, or a study".into());
         }
         Ok(identifier)
     }

@@ -52,7 +52,7 @@ pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         return Err(Problem::unknown("this service"));
     }
     let hospital = hospital_of(&posted.principal, named.as_deref())?;
-    let patient = patient(&posted.body.prefetch)?;
+    let patients = patients(&posted.body.prefetch)?;
     let codes = order_codes(&posted.body.context);
     let by = (posted.principal.name.clone(), posted.said.clone());
     let cards = blocking(&app, move |app| {
@@ -63,10 +63,13 @@ pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         let mut cards = Vec::new();
         let mut seen = BTreeSet::new();
         for order_code in asked {
-            let asked = Asked { patient: patient.clone(), item: None, order_code, hospital: None };
-            for found in candidates(app, &asked, &hospital, &by, &base)? {
-                if seen.insert((found.study.clone(), found.answer.item)) {
-                    cards.push(card(&found));
+            for patient in &patients {
+                let (patient, order_code) = (patient.clone(), order_code.clone());
+                let asked = Asked { patient, item: None, order_code, hospital: None };
+                for found in candidates(app, &asked, &hospital, &by, &base)? {
+                    if seen.insert((found.study.clone(), found.answer.item)) {
+                        cards.push(card(&found));
+                    }
                 }
             }
         }
@@ -82,26 +85,40 @@ fn card(found: &super::reminders::Candidate) -> Value {
     json!({
         "summary": summary,
         "indicator": if found.answer.recent { "warning" } else { "info" },
-        "detail": format!("档案号 {}；{}。是否采用由接诊医师判断。", found.accession, reasons.join("，")),
+        "detail": format!(
+            "患者 {} {} {}，档案号 {}；{}。请核对患者，是否采用由接诊医师判断。",
+            found.patient.name, found.patient.sex, found.patient.birth_date, found.accession, reasons.join("，")
+        ),
         "source": {"label": format!("互通 Hutong · {} {}", found.answer.region, found.answer.edition)},
         "links": [{"label": "影像 Images (DICOMweb)", "url": found.wado, "type": "absolute"}],
         "overrideReasons": [],
     })
 }
 
-/// The patient of the prefetched FHIR resource: a birth date with the name beside the identifiers.
-fn patient(prefetch: &Value) -> Result<Patient, Problem> {
+/// Identifiers of one patient that are looked for.
+const MOST_IDENTIFIERS: usize = 5;
+
+/// The patient of the prefetched FHIR resource as it may be known here: under each of the identifiers, with the name and birth date that go
+/// with them, and by name and birth date alone.
+fn patients(prefetch: &Value) -> Result<Vec<Patient>, Problem> {
     let resource = prefetch.get("patient").filter(|p| p["resourceType"] == "Patient");
     let resource = resource.ok_or_else(|| Problem::bad("prefetch.patient: a FHIR Patient is needed"))?;
     let text = |value: &Value| value.as_str().map(str::to_string);
-    let id = resource.pointer("/identifier/0/value").and_then(text);
+    let identifiers = resource["identifier"].as_array().into_iter().flatten().filter_map(|i| text(&i["value"]));
     let name = resource.pointer("/name/0").and_then(|name| {
         let given = name.pointer("/given/0").and_then(Value::as_str).unwrap_or("");
         let family = name.get("family").and_then(Value::as_str).unwrap_or("");
         let both = if family.is_ascii() { format!("{family} {given}") } else { format!("{family}{given}") };
         text(name.get("text").unwrap_or(&Value::Null)).or(Some(both.trim().to_string()).filter(|t| !t.is_empty()))
     });
-    Ok(Patient { id, name, birth_date: resource.get("birthDate").and_then(text) })
+    let birth_date = resource.get("birthDate").and_then(text);
+    let by_name = (name.is_some() && birth_date.is_some()).then_some(None);
+    let ids = identifiers.take(MOST_IDENTIFIERS).map(Some).chain(by_name);
+    let known: Vec<Patient> = ids.map(|id| Patient { id, name: name.clone(), birth_date: birth_date.clone() }).collect();
+    if known.is_empty() {
+        return Err(Problem::bad("prefetch.patient: an identifier, or name and birthDate, are needed"));
+    }
+    Ok(known)
 }
 
 /// Codes of the orders that are being made, as `SYSTEM code`, LOINC as `LN`.
@@ -139,13 +156,13 @@ mod tests {
             {"resource": {"resourceType": "MedicationRequest", "id": "3"}},
         ]}});
         assert_eq!(order_codes(&context), ["LN 24725-4".to_string()].into());
-        let prefetch = json!({"patient": {"resourceType": "Patient", "identifier": [{"value": "P1"}], "birthDate": "1970-02-03",
+        let prefetch = json!({"patient": {"resourceType": "Patient", "identifier": [{"value": "P0"}, {"value": "P1"}], "birthDate": "1970-02-03",
                                           "name": [{"family": "王", "given": ["小东"]}]}});
-        let patient = patient(&prefetch).unwrap();
-        assert_eq!(
-            (patient.id.as_deref(), patient.name.as_deref(), patient.birth_date.as_deref()),
-            (Some("P1"), Some("王小东"), Some("1970-02-03"))
-        );
-        assert!(super::patient(&json!({})).is_err());
+        let known: Vec<_> = patients(&prefetch).unwrap().into_iter().map(|p| (p.id, p.name, p.birth_date)).collect();
+        let (name, born) = (Some("王小东".to_string()), Some("1970-02-03".to_string()));
+        let ids = [Some("P0"), Some("P1"), None].map(|id| id.map(str::to_string));
+        assert_eq!(known, ids.map(|id| (id, name.clone(), born.clone())));
+        assert!(patients(&json!({})).is_err());
+        assert!(patients(&json!({"patient": {"resourceType": "Patient", "name": [{"text": "王小东"}]}})).is_err());
     }
 }

@@ -15,19 +15,27 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Who it is about: an identifier, or name and birth date.
+/// Who it is about: an identifier, or name and birth date. All that is said must fit: every hospital has numbers of its own.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patient {
     /// Patient ID.
     #[serde(default)]
     pub id: Option<String>,
-    /// Name: characters or pinyin.
+    /// Whole name: characters or pinyin.
     #[serde(default)]
     pub name: Option<String>,
     /// Birth date, `YYYYMMDD` or with hyphens.
     #[serde(default)]
     pub birth_date: Option<String>,
+}
+
+impl Patient {
+    /// What was said of the patient, for the journal: which, never what.
+    fn keys(&self) -> Vec<String> {
+        let said = [("PatientID", &self.id), ("PatientName", &self.name), ("PatientBirthDate", &self.birth_date)];
+        said.into_iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.to_string()).collect()
+    }
 }
 
 /// What is posted.
@@ -47,9 +55,24 @@ pub struct Asked {
     pub hospital: Option<String>,
 }
 
+/// Whose exam it is, for the person who asks to compare.
+#[derive(Debug, Clone, Serialize)]
+pub struct Person {
+    /// Patient ID of the hospital that made it.
+    pub id: String,
+    /// Name as it stands there.
+    pub name: String,
+    /// Birth date, `YYYYMMDD`.
+    pub birth_date: String,
+    /// Sex: `M`, `F` or `O`.
+    pub sex: String,
+}
+
 /// An exam that is offered.
 #[derive(Debug, Clone, Serialize)]
 pub struct Candidate {
+    /// Whose it is.
+    pub patient: Person,
     /// Study Instance UID.
     pub study: String,
     /// Code and name of the hospital that made it.
@@ -113,6 +136,13 @@ pub fn candidates(app: &App, asked: &Asked, hospital: &str, by: &By, base: &str)
             found.push(candidate(&study, answer, &producer, institution, base));
         }
     }
+    let cannot = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written, so nothing is offered");
+    if found.is_empty() {
+        // That there is nothing is an answer, too.
+        let (by, on_behalf) = (by.0.clone(), by.1.0.clone());
+        let event = Event::Queried { view: "reminder".into(), by, keys: asked.patient.keys(), matches: 0, on_behalf };
+        app.journal.append(event, now_ms(), false).map_err(cannot)?;
+    }
     for c in &found {
         let event = Event::Offered {
             hospital: hospital.into(),
@@ -122,7 +152,6 @@ pub fn candidates(app: &App, asked: &Asked, hospital: &str, by: &By, base: &str)
             by: by.0.clone(),
             on_behalf: by.1.0.clone(),
         };
-        let cannot = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written, so nothing is offered");
         app.journal.append(event, now_ms(), false).map_err(cannot)?;
     }
     Ok(found)
@@ -132,18 +161,22 @@ fn query(patient: &Patient) -> Result<Query, Problem> {
     let given = |text: &Option<String>| text.as_ref().map(|t| t.trim().to_string()).filter(|t| !t.is_empty());
     let plain = |text: &String| !text.contains(['*', '?', '\\']);
     let mut query = Query::all(View::Exchange);
-    match (given(&patient.id), given(&patient.name), given(&patient.birth_date)) {
-        (Some(id), ..) if plain(&id) => query.keys.push(Key::of(tags::PATIENT_ID, id)),
-        (None, Some(name), Some(birth)) if plain(&name) => {
-            query.matching.fuzzy = true;
-            query.keys.push(Key::of(tags::PATIENT_NAME, name));
-            let birth: String = birth.chars().filter(char::is_ascii_digit).collect();
-            if birth.len() != 8 {
-                return Err(Problem::bad("patient.birth_date is one day, YYYYMMDD"));
-            }
-            query.keys.push(Key::of(tags::PATIENT_BIRTH_DATE, birth));
+    let (id, name, birth) = (given(&patient.id), given(&patient.name), given(&patient.birth_date));
+    let is_named = id.is_some() || (name.is_some() && birth.is_some());
+    if !is_named || !id.iter().chain(&name).all(plain) {
+        return Err(Problem::bad("patient: an id, or the whole name and birth_date, without wildcards"));
+    }
+    query.keys.extend(id.map(|id| Key::of(tags::PATIENT_ID, id)));
+    if let Some(name) = name {
+        (query.matching.fuzzy, query.matching.whole_name) = (true, true);
+        query.keys.push(Key::of(tags::PATIENT_NAME, name));
+    }
+    if let Some(birth) = birth {
+        let birth: String = birth.chars().filter(char::is_ascii_digit).collect();
+        if birth.len() != 8 {
+            return Err(Problem::bad("patient.birth_date is one day, YYYYMMDD"));
         }
-        _ => return Err(Problem::bad("patient: an id, or name and birth_date, without wildcards")),
+        query.keys.push(Key::of(tags::PATIENT_BIRTH_DATE, birth));
     }
     Ok(query)
 }
@@ -178,7 +211,14 @@ fn candidate(study: &StudyRow, answer: Answer, producer: &str, institution: Stri
     };
     let old = if answer.recent { String::new() } else { "（超过近期时限）".to_string() };
     let uid = study.study.to_string();
+    let person = Person {
+        id: text(&study.attributes, tags::PATIENT_ID),
+        name: text(&study.attributes, tags::PATIENT_NAME),
+        birth_date: text(&study.attributes, tags::PATIENT_BIRTH_DATE),
+        sex: text(&study.attributes, tags::PATIENT_SEX),
+    };
     Candidate {
+        patient: person,
         text: format!("{institution} {exam_date} {}{old}：{how}", answer.name),
         hospital: producer.into(),
         institution,

@@ -87,8 +87,8 @@ async fn answer(
     let mut sought = Sought::read(request.query.clone(), request.root.view)?;
     (sought.search.study, sought.search.series) = (study, series);
     sought.search.only = request.shown();
-    if request.principal.hospital.is_some() && !app.guard.may_browse() && !names_a_patient(&sought.search) {
-        let detail = "name the patient: PatientID, or PatientName and PatientBirthDate, or a study";
+    if request.principal.hospital.is_some() && !app.guard.may_browse() && !names_a_patient(&mut sought.search) {
+        let detail = "name the patient: PatientID, or the whole PatientName and PatientBirthDate, or a study";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     if app.config.search_studies > 0 {
