@@ -102,6 +102,15 @@ impl SeriesFacts {
 
     /// What the largest stack and those that continue it cover, mm: a head is often made of a thin and a thick block.
     pub fn coverage_mm(&self) -> Option<f64> {
+        Some(self.joined()?.0)
+    }
+
+    /// First and last position of the largest stack with those that continue it, along its normal, mm.
+    pub fn ends(&self) -> Option<(f64, f64)> {
+        Some(self.joined()?.1)
+    }
+
+    fn joined(&self) -> Option<(f64, (f64, f64))> {
         let largest = self.stack()?;
         let alike = self.stacks.iter().skip(1).filter(|s| s.plane == largest.plane && s.is_parallel_to(largest));
         let mut blocks: Vec<&Stack> = alike.collect();
@@ -112,7 +121,7 @@ impl SeriesFacts {
             covered += (joined.1 - joined.0) - (ends.1 - ends.0);
             ends = joined;
         }
-        Some(covered)
+        Some((covered, ends))
     }
 }
 

@@ -258,6 +258,8 @@ pub struct Hounsfield {
     pub odd_slice: f64,
     pub rim_warn: f64,
     pub metal_warn: f64,
+    pub below_share: f64,
+    pub dense_share: f64,
 }
 
 /// Thresholds of irreversible compression, as ratios.

@@ -267,10 +267,12 @@ impl Case<'_> {
         let limits = &self.shop.procedures.quality;
         let recognised = &self.classification.recognised;
         let today = today();
-        let dates = [tags::SERIES_DATE, tags::ACQUISITION_DATE, tags::CONTENT_DATE];
+        let dates = [tags::SERIES_DATE, tags::ACQUISITION_DATE, tags::CONTENT_DATE, tags::ACQUISITION_DATE_TIME];
         let own = |whole: &Whole| -> BTreeSet<String> {
             let all = std::iter::once(&whole.attributes).chain(&whole.images);
-            all.flat_map(|a| dates.iter().filter_map(|tag| a.text(*tag)).map(str::to_string)).collect()
+            // Of a date with a time the date.
+            let day = |text: &str| text.trim().chars().filter(|c| *c != '.').take(8).collect::<String>();
+            all.flat_map(|a| dates.iter().filter_map(|tag| a.text(*tag)).map(day)).filter(|d| !d.is_empty()).collect()
         };
         let dates = self.whole.iter().flat_map(own).collect();
         let register = self.shop.register.current();

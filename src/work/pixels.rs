@@ -10,7 +10,7 @@ use crate::exam::finding::{Finding, Level};
 use crate::exam::geometry::Stack;
 use crate::exam::quality::checks::x15_window;
 use crate::exam::quality::field::{Field, Kind};
-use crate::exam::quality::hounsfield;
+use crate::exam::quality::hounsfield::{self, c11_gross};
 use crate::exam::quality::perception::{self, Perceived};
 use crate::exam::quality::pixels::c18_blank::Content;
 use crate::exam::quality::pixels::g16_lossy::Stored;
@@ -67,6 +67,8 @@ struct FrameSeen {
     /// Coarse sampling of a slice, to compare neighbours.
     coarse: Option<Vec<f32>>,
     hounsfield: Option<hounsfield::Measures>,
+    /// Of every CT slice.
+    gross: Option<c11_gross::Gross>,
     perceived: Option<Perceived>,
 }
 
@@ -194,6 +196,8 @@ impl Look<'_> {
         let deviation = field.map_or(0.0, |f| f.deviation);
         seen.content = Some(Content { uniform: c18_blank::uniform_share(&values, columns), deviation });
         seen.coarse = c16_neighbours::sampling(&values, columns);
+        let padding = attributes.int(tags::PIXEL_PADDING_VALUE);
+        seen.gross = rescale(self.modality, attributes).and_then(|units| c11_gross::of(&values, columns, units, padding));
         let blank = c18_blank::blank(&values);
         if blank.is_none() {
             seen.findings.extend(field.as_ref().and_then(|f| x07_clipped::check(f, limits)));
@@ -231,6 +235,8 @@ pub(super) struct Seen<'a> {
     contents: HashMap<(Uid, u32), Content>,
     /// Coarse samplings of slices, to compare neighbours.
     coarse: HashMap<(Uid, u32), Vec<f32>>,
+    /// CT numbers of every slice, roughly.
+    gross: HashMap<(Uid, u32), c11_gross::Gross>,
     /// Frames that may come twice.
     same: g06_twice::Known,
     /// Faults that were told of one image: of the others they are the same.
@@ -247,6 +253,7 @@ impl<'a> Seen<'a> {
             perceived: Vec::new(),
             contents: HashMap::new(),
             coarse: HashMap::new(),
+            gross: HashMap::new(),
             same: g06_twice::Known::default(),
             told: BTreeSet::new(),
         }
@@ -273,7 +280,8 @@ impl<'a> Seen<'a> {
             self.perceived.extend(frame.perceived);
             if self.contents.len() < MOST_FRAMES {
                 self.contents.extend(frame.content.map(|content| (key.clone(), content)));
-                self.coarse.extend(frame.coarse.map(|coarse| (key, coarse)));
+                self.coarse.extend(frame.coarse.map(|coarse| (key.clone(), coarse)));
+                self.gross.extend(frame.gross.map(|gross| (key, gross)));
             }
         }
         findings.extend(looked.findings);
@@ -286,15 +294,26 @@ impl<'a> Seen<'a> {
         let mut judged = hounsfield::judge(&self.slices, head, &self.limits.hounsfield);
         let contents: Vec<Content> = self.contents.values().copied().collect();
         judged.extend(c18_blank::mostly_blank(&contents, limits));
+        let mut gross: Vec<(Uid, c11_gross::Gross)> = self.gross.iter().map(|((uid, _), g)| (uid.clone(), *g)).collect();
+        gross.sort_by(|a, b| a.0.cmp(&b.0));
+        let impossible = c11_gross::of_series(&gross, &self.limits.hounsfield);
+        let shifted = |stack: &Stack| c11_gross::shifted(&in_order(stack, &self.gross), &self.limits.hounsfield);
+        // Where all is impossible nothing is odd.
+        judged.extend(stacks.iter().filter(|_| impossible.is_none()).flat_map(shifted));
+        judged.extend(impossible);
         for stack in stacks {
-            let own = stack.slices.iter().zip(&stack.frames);
-            let contents = own.filter_map(|(uid, frame)| Some((uid.clone(), *self.contents.get(&(uid.clone(), *frame))?)));
-            judged.extend(c18_blank::emptied(&contents.collect::<Vec<_>>(), limits));
+            judged.extend(c18_blank::emptied(&in_order(stack, &self.contents), limits));
             judged.extend(c16_neighbours::misfits(stack, &self.coarse, self.limits.perception.misfit_warn));
         }
         judged.extend(x12_dead_lines::check(self.modality, &self.perceived));
         judged
     }
+}
+
+/// What was seen of the slices of a stack, in its order.
+fn in_order<T: Copy>(stack: &Stack, seen: &HashMap<(Uid, u32), T>) -> Vec<(Uid, T)> {
+    let own = stack.slices.iter().zip(&stack.frames);
+    own.filter_map(|(uid, frame)| Some((uid.clone(), *seen.get(&(uid.clone(), *frame))?))).collect()
 }
 
 /// Rescale slope and intercept of a CT image; none for other modalities and where the header has none.

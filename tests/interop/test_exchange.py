@@ -32,7 +32,9 @@ def hospital(code, name, more="", assessed=True):
     return f'[[hospital]]\ncode = "{code}"\nname = "{name}"\n{more}\n' + (ROUND if assessed else "")
 
 
-REGISTER = (hospital("T1", "生产医院", 'ae_titles = ["STORESCU"]\nlevel = 2') + hospital("T2", "使用医院", 'ae_titles = ["OUTSIDE"]\nlevel = 2\ncertificates = ["CERT"]')
+# Stands where a test puts the fingerprint of its certificate.
+CERTIFICATE = "ce" * 32
+REGISTER = (hospital("T1", "生产医院", 'ae_titles = ["STORESCU"]\nlevel = 2') + hospital("T2", "使用医院", 'ae_titles = ["OUTSIDE"]\nlevel = 2\ncertificates = ["%s"]' % CERTIFICATE)
             + hospital("T3", "未参加医院", "member = false") + hospital("T4", "未合格医院", assessed=False) + hospital("T5", "上级医院", "level = 3"))
 
 KEYS = {"admin": ("admin", None), "ris": ("house", None), "t2": ("exchange", "T2"), "t3": ("exchange", "T3"), "t4": ("exchange", "T4"), "t5": ("exchange", "T5")}
@@ -234,7 +236,17 @@ def test_nobody_browses(node, studies):
             answer = ask(node, f"/exchange/dicom-web/{level}{query}", "t2")
             assert answer.status in (400, 403) and b"HT000" not in answer.body, (level, query, answer.status)
     birth = ask(node, "/dicom-web/studies?PatientID=HT0002&includefield=all", "admin").json[0]["00100030"]["Value"][0]
-    assert ask(node, f"/exchange/dicom-web/studies?PatientName=Wang*&PatientBirthDate={birth}", "t2").status == 200
+    accession = ask(node, "/dicom-web/studies?PatientID=HT0002&includefield=all", "admin").json[0]["00080050"]["Value"][0]
+    for name in ("Wang^XiaoDong", "wang^xiaodong", "Xiaodong%20Wang&fuzzymatching=true"):
+        assert len(ask(node, f"/exchange/dicom-web/studies?PatientName={name}&PatientBirthDate={birth}", "t2").json) == 1, name
+    # A part of a name beside the birth date names nobody, and accession numbers are counted up.
+    for query in (f"PatientName=Wang*&PatientBirthDate={birth}", f"PatientName=W*&PatientBirthDate={birth}", f"AccessionNumber={accession}"):
+        assert ask(node, f"/exchange/dicom-web/studies?{query}", "t2").status == 403, query
+    for name in ("W", "wang", "xiao", "wxd", "%5E", "%3D"):
+        answer = ask(node, f"/exchange/dicom-web/studies?PatientName={name}&PatientBirthDate={birth}&fuzzymatching=true", "t2")
+        assert answer.status in (204, 403), (name, answer.status)
+        reminder = ask(node, "/exchange/reminders", "t2", json_body={"patient": {"name": name.replace("%5E", "^").replace("%3D", "="), "birth_date": birth}})
+        assert reminder.status in (200, 400) and not reminder.json.get("candidates"), name
     assert ask(node, f"/exchange/dicom-web/series?StudyInstanceUID={studies['HT0002']}", "t2").status == 200
     # Header smuggling: what a proxy might send makes nobody of the house.
     for headers in ({"X_Forwarded_Prefix": "/dicom-web"}, {"X_Original_URL": "/dicom-web/studies"}, {"X_Rewrite_URL": "/api/v1/peers"}, {"X_HTTP_Method_Override": "DELETE"},
@@ -526,7 +538,7 @@ def test_a_certificate_is_a_hospital(tmp_path, signer, phantoms, certificates): 
     text = (f'[http]\ntls_certificate = "{certificates}/node.pem"\ntls_key = "{certificates}/node.key"\ntls_client_authorities = "{certificates}/ca.pem"\n')
 
     class Secure(Exchange):
-        register = REGISTER.replace("CERT", fingerprint(certificates, "good"))
+        register = REGISTER.replace(CERTIFICATE, fingerprint(certificates, "good"))
 
     (tmp_path / "jwks.json").write_text(signer.jwks())
     (tmp_path / "hutong.toml").write_text(access(tmp_path / "jwks.json", text))

@@ -14,7 +14,7 @@ import urllib.request
 import pytest
 
 from conftest import PROGRAM
-from test_exchange import REGISTER, Exchange, access, ask, key_of, signer, started  # noqa: F401
+from test_exchange import CERTIFICATE, REGISTER, Exchange, access, ask, key_of, signer, started  # noqa: F401
 from test_retrieve import Sink, certificates, fingerprint, free_port, until  # noqa: F401
 
 # What the producer tells of a study in which a byte was changed on the way.
@@ -365,7 +365,7 @@ def test_the_command_line_finds_and_fetches(user, producer):
 def test_certificates_of_both_sides_and_no_others(tmp_path, signer, phantoms, certificates):  # noqa: F811
     folder = certificates
     class Secure(Exchange):
-        register = REGISTER.replace("CERT", fingerprint(folder, "good"))
+        register = REGISTER.replace(CERTIFICATE, fingerprint(folder, "good"))
 
     place = tmp_path / "a"
     place.mkdir()

@@ -8,14 +8,15 @@ pub(super) fn check(stack: &Stack, limits: &Completeness) -> Option<Finding> {
     let step = stack.step_mm;
     let thickness = stack.thickness_mm.filter(|_| stack.plane == Plane::Axial && step > 0.0)?;
     let (warn, reject) = (thickness + limits.gap_mm, limits.gapped_factor * thickness);
-    let finding = if step > reject {
+    // Every second slice of a contiguous scan stands at just the double.
+    let finding = if step > reject - limits.uneven_mm {
         let factor = limits.gapped_factor;
         Finding::new(
             "C-05",
             Level::Reject,
-            format!("层距 {step:.1} mm 超过层厚 {thickness:.1} mm 的 {factor} 倍：间隔扫描，请重建连续层面"),
+            format!("层距 {step:.1} mm 达到层厚 {thickness:.1} mm 的 {factor} 倍：间隔扫描或缺层，请补传或重建连续层面"),
             format!(
-                "the step of {step:.1} mm is over {factor} times the thickness of {thickness:.1} mm: a gapped scan; send a contiguous one"
+                "the step of {step:.1} mm is {factor} times the thickness of {thickness:.1} mm or more: a gapped scan, or slices are missing; send all of a contiguous one"
             ),
         )
         .measured(step, reject, "mm")

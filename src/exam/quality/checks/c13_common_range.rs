@@ -12,7 +12,7 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
         let both = item.contrast == Some(Contrast::PlainAndEnhanced) && item.modality.iter().any(|m| m == "CT");
         let longest = |enhanced: bool| {
             let phase = carrying.iter().map(|s| s.facts).filter(|s| one.enhanced.contains(&s.uid) == enhanced);
-            phase.filter_map(range).max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0)))
+            phase.filter_map(SeriesFacts::ends).max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0)))
         };
         let (true, Some(plain), Some(contrast)) = (both, longest(false), longest(true)) else { continue };
         let common = (plain.1.min(contrast.1) - plain.0.max(contrast.0)).max(0.0);
@@ -28,10 +28,4 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// First and last position along the table, mm.
-fn range(series: &SeriesFacts) -> Option<(f64, f64)> {
-    let along = &series.stack()?.along;
-    Some((*along.first()?, *along.last()?))
 }

@@ -1,7 +1,8 @@
 //! What the pixels of CT slices say of their series, in Hounsfield units: C-11, C-14, C-15, C-17, one small file each.
 //!
-//! Measured slice by slice, judged by the median over the series: one odd slice is no fault.
+//! Measured slice by slice, judged by the median over the series: one odd slice is no fault. What no body has is looked for in every slice.
 
+pub mod c11_gross;
 mod c11_numbers;
 mod c14_noise;
 mod c15_metal;
@@ -205,7 +206,7 @@ pub fn judge(slices: &[(Uid, Measures)], head: bool, limits: &Hounsfield) -> Vec
 mod tests {
     use super::*;
 
-    const LIMITS: Hounsfield = Hounsfield {
+    pub(super) const LIMITS: Hounsfield = Hounsfield {
         air_tolerance: 60.0,
         soft_low: -50.0,
         soft_high: 90.0,
@@ -214,10 +215,12 @@ mod tests {
         rim_warn: 0.05,
         metal_warn: 0.001,
         odd_slice: 100.0,
+        below_share: 0.05,
+        dense_share: 0.3,
     };
 
     /// A disc of soft tissue in air, with some noise.
-    fn disc(radius: f64, tissue: f64, noise: f64) -> Vec<i32> {
+    pub(super) fn disc(radius: f64, tissue: f64, noise: f64) -> Vec<i32> {
         let mut seed = 7u32;
         (0..512 * 512)
             .map(|i| {

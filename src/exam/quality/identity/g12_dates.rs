@@ -14,12 +14,28 @@ pub(super) fn check(input: &Input<'_>, limits: &Identity) -> Vec<Finding> {
         return findings;
     };
     let today = date(input.today);
-    if today.is_some_and(|t| days(exam) > days(t) + limits.future_days) {
+    let in_future = |d: (i64, i64, i64)| today.is_some_and(|t| days(d) > days(t) + limits.future_days);
+    if in_future(exam) {
         findings.push(Finding::new(
             "G-12",
             Level::Reject,
             "检查日期在未来，请核对设备时钟",
             "Study Date lies in the future; check the device's clock",
+        ));
+    } else if input.dates.iter().filter_map(|d| date(d)).any(in_future) {
+        findings.push(Finding::new(
+            "G-12",
+            Level::Reject,
+            "序列、采集或内容日期在未来，请核对设备时钟并更正后重新发送",
+            "Series, Acquisition or Content Date lies in the future; check the device's clock, correct and send again",
+        ));
+    }
+    if input.dates.iter().any(|d| date(d).is_none()) {
+        findings.push(Finding::new(
+            "G-12",
+            Level::Warn,
+            "序列、采集或内容日期不是有效日期，请更正后重新发送",
+            "Series, Acquisition or Content Date is no valid date; correct it and send again",
         ));
     }
     if exam.0 < i64::from(limits.earliest_year) {
