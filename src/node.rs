@@ -331,6 +331,7 @@ impl Node {
             drafts: root.join("drafts"),
             longest: config.storage.max_object_mib << 20,
             reserve: config.storage.reserve_mib << 20,
+            own: config.exchange.hospital.clone(),
         });
         let shop = Arc::new(Shop { store, index, ingest, pool, procedures, register, journal, output, sending, externals });
         let mut runner = Runner::start(&shop, processors()).map_err(StartError::Thread)?;

@@ -24,6 +24,9 @@ pub fn decode(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -
         Codec::JpegLs => jpeg_ls(layout, &fragments.concat())?,
         Codec::Jpeg => dct(layout, transfer_syntax, fragments)?,
         Codec::JpegLossless => jpeg_lossless(layout, &fragments.concat())?,
+        Codec::Registry | Codec::Jpeg2000Part2 if super::j2k::is_overwritten(&fragments.concat()) => {
+            return Err(DecodeError::Damaged("a part of the code stream was overwritten".into()));
+        }
         Codec::Registry => framed(layout, through_dicom_rs(layout, transfer_syntax, fragments)?)?,
         Codec::Jpeg2000Part2 => framed(layout, through_dicom_rs(layout, uids::JPEG2000, fragments)?)?,
     };

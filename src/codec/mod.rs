@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+mod j2k;
 pub mod jpeg;
 mod jpegls;
 mod native;

@@ -112,6 +112,7 @@ pub const INSTANCE: &[Tag] = &[
     tags::ECHO_TIME,
     tags::IMAGER_PIXEL_SPACING,
     tags::GANTRY_DETECTOR_TILT,
+    tags::RECONSTRUCTION_DIAMETER,
     tags::CONVOLUTION_KERNEL,
     tags::VIEW_POSITION,
     tags::VIEW_CODE_SEQUENCE,

@@ -33,6 +33,14 @@ pub struct Slice {
     pub number: Option<i64>,
 }
 
+impl Slice {
+    /// Echo Time, ms; none for one of nothing (0 where it was not measured).
+    fn echo_ms(&self) -> Option<f64> {
+        let [_, echo, _] = &self.runs;
+        echo.parse::<f64>().ok().filter(|ms| *ms > 0.0)
+    }
+}
+
 /// Which way a slice lies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Plane {
@@ -70,6 +78,8 @@ pub struct Stack {
     pub orientation: [f64; 6],
     /// Gantry/Detector Tilt that the slices state, median, degrees.
     pub tilt: Option<f64>,
+    /// The shortest and the longest echo time that the slices state, ms.
+    pub echo_ms: Option<(f64, f64)>,
     /// Median distance of neighbours, mm; 0 for a single slice.
     pub step_mm: f64,
     /// Median slice thickness, mm.
@@ -266,6 +276,7 @@ fn stack(members: &[&Slice]) -> Option<Stack> {
         frame_of_reference: first.frame_of_reference.clone(),
         spacing: first.spacing.clone(),
         along,
+        echo_ms: ends(placed.iter().filter_map(|(_, s)| s.echo_ms())),
         tilt: median(placed.iter().filter_map(|(_, s)| s.tilt).collect()),
         numbers: placed.iter().map(|(_, s)| s.number).collect(),
         plane,
@@ -274,6 +285,11 @@ fn stack(members: &[&Slice]) -> Option<Stack> {
         thickness_mm,
         coverage_mm: extent + thickness_mm.unwrap_or(step_mm),
     })
+}
+
+/// The least and the most.
+fn ends(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.fold(None, |ends, v| Some(ends.map_or((v, v), |(low, high): (f64, f64)| (low.min(v), high.max(v)))))
 }
 
 /// The middle value.

@@ -8,7 +8,7 @@ use crate::exam::facts::StudyFacts;
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::calibrated::{self, Measure};
-use crate::exam::quality::pixels::m09_contrast;
+use crate::exam::quality::pixels::{g06_twice, m09_contrast};
 use crate::exam::quality::{self, identity};
 use crate::exam::report::{self as exam_report, Report};
 use crate::exam::ruling::{self, Ruling};
@@ -303,7 +303,7 @@ impl Case<'_> {
     /// The checks of pixels, of the images that carry an item or of all; and what was measured of them.
     fn by_pixels(&self) -> Result<(Vec<Finding>, Vec<Measure>), JobError> {
         let procedures = &self.shop.procedures;
-        let (mut findings, mut measured) = (Vec::new(), Vec::new());
+        let (mut findings, mut measured, mut frames_of) = (Vec::new(), Vec::new(), Vec::new());
         for (((series, rows), whole), facts) in self.originals.iter().zip(self.whole).zip(&self.facts.series) {
             let carried = self.classification.recognised.iter().filter(|r| r.series.contains(&series.series));
             let carries = |row: &InstanceRow| {
@@ -343,7 +343,9 @@ impl Case<'_> {
             let measures = calibrated::measures(&series.series, &series.attributes, &items, seen.perceived());
             findings.extend(calibrated::judge(modality, &measures, &procedures.calibration));
             measured.extend(measures);
+            frames_of.push((series.series.clone(), seen.into_frames()));
         }
+        findings.extend(g06_twice::shared(&frames_of));
         let recognised = &self.classification.recognised;
         findings.extend(m09_contrast::check(recognised, &self.facts.series, &measured, &procedures.quality.perception));
         Ok((findings, measured))

@@ -4,9 +4,12 @@
 //! Never stores a part, never marks, and never takes what does not verify for what it says it is.
 
 use super::Shop;
+use super::assess::today;
 use crate::dicom::part10::{FileMeta, read_meta};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, Uid, coded, tags};
+use crate::exam::facts::rule_modality;
+use crate::exchange::policy::recognised;
 use crate::exchange::register::EXTERNAL;
 use crate::federation::{Listed, Manifest, Remote, RemoteError, Retrieval, Retrievals, Stage};
 use crate::ingest::{Announced, now_ms};
@@ -33,6 +36,8 @@ pub struct Externals {
     pub longest: u64,
     /// Room that stays free on the disk, bytes.
     pub reserve: u64,
+    /// Code of our own hospital.
+    pub own: Option<String>,
 }
 
 /// What any connection carries, bytes a second: an object that comes slower is given up.
@@ -301,7 +306,8 @@ fn verify(
     } else {
         against.push(format!("{unmarked} of {} images carry no recognition mark", images.len()));
     }
-    match accreditation(shop, remote, manifest, came) {
+    let own = shop.externals.as_ref().and_then(|e| e.own.as_deref());
+    match accreditation(shop, remote, (manifest, own), came) {
         Ok(said) => verified.push(said),
         Err(why) => against.push(why),
     }
@@ -315,14 +321,23 @@ fn verify(
     }
 }
 
-/// Whether its hospital had a valid assessment for its items on the day of the exam.
-fn accreditation(shop: &Shop, remote: &Remote, manifest: Option<&Manifest>, came: &[Came]) -> Result<String, String> {
+/// Whether its hospital takes part, had a valid assessment for its items on the day of the exam and was not found wanting since, and whether
+/// our hospital (`own`) recognises it: what its list says when it is searched, said once more when it is fetched.
+fn accreditation(
+    shop: &Shop,
+    remote: &Remote,
+    (manifest, own): (Option<&Manifest>, Option<&str>),
+    came: &[Came],
+) -> Result<String, String> {
     let register = shop.register.current();
     let code = remote.settings.hospital();
     if let Some(other) = manifest.map(|m| m.hospital.as_str()).filter(|h| *h != code) {
         return Err(format!("the study is of hospital {other}, not of {code}"));
     }
     let hospital = register.hospital(code).ok_or_else(|| format!("hospital {code} is not in the register"))?;
+    if !hospital.member {
+        return Err(format!("hospital {code} takes no part any more"));
+    }
     let date = came.first().and_then(|c| c.attributes.text(tags::STUDY_DATE)).unwrap_or("");
     let date: String = date.chars().filter(char::is_ascii_digit).collect();
     let Some(manifest) = manifest else {
@@ -342,6 +357,17 @@ fn accreditation(shop: &Shop, remote: &Remote, manifest: Option<&Manifest>, came
         hospital
             .accredited(&item.category, *number, &date)
             .map_err(|why| format!("hospital {code}, item {number}: {why:?}"))?;
+        let fits =
+            |c: &Came| c.attributes.text(tags::MODALITY).is_some_and(|m| item.modality.iter().any(|i| i == rule_modality(m)));
+        if !came.iter().any(fits) {
+            return Err(format!("item {number} is of another modality than anything that came"));
+        }
+        let Some(ours) = own.and_then(|own| register.hospital(own)) else { continue };
+        let answer = recognised(hospital, ours, region, *number, (&date, &today()));
+        if answer.strength.is_none() {
+            let why: Vec<&str> = answer.reasons.iter().map(|r| r.en.as_str()).collect();
+            return Err(format!("item {number} is not to be recognised: {}", why.join("; ")));
+        }
     }
     Ok(format!("hospital {code} is accredited for items {:?} on {date}", manifest.items))
 }

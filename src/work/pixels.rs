@@ -15,7 +15,7 @@ use crate::exam::quality::perception::{self, Perceived};
 use crate::exam::quality::pixels::c18_blank::Content;
 use crate::exam::quality::pixels::g16_lossy::Stored;
 use crate::exam::quality::pixels::{
-    self, band, c16_neighbours, c18_blank, g03_bits_used, g06_twice, g16_lossy, x07_clipped, x12_dead_lines,
+    self, band, c16_neighbours, c18_blank, g03_bits_used, g06_twice, g16_lossy, hole, x07_clipped, x12_dead_lines,
 };
 use crate::index::InstanceRow;
 use crate::mark::derive;
@@ -190,6 +190,7 @@ impl Look<'_> {
             seen.findings.extend(statistics.iter().flat_map(|s| pixels::judge(s, field.as_ref(), self.limb, limits)));
             if !seen.findings.iter().any(|f| f.check == "X-06") {
                 seen.findings.extend(self.cut_off("X-06", &values, columns, limits.band_share_dr));
+                seen.findings.extend(field.as_ref().and_then(|f| band::out_of_step("X-06", f, limits)));
             }
             return seen;
         }
@@ -204,15 +205,20 @@ impl Look<'_> {
             let ct = field.as_ref().filter(|_| self.modality == "CT");
             seen.findings.extend(ct.and_then(|f| c18_blank::noise_alone(f, limits)));
             seen.findings.extend(self.cut_off("C-18", &values, columns, limits.band_share));
+            seen.findings.extend(field.as_ref().and_then(|f| band::out_of_step("C-18", f, limits)));
         }
         seen.findings.extend(blank);
         seen
     }
 
-    /// Rows of one value where anatomy was.
+    /// Rows, or another rectangle, of one value where anatomy was.
     fn cut_off(&self, check: &str, values: &[i32], columns: usize, edge_share: f64) -> Option<Finding> {
         let limits = band::Limits { edge_share, inner_rows: self.limits.pixels.band_rows };
-        Some(band::finding(check, band::fault(values, columns, limits)?, edge_share))
+        let rows = band::fault(values, columns, limits).map(|band| band::finding(check, band, edge_share));
+        rows.or_else(|| {
+            let limits = hole::Limits { share: self.limits.pixels.hole_share, edge_share: self.limits.pixels.hole_edge_share };
+            Some(hole::finding(check, hole::fault(values, columns, limits)?, limits))
+        })
     }
 
     fn measure(&self, seen: &mut FrameSeen, samples: &[i32], columns: usize, attributes: &Attributes) {
@@ -288,6 +294,11 @@ impl<'a> Seen<'a> {
         findings.into_iter().map(|f| f.in_series(&row.series).at(&row.sop_instance)).collect()
     }
 
+    /// The digests of its frames.
+    pub(super) fn into_frames(self) -> g06_twice::Known {
+        self.same
+    }
+
     /// What its frames say together.
     pub(super) fn judge(&self, stacks: &[Stack], head: bool) -> Vec<Finding> {
         let limits = &self.limits.pixels;
@@ -305,6 +316,7 @@ impl<'a> Seen<'a> {
             judged.extend(c18_blank::emptied(&in_order(stack, &self.contents), limits));
             judged.extend(c16_neighbours::misfits(stack, &self.coarse, self.limits.perception.misfit_warn));
         }
+        judged.extend(self.same.mostly());
         judged.extend(x12_dead_lines::check(self.modality, &self.perceived));
         judged
     }

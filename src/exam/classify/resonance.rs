@@ -136,9 +136,11 @@ fn read_series<'a>(study: &Study<'a>, series: &'a Series<'a>) -> Reading<'a> {
         weighting.extend(by_header(series.facts).map(str::to_string));
     }
     let plane = plane_said(&said).or(series.facts.stack().map(|s| s.plane));
+    let mut place = place::of(study, series, &[]);
+    place.contradicted |= says_t1_of_a_t2(&weighting, series.facts);
     Reading {
         series,
-        place: place::of(study, series, &[]),
+        place,
         weighting,
         fat_suppressed: said.has("fat-suppressed"),
         plane,
@@ -146,6 +148,17 @@ fn read_series<'a>(study: &Study<'a>, series: &'a Series<'a>) -> Reading<'a> {
         usable: contrast::is_diagnostic(series) && !said.has("dwi"),
     }
 }
+
+/// Times of T2 under the name of T1: no T1 weighting has an echo and a repetition so long. The other way round gradient echoes have short ones.
+fn says_t1_of_a_t2(weighting: &BTreeSet<String>, series: &SeriesFacts) -> bool {
+    let (Some(tr), Some(te), ti) = series.times_ms else { return false };
+    let said = weighting.contains("t1") && weighting.len() == 1;
+    said && tr > LONG_TR_MS && te > LONG_TE_MS && ti.is_none_or(|ti| ti <= 0.0)
+}
+
+/// Above these no spin echo is weighted by T1, ms.
+const LONG_TR_MS: f64 = 2000.0;
+const LONG_TE_MS: f64 = 70.0;
 
 fn plane_said(said: &Said) -> Option<Plane> {
     let named = [("sagittal", Plane::Sagittal), ("coronal", Plane::Coronal), ("axial-plane", Plane::Axial)];

@@ -59,7 +59,8 @@ fn between_blocks(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
         if !comparable || distance <= limit {
             continue;
         }
-        let missing = (distance / usual).round() - 1.0;
+        // Between a thin and a thick block even one may be less than the mean of both.
+        let missing = ((distance / usual).round() - 1.0).max(1.0);
         // Blocks of two kernels may be two reconstructions of two regions.
         let level = if kind(lower) == kind(upper) { Level::Reject } else { Level::Review };
         let finding = Finding::new(

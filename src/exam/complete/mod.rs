@@ -11,6 +11,7 @@ mod c06_numbers;
 mod c07_announced;
 mod c08_coverage;
 mod c09_thickness;
+mod m02_echoes;
 mod m03_gaps;
 mod m04_too_few;
 
@@ -52,11 +53,12 @@ fn check_series(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
     for stack in &series.stacks {
         findings.extend(c03_uneven::check(stack, limits));
         findings.extend(c04_duplicate::check(stack, limits));
-        findings.extend(if series.modality == "MR" {
-            m03_gaps::check(stack, limits)
+        if series.modality == "MR" {
+            findings.extend(m02_echoes::check(stack, limits));
+            findings.extend(m03_gaps::check(stack, limits));
         } else {
-            c05_gapped::check(stack, limits)
-        });
+            findings.extend(c05_gapped::check(stack, limits));
+        }
     }
     findings.extend(c06_numbers::check(series));
     findings.extend(c07_announced::of_a_procedure_step(series));
@@ -108,6 +110,19 @@ mod tests {
         let kernel = |name: &str, s: Stack| Stack { group: format!("|{name}||512||{}", s.step_mm), ..s };
         let kernels = vec![kernel("H30", thin()), kernel("H60", stack(45.5, 7.0, 8, 7.0))];
         assert_eq!(checks("CT", kernels), [("C-02".to_string(), Level::Review)], "slices lost where the kernel changes");
+    }
+
+    #[test]
+    fn every_second_slice_of_a_contiguous_scan_is_missed() {
+        assert_eq!(checks("CT", vec![stack(0.0, 5.0, 20, 5.0)]), []);
+        assert_eq!(checks("CT", vec![stack(0.0, 10.0, 10, 5.0)]), [("C-05".to_string(), Level::Reject)]);
+    }
+
+    #[test]
+    fn echoes_of_two_weightings_are_no_stack() {
+        let echoes = |ends| checks("MR", vec![Stack { echo_ms: Some(ends), ..stack(0.0, 5.0, 20, 5.0) }]);
+        assert_eq!(echoes((98.0, 104.0)), []);
+        assert_eq!(echoes((20.0, 110.0)), [("M-02".to_string(), Level::Review)]);
     }
 
     #[test]

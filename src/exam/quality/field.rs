@@ -19,6 +19,8 @@ pub struct Field {
     pub touched: usize,
     /// Correlation of a sample with its right neighbour.
     pub correlation: f64,
+    /// Correlation of a sample with the one below it.
+    pub correlation_down: f64,
     /// Standard deviation, in stored values.
     pub deviation: f64,
 }
@@ -62,11 +64,17 @@ impl Field {
         let mut grid = Grid { columns: columns.div_ceil(step), rows: rows.div_ceil(step), values: Vec::new() };
         grid.values.reserve_exact(grid.columns * grid.rows);
         let mut pairs = Pairs::from(*samples.first()?);
-        for line in samples.chunks_exact(columns).step_by(step) {
+        let mut down = Pairs::from(*samples.first()?);
+        let lines = || samples.chunks_exact(columns);
+        let below = lines().skip(1).map(Some).chain(std::iter::once(None));
+        for (line, below) in lines().zip(below).step_by(step) {
             // The last sample of a line has no neighbour.
-            for two in line.chunks(step) {
+            for (n, two) in line.chunks(step).enumerate() {
                 if let [value, next, ..] = two {
                     pairs.add(*value, *next);
+                    if let Some(under) = below.and_then(|below| below.get(n * step)) {
+                        down.add(*value, *under);
+                    }
                 }
                 grid.values.extend(two.first());
             }
@@ -87,6 +95,7 @@ impl Field {
             touched,
             empty_lines: if kind == Kind::Projection { grid.empty_lines(&background) } else { 0.0 },
             correlation: pairs.correlation(),
+            correlation_down: down.correlation(),
             deviation: pairs.deviation(),
             ..shares(&grid, &background, (low, high), kind)
         })

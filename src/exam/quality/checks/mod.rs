@@ -2,6 +2,7 @@
 //!
 //! A check is a function of the examination that returns findings; it never decides what follows from them.
 
+mod c10_field;
 mod c10_matrix;
 mod c11_rescale;
 mod c12_kernel;
@@ -41,6 +42,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("X-15", x15_window::check),
     ("X-15", x15_photometric::check),
     ("C-10", c10_matrix::check),
+    ("C-10", c10_field::check),
     ("C-11", c11_rescale::check),
     ("C-12", c12_kernel::check),
     ("C-13", c13_common_range::check),

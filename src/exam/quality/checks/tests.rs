@@ -21,7 +21,7 @@ fn found(item: u32, modality: &str, syntax: &str, changes: &[(Tag, VR, &[&str])]
         (tags::BITS_STORED, VR::US, &["12"]),
         (tags::HIGH_BIT, VR::US, &["11"]),
         (tags::IMAGER_PIXEL_SPACING, VR::DS, &["0.14", "0.14"]),
-        (tags::PIXEL_SPACING, VR::DS, &["0.7", "0.7"]),
+        (tags::PIXEL_SPACING, VR::DS, &["0.2", "0.2"]),
         (tags::EXPOSURE_INDEX, VR::DS, &["250"]),
         (tags::WINDOW_CENTER, VR::DS, &["2000"]),
         (tags::WINDOW_WIDTH, VR::DS, &["4000"]),
@@ -123,7 +123,9 @@ fn each_fault_of_a_header_is_found_by_its_check() {
         (34, "CT", NATIVE, &[(tags::ROWS, VR::US, &["200"])], "C-10", Level::Reject),
         (34, "CT", NATIVE, &[(tags::RESCALE_SLOPE, VR::DS, &["0"])], "C-11", Level::Reject),
         (36, "CT", NATIVE, &[(tags::CONVOLUTION_KERNEL, VR::SH, &["B31f"])], "C-12", Level::Warn),
-        (58, "MR", NATIVE, &[(tags::PIXEL_SPACING, VR::DS, &["1.4", "1.4"])], "M-05", Level::Warn),
+        (58, "MR", NATIVE, &[(tags::PIXEL_SPACING, VR::DS, &["0.45", "1.1"])], "M-05", Level::Warn),
+        (34, "CT", NATIVE, &[(tags::PIXEL_SPACING, VR::DS, &["5", "5"])], "C-10", Level::Reject),
+        (34, "CT", NATIVE, &[(tags::RECONSTRUCTION_DIAMETER, VR::DS, &["250"])], "C-10", Level::Review),
         (59, "MR", NATIVE, &[(tags::COLUMNS, VR::US, &["256"])], "M-10", Level::Warn),
     ];
     for (item, modality, syntax, changes, check, level) in cases {

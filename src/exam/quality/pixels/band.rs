@@ -2,6 +2,8 @@
 //! band at both ends of an image is how a rectangular field is stored, and no fault; nor is air, which anatomy enters little by little.
 
 use crate::exam::finding::{Finding, Level};
+use crate::exam::quality::field::Field;
+use crate::procedure::catalogue::Pixels;
 
 /// A band of rows of one value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,6 +83,17 @@ pub fn finding(check: &str, band: Band, limit: f64) -> Finding {
         ),
     )
     .measured(band.share, limit, "of rows")
+}
+
+/// Lines that fit each other much less than their samples do: cut from the stream at another length than they were written with (Rows and
+/// Columns exchanged), so that each stands aside of the one above.
+pub fn out_of_step(check: &str, field: &Field, limits: &Pixels) -> Option<Finding> {
+    let less = field.correlation - field.correlation_down;
+    (less > limits.row_correlation).then(|| {
+        let zh = "图像各行之间不连续，行列数可能有误，请核对后重新发送";
+        let en = "the rows of the image do not fit each other: Rows and Columns may be wrong; check them and send it again";
+        Finding::new(check, Level::Review, zh, en).measured(less, limits.row_correlation, "of correlation")
+    })
 }
 
 #[cfg(test)]

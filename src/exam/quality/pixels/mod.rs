@@ -8,6 +8,7 @@ pub mod c18_blank;
 pub mod g03_bits_used;
 pub mod g06_twice;
 pub mod g16_lossy;
+pub mod hole;
 pub mod m09_contrast;
 mod x06_blank;
 pub mod x07_clipped;
@@ -114,6 +115,9 @@ mod tests {
         band_share_dr: 0.25,
         band_share: 0.05,
         band_rows: 4,
+        hole_share: 0.02,
+        hole_edge_share: 0.25,
+        row_correlation: 0.15,
         empty_lines: 0.75,
         noise_correlation: 0.2,
         field_share: 0.25,
