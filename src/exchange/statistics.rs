@@ -65,12 +65,39 @@ struct Decided {
     reasons: Vec<String>,
 }
 
+/// What is known of studies, by Study Instance UID; none of those that are here no more.
+pub struct Studies<'a> {
+    /// The device that made it.
+    pub device: &'a dyn Fn(&str) -> Option<String>,
+    /// When it was made, milliseconds since 1970.
+    pub made: &'a dyn Fn(&str) -> Option<i64>,
+    /// Whose it is, and what it shows.
+    pub items: &'a dyn Fn(&str) -> Option<Made>,
+}
+
+/// The hospital that made a study, and its accepted items.
+#[derive(Debug, Clone, Default)]
+pub struct Made {
+    /// Code of the hospital.
+    pub producer: String,
+    /// Item numbers.
+    pub items: Vec<u32>,
+}
+
+/// The clinician on whose behalf somebody asked; empty where none was named.
+fn said(on_behalf: &BTreeMap<String, String>) -> String {
+    on_behalf.get("clinician").cloned().unwrap_or_default()
+}
+
 /// Collects events; a correction takes the place of what it corrects.
 #[derive(Default)]
 pub struct Collector {
     statistics: Statistics,
     decided: BTreeMap<String, Decided>,
-    viewed: BTreeSet<(String, String)>,
+    /// Study, hospital, clinician.
+    viewed: BTreeSet<(String, String, String)>,
+    /// Hospital, study and item: producer and clinician of the first offer.
+    offered: BTreeMap<(String, String, u32), (String, String)>,
     /// By study: when it was marked first.
     marked: BTreeMap<String, i64>,
 }
@@ -80,15 +107,15 @@ impl Collector {
     pub fn take(&mut self, at_ms: i64, event: &Event) {
         match event {
             Event::Marked { study, .. } => drop(self.marked.entry(study.clone()).or_insert(at_ms)),
-            Event::Offered { hospital, producer, item, .. } => {
-                let keys = [producer.clone(), hospital.clone(), item.to_string()];
-                self.each(&keys, |c| c.offered += 1);
+            // An exam that is offered again is one exam.
+            Event::Offered { hospital, producer, study, item, on_behalf, .. } => {
+                let by = (producer.clone(), said(on_behalf));
+                self.offered.entry((hospital.clone(), study.clone(), *item)).or_insert(by);
             }
             // Frame by frame is one look.
-            Event::Retrieved { view, study, by, .. }
-                if view == "exchange" && self.viewed.insert((study.clone(), by.clone())) =>
-            {
-                self.statistics.total.viewed += 1;
+            Event::Retrieved { view, study, by, hospital, on_behalf, .. } if view == "exchange" => {
+                let hospital = if hospital.is_empty() { by } else { hospital };
+                self.viewed.insert((study.clone(), hospital.clone(), said(on_behalf)));
             }
             Event::Decided {
                 id,
@@ -124,6 +151,45 @@ impl Collector {
         }
     }
 
+    /// What reminders offered and hospitals looked at, of each exam once for each hospital, and for each clinician.
+    fn offered_and_viewed(&mut self, studies: &Studies<'_>) {
+        for ((hospital, study, item), (producer, clinician)) in std::mem::take(&mut self.offered) {
+            self.each(&[producer, hospital.clone(), item.to_string()], |c| c.offered += 1);
+            self.also(studies, &study, &hospital, &clinician, |c| c.offered += 1);
+        }
+        let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+        for (study, hospital, clinician) in std::mem::take(&mut self.viewed) {
+            if !seen.insert((study.clone(), hospital.clone())) {
+                self.by_clinician(&hospital, &clinician, |c| c.viewed += 1);
+                continue;
+            }
+            let Made { producer, items } = (studies.items)(&study).unwrap_or_default();
+            let s = &mut self.statistics;
+            s.total.viewed += 1;
+            s.by_producer.entry(producer).or_default().viewed += 1;
+            s.by_user.entry(hospital.clone()).or_default().viewed += 1;
+            for item in items {
+                s.by_item.entry(item.to_string()).or_default().viewed += 1;
+            }
+            self.also(studies, &study, &hospital, &clinician, |c| c.viewed += 1);
+        }
+        // What is known of no hospital any more stands in the total alone.
+        self.statistics.by_producer.remove("");
+    }
+
+    fn also(&mut self, studies: &Studies<'_>, study: &str, hospital: &str, clinician: &str, count: impl Fn(&mut Counts)) {
+        if let Some(device) = (studies.device)(study) {
+            count(self.statistics.by_device.entry(device).or_default());
+        }
+        self.by_clinician(hospital, clinician, count);
+    }
+
+    fn by_clinician(&mut self, hospital: &str, clinician: &str, count: impl Fn(&mut Counts)) {
+        if !clinician.is_empty() {
+            count(self.statistics.by_clinician.entry(format!("{hospital}/{clinician}")).or_default());
+        }
+    }
+
     /// Counts in all, and by producer, user, item, department, clinician, as far as there are keys.
     fn each(&mut self, keys: &[String], count: impl Fn(&mut Counts)) {
         let s = &mut self.statistics;
@@ -134,8 +200,10 @@ impl Collector {
         }
     }
 
-    /// The figures. `device` tells which one made a study, `made` when (milliseconds since 1970).
-    pub fn finish(mut self, device: &dyn Fn(&str) -> Option<String>, made: &dyn Fn(&str) -> Option<i64>) -> Statistics {
+    /// The figures.
+    pub fn finish(mut self, studies: &Studies<'_>) -> Statistics {
+        let (device, made) = (studies.device, studies.made);
+        self.offered_and_viewed(studies);
         for decided in std::mem::take(&mut self.decided).into_values() {
             let count = |c: &mut Counts| {
                 c.accepted += u64::from(decided.accepted);
@@ -187,6 +255,16 @@ impl Statistics {
             rows.extend(counts.iter().map(|(name, c)| row(group, name, c)));
         }
         let none = || vec![String::new(); 3];
+        let figure = |name: &str, value: String| {
+            let head = vec!["figure".to_string(), name.to_string(), value];
+            head.into_iter().chain(vec![String::new(); HEADS.len() - 3]).collect::<Vec<_>>()
+        };
+        let decided = self.total.accepted + self.total.rejected;
+        // A rate of few tells what the few were.
+        let rate = self.acceptance_rate.filter(|_| !published || decided >= SMALL);
+        rows.extend(rate.map(|rate| figure("acceptance_rate", format!("{rate:.3}"))));
+        rows.push(figure("saved", show(self.saved)));
+        rows.extend(self.hours_to_availability.map(|hours| figure("hours_to_availability", format!("{hours:.1}"))));
         rows.extend(self.reasons.iter().map(|(code, n)| {
             let head = vec!["reason".to_string(), code.clone()];
             head.into_iter().chain(none()).chain([show(*n), String::new(), String::new()]).collect()
@@ -220,6 +298,32 @@ mod tests {
         }
     }
 
+    fn on_behalf(clinician: &str) -> BTreeMap<String, String> {
+        [("clinician", clinician)].into_iter().filter(|(_, c)| !c.is_empty()).map(|(k, c)| (k.into(), c.into())).collect()
+    }
+
+    fn looked(view: &str, hospital: &str, clinician: &str) -> Event {
+        Event::Retrieved {
+            view: view.into(),
+            study: "1.2".into(),
+            by: format!("key {hospital} 10.0.0.1"),
+            hospital: hospital.into(),
+            instances: 1,
+            on_behalf: on_behalf(clinician),
+        }
+    }
+
+    fn offered(clinician: &str) -> Event {
+        Event::Offered {
+            hospital: "B".into(),
+            producer: "A".into(),
+            study: "1.2".into(),
+            item: 34,
+            by: "key".into(),
+            on_behalf: on_behalf(clinician),
+        }
+    }
+
     #[test]
     fn counted_by_hand() {
         let mut collector = Collector::default();
@@ -228,39 +332,38 @@ mod tests {
             decided("2", None, "李", false, &["YB-E01", "YB-E08"]),
             decided("3", None, "张", false, &["YB-E01"]),
             decided("4", Some("3"), "张", true, &[]),
-            Event::Retrieved {
-                view: "exchange".into(),
-                study: "1.2".into(),
-                by: "B".into(),
-                instances: 1,
-                on_behalf: BTreeMap::new(),
-            },
-            Event::Retrieved {
-                view: "exchange".into(),
-                study: "1.2".into(),
-                by: "B".into(),
-                instances: 1,
-                on_behalf: BTreeMap::new(),
-            },
-            Event::Retrieved {
-                view: "house".into(),
-                study: "1.2".into(),
-                by: "B".into(),
-                instances: 1,
-                on_behalf: BTreeMap::new(),
-            },
+            looked("exchange", "B", "李"),
+            looked("exchange", "B", "李"),
+            looked("exchange", "B", "张"),
+            looked("exchange", "C", ""),
+            looked("house", "", ""),
+            offered("李"),
+            offered("张"),
         ] {
             collector.take(7_200_000, &event);
         }
         collector.take(9_000_000, &Event::Marked { study: "1.2".into(), revision: 1, instances: 1 });
         collector.take(99_000_000, &Event::Marked { study: "1.2".into(), revision: 2, instances: 1 });
-        let s = collector.finish(&|study| (study == "1.2").then(|| "CT-7".to_string()), &|_| Some(1_800_000));
+        let s = collector.finish(&Studies {
+            device: &|study| (study == "1.2").then(|| "CT-7".to_string()),
+            made: &|_| Some(1_800_000),
+            items: &|_| Some(Made { producer: "A".into(), items: vec![34, 36] }),
+        });
+        // Two hospitals looked at it; at B two clinicians did, and it was offered there once.
+        let viewed = |counts: &BTreeMap<String, Counts>, key: &str| (counts[key].offered, counts[key].viewed);
+        assert_eq!((s.total.offered, s.total.viewed), (1, 2));
+        assert_eq!([viewed(&s.by_user, "B"), viewed(&s.by_user, "C")], [(1, 1), (0, 1)]);
+        assert_eq!([viewed(&s.by_producer, "A"), viewed(&s.by_device, "CT-7")], [(1, 2), (1, 2)]);
+        assert_eq!([viewed(&s.by_item, "34"), viewed(&s.by_item, "36")], [(1, 2), (0, 2)]);
+        assert_eq!([viewed(&s.by_clinician, "B/李"), viewed(&s.by_clinician, "B/张")], [(1, 1), (0, 1)]);
         assert_eq!((s.by_device["CT-7"].accepted, s.hours_to_availability), (2, Some(2.0)));
-        assert_eq!((s.total.accepted, s.total.rejected, s.total.repeated, s.total.viewed), (2, 1, 1, 1));
+        assert_eq!((s.total.accepted, s.total.rejected, s.total.repeated), (2, 1, 1));
         assert_eq!((s.by_clinician["B/李"].rejected, s.by_clinician["B/张"].accepted), (1, 1));
         assert_eq!(s.reasons, BTreeMap::from([("YB-E01".to_string(), 1), ("YB-E08".to_string(), 1)]));
         assert_eq!((s.saved, s.acceptance_rate.map(|r| (r * 100.0).round())), (2, Some(67.0)));
         let published = s.rows(true);
-        assert!(published.iter().all(|r| r[0] != "clinician") && published[0][4] == "<5" && published[0][2] == "0");
+        assert!(published.iter().all(|r| r[0] != "clinician") && published[0][4] == "<5" && published[0][2] == "<5");
+        assert!(published.iter().all(|r| r[1] != "acceptance_rate"), "a rate of three decisions");
+        assert!(s.rows(false).contains(&["figure", "acceptance_rate", "0.667", "", "", "", "", ""].map(String::from).to_vec()));
     }
 }

@@ -81,6 +81,9 @@ pub enum Event {
         view: String,
         study: String,
         by: String,
+        /// Code of the hospital that asked; empty: our own, or an older record.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        hospital: String,
         instances: u32,
         #[serde(default, rename = "for", skip_serializing_if = "BTreeMap::is_empty")]
         on_behalf: BTreeMap<String, String>,

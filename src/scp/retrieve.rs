@@ -185,10 +185,12 @@ impl Retrieval<'_> {
             Some(peer) if peer.aet != self.caller.aet => format!("{} for {}", self.caller.aet, peer.aet),
             _ => self.caller.aet.clone(),
         };
+        let register = self.shared.entitled.register.current();
+        let hospital = register.hospital_of_aet(&self.caller.aet).map_or_else(String::new, |h| h.code.clone());
         for (study, instances) in studies {
             let view = format!("{view:?}").to_lowercase();
             let (study, by, on_behalf) = (study.to_string(), by.clone(), Default::default());
-            let event = Event::Retrieved { view, study, by, instances, on_behalf };
+            let event = Event::Retrieved { view, study, by, hospital: hospital.clone(), instances, on_behalf };
             if let Err(e) = self.shared.journal.append(event, now_ms(), false) {
                 tracing::error!(error = %e, "the journal cannot be written");
                 return Err(Refusal(Status::UnableToProcess, "the retrieval cannot be recorded".into()));

@@ -167,6 +167,7 @@ impl Asked {
             view: format!("{:?}", self.root.view).to_lowercase(),
             study: first.study.to_string(),
             by: self.by(),
+            hospital: self.principal.hospital.clone().unwrap_or_default(),
             instances: u32::try_from(rows.len()).unwrap_or(u32::MAX),
             on_behalf: self.said.0.clone(),
         })

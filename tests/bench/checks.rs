@@ -8,7 +8,8 @@ use hutong::exam::complete;
 use hutong::exam::facts::{InstanceInput, SeriesInput, study_facts};
 use hutong::exam::geometry::Stack;
 use hutong::exam::quality::field::{Field, Kind};
-use hutong::exam::quality::pixels::{band, c16_neighbours, c18_blank, g03_bits_used, g06_twice, x12_dead_lines};
+use hutong::exam::quality::hounsfield::c11_gross;
+use hutong::exam::quality::pixels::{band, c16_neighbours, c18_blank, g03_bits_used, g06_twice, hole, x12_dead_lines};
 use hutong::exam::quality::{Exam, Image, Series, checks, hounsfield, perception, pixels};
 use hutong::phantom::{self, Phantom};
 use hutong::procedure::{Quality, embedded::FILES, load};
@@ -66,6 +67,11 @@ fn checks_of(frame: &Frame, quality: &Quality) -> f64 {
                 band::Limits { edge_share: quality.pixels.band_share, inner_rows: quality.pixels.band_rows },
             )
         })
+        + each(&format!("{name}: C-18, rectangles"), || {
+            let limits = hole::Limits { share: quality.pixels.hole_share, edge_share: quality.pixels.hole_edge_share };
+            hole::fault(&samples, columns, limits)
+        })
+        + each(&format!("{name}: C-11, every slice"), || c11_gross::of(&samples, columns, (1.0, -1024.0), None))
         + each(&format!("{name}: C-18, X-07"), || Field::of(&samples, columns, false, Kind::Slice));
     let slice = || hounsfield::Slice { samples: &samples, columns, slope: 1.0, intercept: -1024.0 }.measure();
     let perceived = || perception::Frame { samples: &samples, columns, background: Some(724), of_detector: false }.perceive();

@@ -245,8 +245,12 @@ def test_nobody_browses(node, studies):
     for name in ("W", "wang", "xiao", "wxd", "%5E", "%3D"):
         answer = ask(node, f"/exchange/dicom-web/studies?PatientName={name}&PatientBirthDate={birth}&fuzzymatching=true", "t2")
         assert answer.status in (204, 403), (name, answer.status)
-        reminder = ask(node, "/exchange/reminders", "t2", json_body={"patient": {"name": name.replace("%5E", "^").replace("%3D", "="), "birth_date": birth}})
-        assert reminder.status in (200, 400) and not reminder.json.get("candidates"), name
+        reminder = ask(node, "/exchange/reminders", "t2", "POST", {"patient": {"name": urllib.parse.unquote(name), "birth_date": birth}})
+        assert reminder.status == 200 and reminder.json["candidates"] == [], name
+    whole = {"name": "王小东", "birth_date": birth}
+    for patient, offered in ((whole, 1), ({**whole, "id": "HT0002"}, 1), ({**whole, "id": "HT0001"}, 0), ({"id": "HT0002", "name": "张三"}, 0), ({"id": "HT0002", "birth_date": "19990101"}, 0)):
+        reminder = ask(node, "/exchange/reminders", "t2", "POST", {"patient": patient}).json["candidates"]
+        assert len(reminder) == offered and all(c["patient"]["id"] == "HT0002" for c in reminder), patient
     assert ask(node, f"/exchange/dicom-web/series?StudyInstanceUID={studies['HT0002']}", "t2").status == 200
     # Header smuggling: what a proxy might send makes nobody of the house.
     for headers in ({"X_Forwarded_Prefix": "/dicom-web"}, {"X_Original_URL": "/dicom-web/studies"}, {"X_Rewrite_URL": "/api/v1/peers"}, {"X_HTTP_Method_Override": "DELETE"},
@@ -405,13 +409,18 @@ def test_decisions_and_figures_counted_by_hand(tmp_path, signer, phantoms):
         decided = sum(c["accepted"] + c["rejected"] for c in figures["by_device"].values())
         assert decided == figures["total"]["accepted"] + figures["total"]["rejected"] > 0 and "?" not in figures["by_device"]
         assert figures["hours_to_availability"] > 0
-        assert figures["total"] == {"offered": 3, "viewed": 1, "accepted": 2, "rejected": 1, "repeated": 1, "refused": 0}
+        assert figures["total"] == {"offered": 1, "viewed": 1, "accepted": 2, "rejected": 1, "repeated": 1, "refused": 0}, "offered three times, one exam"
+        for group, name in (("by_producer", "T1"), ("by_user", "T2"), ("by_item", "34")):
+            assert (figures[group][name]["offered"], figures[group][name]["viewed"]) == (1, 1), (group, figures[group])
+        assert sum(c["viewed"] for c in figures["by_device"].values()) == 1 and figures["by_item"]["2"]["viewed"] == 0
         assert figures["reasons"] == {"YB-E08": 1} and figures["saved"] == 2 and abs(figures["acceptance_rate"] - 2 / 3) < 1e-9
         assert figures["by_clinician"]["T2/李"]["rejected"] == 1 and figures["by_item"]["2"]["accepted"] == 1 and figures["by_producer"]["T1"]["accepted"] == 2
         assert ask(node, "/api/v1/statistics?from=2020-01-01&to=2020-12-31", "admin").json["total"]["accepted"] == 0
         assert ask(node, "/api/v1/statistics?from=2020", "admin").status == 400
         table = ask(node, "/api/v1/statistics?format=csv&published=true", "admin").body.decode()
         assert table.startswith("group,name,offered") and "李" not in table and "<5" in table
+        assert "acceptance_rate" not in table, "of three decisions"
+        assert "figure,acceptance_rate,0.667" in ask(node, "/api/v1/statistics?format=csv", "admin").body.decode()
         journal = (tmp_path / "storage/journal.jsonl").read_text()
         assert "颅内未见异常" not in journal and journal.count('"event":"decided"') == 4
         # Tampering is found at the exact record.

@@ -172,6 +172,40 @@ def hole(a):
     return a
 
 
+def left_half(a):
+    a[:, : a.shape[1] // 2] = 0
+    return a
+
+
+def corner(a):
+    a[: a.shape[0] // 2, : a.shape[1] // 2] = 0
+    return a
+
+
+def one_picture(images):
+    for d in images:
+        d.PixelData = images[10].PixelData
+
+
+def overwritten(images):
+    """JPEG 2000 whose middle is zeros: it decodes, to noise."""
+    d = images[len(images) // 2]
+    d.compress(pydicom.uid.JPEG2000Lossless, generate_instance_uid=False, encoding_plugin="pylibjpeg")
+    stream = bytearray(next(pydicom.encaps.generate_frames(d.PixelData, number_of_frames=1)))
+    stream[len(stream) // 4: len(stream) * 3 // 4] = bytes(len(stream) * 3 // 4 - len(stream) // 4)
+    d.PixelData = pydicom.encaps.encapsulate([bytes(stream)])
+
+
+def sign_lost(images):
+    for d in images:
+        d.PixelRepresentation = 1 - d.PixelRepresentation
+
+
+def wider(images):
+    for d in images:
+        d.PixelSpacing = [10 * float(x) for x in d.PixelSpacing]
+
+
 def lossy_label(images):
     """Irreversible JPEG 2000 that calls itself lossless."""
     for d in images:
@@ -227,16 +261,23 @@ COMMON = {
     "turned off the line": (on_line(-40), {"C-01 review"}), "every slice doubled by a hair": (doubled, {"C-04 warn"}),
     "two fifths cut off in all": (changed(cut(0.6, 1), None), {"C-18 review"}), "a band lost in all": (changed(cut(0.4, 0.44), None), {"C-18 review"}),
     "a band lost in one": (changed(cut(0.4, 0.44)), {"C-18 review"}), "lossy under a lossless label": (lossy_label, {"G-16 reject"}),
-    "no modality": (attribute("Modality", None), {"G-08 reject"}),
+    "no modality": (attribute("Modality", None), {"G-08 reject"}), "half of every slice lost": (changed(left_half, None), {"C-18 review"}),
+    "a box of every slice lost": (changed(hole, None), {"C-18 review"}), "a corner of one slice lost": (changed(corner), {"C-18 review", "C-18 reject"}),
+    "one picture for all slices": (one_picture, {"G-06 reject"}), "an overwritten code stream": (overwritten, {"G-01 reject"}),
 }
 OF_CT = {
     "HU 500 too high": (offset(500), {"C-11 review"}), "HU 500 too low": (offset(-500), {"C-11 review"}), "one slice of other HU": (offset(-1024, 6), {"C-11 warn"}),
     "no rescale values": (attribute("RescaleIntercept", None), {"C-11 reject"}), "another slope": (attribute("RescaleSlope", "2", 6), {"C-11 warn"}),
     "a slope of a hundredth": (attribute("RescaleSlope", "0.01"), {"C-11 reject"}), "a negative slope": (attribute("RescaleSlope", "-1"), {"C-11 reject"}),
-    "bytes exchanged": (bytes_swapped, {"C-11 review"}), "a slice lost where the kernel changes": (kernel_gap, {"C-02 review"}),
+    "bytes exchanged": (bytes_swapped, {"C-11 review", "C-11 reject"}), "HU 1024 too low": (offset(-1024), {"C-11 reject"}), "HU 1024 too high": (offset(1024), {"C-11 reject"}),
+    "twice the slope": (attribute("RescaleSlope", "2"), {"C-11 reject"}),
+    # Measured are some slices of a long series, and looked at all of them.
+    **{f"600 HU more in slice {n}": (changed(lambda a: a + 600, lambda _, n=n: n), {"C-11 review"}) for n in (6, 7, 8, 9)}, "a slice lost where the kernel changes": (kernel_gap, {"C-02 review"}),
 }
+OF_MR = {"two echo times": (lambda images: [setattr(d, "EchoTime", "15") for d in images[:5]], {"M-02 review"})}
 OF_HEADERS = {
     "future dates": (attribute("StudyDate", "20990101"), {"G-12 reject"}), "an old acquisition date": (attribute("AcquisitionDate", "20190101"), {"G-12 warn"}),
+    "an acquisition in the future": (attribute("AcquisitionDate", "20990101"), {"G-12 reject"}), "ten times the pixel spacing": (wider, {"C-10 reject"}), "a sign lost": (sign_lost, {"C-11 reject"}),
     "born later": (attribute("PatientBirthDate", "20270101"), {"G-12 reject"}), "another age": (attribute("PatientAge", "049Y"), {"G-11 warn"}),
     "a placeholder": (attribute("PatientName", "PATIENT^TEST"), {"G-09 review"}),
     "garbled": (attribute("PatientName", "王小东".encode("gb18030").decode("latin1")), {"G-10 warn"}),
@@ -258,7 +299,7 @@ def check(images, place):
 
 @pytest.mark.parametrize("series,description,faults", [
     (HEAD, "头颅CT平扫", {**COMMON, **OF_CT, **OF_HEADERS}), (CHEST, "胸部CT平扫", {**COMMON, **OF_CT}),
-    (KNEE, "左膝关节MRI平扫", COMMON), (SPINE, "腰椎MRI平扫", COMMON),
+    (KNEE, "左膝关节MRI平扫", COMMON), (SPINE, "腰椎MRI平扫", {**COMMON, **OF_MR}),
 ])
 def test_every_fault_in_a_real_series_is_named(shared, tmp_path, series, description, faults):
     whole = load(glob.glob(str(shared / "data/series" / series / "*")), description)
@@ -288,6 +329,8 @@ DR_FAULTS = {
     "clipped on both sides": (lambda a: numpy.clip(a, numpy.percentile(a, 35), numpy.percentile(a, 65)), {"X-07 reject"}),
     "a fifth of the range": (lambda a: numpy.clip(a, a.min(), a.min() + (int(a.max()) - int(a.min())) // 5), {"X-07 reject"}),
     "two fifths cut off": (cut(0.6, 1), {"X-06 review"}), "a fifth of it zeroed in its middle": (hole, {"X-06 review"}),
+    "its left half lost": (left_half, {"X-06 review"}), "a corner lost": (corner, {"X-06 review"}),
+    "lines of another length": (lambda a: numpy.stack([numpy.roll(row, 137 * n) for n, row in enumerate(a)]), {"X-06 review"}),
     "a dead row": (lambda a: numpy.vstack([a[:301], a[:1] * 0, a[302:]]), {"X-12 warn"}),
     "a band of dead rows": (lambda a: numpy.vstack([a[:300], a[:20] * 0, a[320:]]), {"X-12 warn"}),
     "three dead columns": (lambda a: numpy.hstack([a[:, :700], a[:, :3] * 0 + 16383, a[:, 703:]]), {"X-12 warn"}),
@@ -304,6 +347,9 @@ def test_every_fault_in_a_real_radiograph_is_named(shared, tmp_path):
         found, _ = check([image], tmp_path / "x")
         if not {f"{c} {level}" for c, level in found - clean} & wanted:
             missed[what] = found - clean
+    turned = copy.deepcopy(whole)
+    turned.Rows, turned.Columns = whole.Columns, whole.Rows
+    assert ("X-06", "review") in check([turned], tmp_path / "x")[0] - clean
     assert not missed, missed
 
 

@@ -2,7 +2,7 @@
 
 use super::blocking;
 use crate::dicom::{Uid, tags};
-use crate::exchange::statistics::{Collector, HEADS, Statistics};
+use crate::exchange::statistics::{Collector, HEADS, Made, Statistics, Studies};
 use crate::journal;
 use crate::web::problem::Problem;
 use crate::web::router::App;
@@ -39,7 +39,8 @@ pub async fn show(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Re
         let mut collector = Collector::default();
         let unreadable = |e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the journal does not read: {e}"));
         journal::scan(app.journal.path(), (from, to), |at, event| collector.take(at, event)).map_err(unreadable)?;
-        Ok(collector.finish(&|study| device(app, study), &|study| made(app, study)))
+        let (device, made) = (|study: &str| device(app, study), |study: &str| made(app, study));
+        Ok(collector.finish(&Studies { device: &device, made: &made, items: &|study| items(app, study) }))
     })
     .await?;
     match asked.format.as_deref() {
@@ -62,6 +63,13 @@ fn device(app: &App, study: &str) -> Option<String> {
     let text = |tag| series.attributes.text(tag).unwrap_or("").trim().to_string();
     let device = format!("{} {}", text(tags::MANUFACTURER_MODEL_NAME), text(tags::STATION_NAME)).trim().to_string();
     Some(if device.is_empty() { "?".into() } else { device })
+}
+
+/// The hospital that made a study, and its accepted items.
+fn items(app: &App, study: &str) -> Option<Made> {
+    let verdict = app.index.verdict(&Uid::parse(study).ok()?).ok()??;
+    let items = verdict.accepted().map(|i| i.number).collect();
+    Some(Made { producer: verdict.hospital.unwrap_or_default(), items })
 }
 
 /// When a study was made, milliseconds since 1970.

@@ -17,7 +17,7 @@ pub struct Hole {
 const SQUARE: usize = 8;
 
 /// Share of the samples along an edge that differ from the rectangle, from where on it is sharp.
-const SHARP: f64 = 0.8;
+const SHARP: f64 = 0.5;
 
 /// What makes a rectangle a fault, as shares of the image.
 #[derive(Debug, Clone, Copy)]
