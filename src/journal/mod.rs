@@ -54,6 +54,8 @@ struct Known {
     withdrawn: BTreeSet<String>,
     /// By study: objects that a sender asked to have committed and that were not here.
     missed: BTreeMap<String, BTreeSet<String>>,
+    /// Decisions: the digest of each record.
+    decided: BTreeMap<String, String>,
     /// Lines of which it is said already that they do not fit.
     broken: BTreeSet<u64>,
 }
@@ -61,6 +63,9 @@ struct Known {
 impl Known {
     fn learn(&mut self, event: Event, at_ms: i64) {
         match event {
+            Event::Decided { id, digest, .. } => {
+                self.decided.insert(id, digest);
+            }
             Event::Broken { line } => {
                 self.broken.insert(line);
             }
@@ -173,6 +178,11 @@ impl Journal {
     /// Whether copies of a study left the exchange view at least once.
     pub fn was_withdrawn(&self, study: &str) -> bool {
         self.lock().known.withdrawn.contains(study)
+    }
+
+    /// The digest of a decision's record as it was written; none of one that never came into the journal.
+    pub fn decided(&self, id: &str) -> Option<String> {
+        self.lock().known.decided.get(id).cloned()
     }
 
     /// A performed procedure step by its SOP Instance UID, as it stands.

@@ -77,7 +77,16 @@ pub fn serve(
         Err(why) => return refuse(association, Status::UnableToProcess, &why),
         Ok(query) => match Identifier::of(&query, patient_root, asked) {
             Ok(identifier) => identifier,
-            Err(why) => return refuse(association, Status::DataSetMismatch, &why),
+            Err(why) => {
+                if asked.view == View::Exchange {
+                    // Who tries to browse stands in the journal; refused it is either way.
+                    let event = Event::Denied { by: association.peer_aet.clone(), why: why.clone() };
+                    if let Err(e) = shared.journal.append(event, now_ms(), false) {
+                        tracing::error!(error = %e, "the journal cannot be written");
+                    }
+                }
+                return refuse(association, Status::DataSetMismatch, &why);
+            }
         },
     };
     metrics::counter!("hutong_find_total").increment(1);

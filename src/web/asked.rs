@@ -173,6 +173,14 @@ impl Asked {
         })
     }
 
+    /// Journals that something was refused which another hospital may not ask for.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn record_refusal(&self, why: &str) -> Result<(), Problem> {
+        self.journal(Event::Denied { by: self.by(), why: why.into() })
+    }
+
     /// Journals a search of the exchange: which attributes it was narrowed by, not with what.
     ///
     /// # Errors

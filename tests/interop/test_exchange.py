@@ -435,6 +435,23 @@ def test_decisions_and_figures_counted_by_hand(tmp_path, signer, phantoms):
         (tmp_path / "storage/journal.jsonl").write_text("\n".join(lines[:at] + lines[at + 1:]) + "\n")
         assert f"line {at + 1}" in verify().stderr, "taken out"
         (tmp_path / "storage/journal.jsonl").write_text(journal)
+        # A record that was altered beside the node is not shown for what was written.
+        (paper,) = (tmp_path / "storage/decisions").rglob(f"{accepted.json['id']}*")
+        paper.write_text(paper.read_text().replace("颅内未见异常", "颅内占位"))
+        altered = ask(node, f"/exchange/decisions/{accepted.json['id']}", "t2")
+        assert altered.status == 500 and "altered" in altered.json["detail"] and "占位" not in altered.body.decode()
+        paper.write_text(paper.read_text().replace("颅内占位", "颅内未见异常"))
+        assert ask(node, f"/exchange/decisions/{accepted.json['id']}", "t2").status == 200
+        # A crash between the record and the journal: whoever sends the decision again brings it into the journal.
+        node.stop()
+        assert journal.splitlines()[at].count(accepted.json["id"]) == 1
+        rest = [line for line in (tmp_path / "storage/journal.jsonl").read_text().splitlines()[:at]]
+        (tmp_path / "storage/journal.jsonl").write_text("\n".join(rest) + "\n")
+        (tmp_path / "storage/journal.tip").unlink()
+        node = Exchange(tmp_path)
+        again = decide(key="k1", study=head, item=34, choice="accept", result="颅内未见异常")
+        assert again.status == 200 and again.json["id"] == accepted.json["id"]
+        assert accepted.json["id"] in (tmp_path / "storage/journal.jsonl").read_text() and verify().returncode == 0
     finally:
         node.stop()
 

@@ -53,6 +53,11 @@ fn take(app: &App, decision: Decision, hospital: &str, by: &str, key: Option<Str
     let one_at_a_time = app.decisions.lock();
     // What is on record stays so, whatever has become of the hospitals since.
     if let Some(known) = read(app, &id)? {
+        // A crash may have come between the record and the journal.
+        if app.journal.decided(&id).is_none() {
+            let cannot = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the decision cannot be kept; send it again");
+            app.journal.append(event_of(&known), known.at_ms, true).map_err(cannot)?;
+        }
         return if known.decision == decision {
             Ok(answer(StatusCode::OK, &known, region_of(app, &known.exam)))
         } else {
@@ -93,9 +98,10 @@ fn correction_of(id: &str) -> String {
     format!("{id}.corrected")
 }
 
-fn keep(app: &App, recorded: &Recorded) -> Result<(), Problem> {
+/// What the journal says of a record.
+fn event_of(recorded: &Recorded) -> Event {
     let d = &recorded.decision;
-    let event = Event::Decided {
+    Event::Decided {
         id: recorded.id.clone(),
         corrects: d.corrects.clone(),
         study: d.study.clone(),
@@ -108,8 +114,16 @@ fn keep(app: &App, recorded: &Recorded) -> Result<(), Problem> {
         repeated: d.repeated,
         refused: d.consent.as_ref().is_some_and(|c| !c.given),
         reasons: d.reasons.clone(),
-        digest: digest(&serde_json::to_string(recorded).unwrap_or_default()),
-    };
+        digest: digest_of(recorded),
+    }
+}
+
+fn digest_of(recorded: &Recorded) -> String {
+    digest(&serde_json::to_string(recorded).unwrap_or_default())
+}
+
+fn keep(app: &App, recorded: &Recorded) -> Result<(), Problem> {
+    let (d, event) = (&recorded.decision, event_of(recorded));
     let papers = &app.decisions.papers;
     // The record first: what the journal names is there. What the journal does not name is taken away again.
     let kept = papers.save(&recorded.id, recorded).and_then(|()| match &d.corrects {
@@ -135,7 +149,15 @@ fn region_of<'a>(app: &'a App, exam: &Exam) -> Option<&'a Region> {
 
 fn read(app: &App, id: &str) -> Result<Option<Recorded>, Problem> {
     let fault = |e: std::io::Error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the record does not read: {e}"));
-    app.decisions.papers.read(id).map_err(fault)
+    let recorded: Option<Recorded> = app.decisions.papers.read(id).map_err(fault)?;
+    // The journal has the digest of what was written.
+    let altered = |r: &Recorded| app.journal.decided(&r.id).is_some_and(|written| written != digest_of(r));
+    if recorded.as_ref().is_some_and(altered) {
+        tracing::error!(record = id, "the record of a decision is not what was written");
+        let why = "this record was altered after it was written: the journal has another digest";
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why));
+    }
+    Ok(recorded)
 }
 
 fn answer(status: StatusCode, recorded: &Recorded, region: Option<&Region>) -> Response {

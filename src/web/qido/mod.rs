@@ -89,6 +89,8 @@ async fn answer(
     sought.search.only = request.shown();
     if request.principal.hospital.is_some() && !app.guard.may_browse() && !names_a_patient(&mut sought.search) {
         let detail = "name the patient: PatientID, or the whole PatientName and PatientBirthDate, or a study";
+        // Who tries to browse stands in the journal.
+        request.record_refusal("the search names no patient")?;
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     if app.config.search_studies > 0 {
