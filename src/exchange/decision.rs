@@ -136,6 +136,7 @@ impl Decision {
                 "choice",
                 "an accepted exam has no reasons against it and is not repeated",
             );
+            need(self.consent.as_ref().is_none_or(|c| c.given), "consent", "what was refused is not accepted");
             return faults;
         }
         let known = |code: &String| exceptions.iter().find(|e| e.code == *code);

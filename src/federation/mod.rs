@@ -41,6 +41,9 @@ pub struct External {
     /// Its key.
     #[serde(default)]
     pub key: Option<PathBuf>,
+    /// Speak http with a machine that is not this one: through a tunnel that hides patients and keys.
+    #[serde(default)]
+    pub clear: bool,
     /// Seconds that a search may take.
     #[serde(default = "ten")]
     pub seconds: u64,
@@ -56,6 +59,17 @@ impl External {
         self.hospital.as_deref().unwrap_or(&self.name)
     }
 
+    /// Whether what is said to it leaves this machine for all to read.
+    fn is_in_the_open(&self) -> bool {
+        let Some(rest) = self.url.strip_prefix("http://") else { return false };
+        let authority = rest.split('/').next().unwrap_or("");
+        let host = authority.strip_prefix('[').map_or_else(
+            || authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+            |six| six.split(']').next().unwrap_or(""),
+        );
+        host != "localhost" && !host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
     /// What is wrong with it.
     ///
     /// # Errors
@@ -69,6 +83,9 @@ impl External {
             () if secure && self.authorities.is_none() => wrong("https needs authorities: who signs its certificate"),
             () if self.certificate.is_some() != self.key.is_some() => wrong("certificate and key go together"),
             () if self.api_key_file.is_some() && self.token_file.is_some() => wrong("api_key_file or token_file, not both"),
+            () if self.is_in_the_open() && !self.clear => wrong(
+                "url is http to another machine, so patients' names and keys could be read: use https, or clear = true in a tunnel",
+            ),
             () if self.seconds == 0 => wrong("seconds is at least 1"),
             () => Ok(()),
         }
@@ -85,6 +102,18 @@ mod tests {
         assert!(node("http://127.0.0.1:8080/dicom-web").check().is_ok());
         assert!(node("ftp://x").check().unwrap_err().contains("url"));
         assert!(node("https://x/dicom-web").check().unwrap_err().contains("authorities"));
+        for (url, is_open) in [
+            ("http://127.0.0.1:8080/x", false),
+            ("http://localhost/x", false),
+            ("http://[::1]:8080/x", false),
+            ("http://192.0.2.9:8080/x", true),
+            ("http://node.example", true),
+            ("http://127.0.0.1.example/x", true),
+            ("http://[2001:db8::1]/x", true),
+        ] {
+            assert_eq!(node(url).check().is_err(), is_open, "{url}");
+            assert!(External { clear: true, ..node(url) }.check().is_ok(), "{url}");
+        }
         let both = External { api_key_file: Some("a".into()), token_file: Some("b".into()), ..node("http://x") };
         assert!(both.check().unwrap_err().contains("not both"));
         assert!(External { certificate: Some("c".into()), ..node("http://x") }.check().is_err());

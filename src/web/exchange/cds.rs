@@ -53,6 +53,9 @@ pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     }
     let hospital = hospital_of(&posted.principal, named.as_deref())?;
     let patients = patients(&posted.body.prefetch)?;
+    if orders_nothing_here(&posted.body.context) {
+        return Ok(Json(json!({"cards": []})));
+    }
     let codes = order_codes(&posted.body.context);
     let by = (posted.principal.name.clone(), posted.said.clone());
     let cards = blocking(&app, move |app| {
@@ -121,6 +124,14 @@ fn patients(prefetch: &Value) -> Result<Vec<Patient>, Problem> {
     Ok(known)
 }
 
+/// Medicines and other things are ordered, and no service.
+fn orders_nothing_here(context: &Value) -> bool {
+    let entries = context.pointer("/draftOrders/entry").and_then(Value::as_array);
+    let kinds = entries.into_iter().flatten().filter_map(|e| e.pointer("/resource/resourceType")?.as_str());
+    let kinds: Vec<&str> = kinds.collect();
+    !kinds.is_empty() && !kinds.contains(&"ServiceRequest")
+}
+
 /// Codes of the orders that are being made, as `SYSTEM code`, LOINC as `LN`.
 fn order_codes(context: &Value) -> BTreeSet<String> {
     let selected: BTreeSet<&str> = context["selections"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -156,6 +167,8 @@ mod tests {
             {"resource": {"resourceType": "MedicationRequest", "id": "3"}},
         ]}});
         assert_eq!(order_codes(&context), ["LN 24725-4".to_string()].into());
+        let medicine = json!({"draftOrders": {"entry": [{"resource": {"resourceType": "MedicationRequest", "id": "3"}}]}});
+        assert!(orders_nothing_here(&medicine) && !orders_nothing_here(&context) && !orders_nothing_here(&json!({})));
         let prefetch = json!({"patient": {"resourceType": "Patient", "identifier": [{"value": "P0"}, {"value": "P1"}], "birthDate": "1970-02-03",
                                           "name": [{"family": "王", "given": ["小东"]}]}});
         let known: Vec<_> = patients(&prefetch).unwrap().into_iter().map(|p| (p.id, p.name, p.birth_date)).collect();
