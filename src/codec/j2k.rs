@@ -1,6 +1,8 @@
 //! JPEG 2000 code streams that were destroyed on the way and decode all the same: the decoder makes noise of them. Tells only what no encoder
 //! writes; whoever destroys a stream with bytes that look like one is not found out here.
 
+use super::reversible::segments;
+
 /// So many equal bytes stand in no arithmetically coded data: what is so regular is coded in less.
 const RUN: usize = 64;
 
@@ -9,17 +11,14 @@ const RUN: usize = 64;
 pub fn is_overwritten(stream: &[u8]) -> bool {
     const BYPASS: u8 = 1;
     const HIGH_THROUGHPUT: u8 = 0x40;
-    let find = |marker: [u8; 2], from: usize| {
-        let at = stream.get(from..)?.windows(2).position(|w| w == marker)?;
-        Some(from + at)
-    };
-    let Some(size) = find([0xFF, 0x51], 0) else { return false };
+    let Some(begins) = stream.windows(4).position(|w| w == [0xFF, 0x4F, 0xFF, 0x51]) else { return false };
+    let header = stream.get(begins + 2..).unwrap_or_default();
     // The style of blocks is the ninth byte of COD's content.
-    let style = find([0xFF, 0x52], size).and_then(|at| stream.get(at + 4 + 8)).copied();
-    let Some(data) = find([0xFF, 0x93], size).map(|at| at + 2) else { return false };
+    let style = segments(header, 0x90).find(|(marker, _)| *marker == 0x52).and_then(|(_, content)| content.get(8));
     if style.is_none_or(|style| style & (BYPASS | HIGH_THROUGHPUT) != 0) {
         return false;
     }
+    let Some(data) = stream.windows(2).position(|w| w == [0xFF, 0x93]).map(|at| at + 2) else { return false };
     let end = stream.windows(2).rposition(|w| w == [0xFF, 0xD9]).unwrap_or(stream.len());
     let coded = stream.get(data..end.max(data)).unwrap_or_default();
     let (mut run, mut last) = (0usize, None);

@@ -25,7 +25,7 @@ pub fn stream_loses(begins: &[u8]) -> Option<bool> {
 }
 
 /// The marker segments of a header: marker and contents. Ends at what is no marker, and after `last`.
-fn segments(stream: &[u8], last: u8) -> impl Iterator<Item = (u8, &[u8])> {
+pub(super) fn segments(stream: &[u8], last: u8) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = stream;
     let mut done = false;
     std::iter::from_fn(move || {

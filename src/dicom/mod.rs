@@ -21,6 +21,7 @@ pub mod phi;
 pub mod stamp;
 pub mod subject;
 pub mod syntax;
+pub mod title;
 pub mod uid;
 pub mod xml;
 
@@ -31,4 +32,5 @@ pub use dicom_dictionary_std::{tags, uids};
 pub use header::Header;
 pub use phi::Phi;
 pub use syntax::Syntax;
+pub use title::check_title;
 pub use uid::Uid;

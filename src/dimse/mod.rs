@@ -15,6 +15,7 @@ pub mod queryscu;
 pub mod storescu;
 mod tls;
 
+pub use crate::dicom::check_title;
 pub use accept::{Accepted, Decision, Identity, Policy, Rejection, Roles, accept};
 pub use association::{Association, AssociationError, Context, Incoming};
 pub use command::{Command, Field, Progress, Status};

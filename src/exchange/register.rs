@@ -1,6 +1,7 @@
 //! The register of hospitals (机构登记) and their quality assessments (质量评价): YB 六(二), “每年至少组织 2 次质量评价，
 //! 将评价合格作为医疗机构参与互认的准入条件”. A study is judged by the assessment valid on its exam date.
 
+use crate::dicom::check_title;
 use crate::exam::verdict::NotAccredited;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -253,11 +254,7 @@ impl Hospital {
         if !self.certificates.iter().all(is_digest) {
             return Err("a certificate is its SHA-256, 64 hexadecimal digits".into());
         }
-        let is_title =
-            |t: &String| (1..=16).contains(&t.trim().len()) && t.bytes().all(|b| (b' '..0x7F).contains(&b) && b != b'\\');
-        if !self.ae_titles.iter().all(is_title) {
-            return Err("an AE title has 1 to 16 characters".into());
-        }
+        self.ae_titles.iter().try_for_each(|title| check_title(title))?;
         self.assessments.iter().try_for_each(Assessment::check)
     }
 

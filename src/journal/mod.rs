@@ -257,6 +257,7 @@ fn whole(text: &[u8]) -> Option<&[u8]> {
     text.strip_suffix(b"\n")
 }
 
+/// The journal stands below everything that knows the time: it tells its own only of what it finds when it is opened.
 fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -342,7 +343,7 @@ pub fn since(path: &Path, mut place: Place, most: usize) -> io::Result<(Vec<Reco
     let mut found = Vec::new();
     while found.len() < most {
         let Some((line, read)) = next_line(&mut reader)? else { break };
-        place = Place { n: line.as_ref().map_or(place.n, |l| l.n + 1), offset: place.offset + read };
+        place = Place { n: line.as_ref().map_or(place.n + 1, |l| l.n + 1), offset: place.offset + read };
         found.extend(line.map(|line| Record { n: line.n, at_ms: line.at_ms, event: line.event }));
     }
     Ok((found, place))

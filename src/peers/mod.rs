@@ -7,6 +7,8 @@ mod calls;
 
 pub use calls::Calls;
 
+pub use crate::dimse::check_title;
+
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -130,16 +132,6 @@ impl Peer {
             () => Ok(()),
         }
     }
-}
-
-/// Whether a text can be an AE title (PS3.5 6.2).
-///
-/// # Errors
-/// Why not.
-pub fn check_title(aet: &str) -> Result<(), String> {
-    let legal = |c: char| (c.is_ascii_graphic() || c == ' ') && c != '\\';
-    let fits = !aet.is_empty() && aet.len() <= 16 && aet.chars().all(legal) && aet.trim() == aet;
-    if fits { Ok(()) } else { Err(format!("an AE title is 1 to 16 ASCII characters without a backslash, not {aet:?}")) }
 }
 
 /// An address, or a range of them.

@@ -306,8 +306,7 @@ fn verify(
     } else {
         against.push(format!("{unmarked} of {} images carry no recognition mark", images.len()));
     }
-    let own = shop.externals.as_ref().and_then(|e| e.own.as_deref());
-    match accreditation(shop, remote, (manifest, own), came) {
+    match accreditation(shop, remote, manifest, came) {
         Ok(said) => verified.push(said),
         Err(why) => against.push(why),
     }
@@ -322,13 +321,8 @@ fn verify(
 }
 
 /// Whether its hospital takes part, had a valid assessment for its items on the day of the exam and was not found wanting since, and whether
-/// our hospital (`own`) recognises it: what its list says when it is searched, said once more when it is fetched.
-fn accreditation(
-    shop: &Shop,
-    remote: &Remote,
-    (manifest, own): (Option<&Manifest>, Option<&str>),
-    came: &[Came],
-) -> Result<String, String> {
+/// our hospital recognises it: what its list says when it is searched, said once more when it is fetched.
+fn accreditation(shop: &Shop, remote: &Remote, manifest: Option<&Manifest>, came: &[Came]) -> Result<String, String> {
     let register = shop.register.current();
     let code = remote.settings.hospital();
     if let Some(other) = manifest.map(|m| m.hospital.as_str()).filter(|h| *h != code) {
@@ -362,6 +356,7 @@ fn accreditation(
         if !came.iter().any(fits) {
             return Err(format!("item {number} is of another modality than anything that came"));
         }
+        let own = shop.externals.as_ref().and_then(|e| e.own.as_deref());
         let Some(ours) = own.and_then(|own| register.hospital(own)) else { continue };
         let answer = recognised(hospital, ours, region, *number, (&date, &today()));
         if answer.strength.is_none() {

@@ -1,7 +1,7 @@
 //! JPEG baseline (ITU-T T.81, sequential DCT of 8 bits) written: the pictures that people look at. Never reads, and never writes what is
 //! stored: marked copies of lossy images are encoded elsewhere.
 //!
-//! Our own because a rendered image costs little more than its encoder, and the crates' take twice the time without `unsafe`.
+//! Our own because the encoder is most of what a rendered image costs, and this one takes half the time of the crate that was here before.
 
 #![expect(clippy::indexing_slicing, reason = "arrays of 8, 64 and 256 by constants, bytes and what is masked to their length")]
 
@@ -178,10 +178,8 @@ impl Component {
 
     /// Encodes a block of 8 by 8, by row.
     fn put(&mut self, bits: &mut Bits, mut block: [Lanes; 8]) {
-        let coefficients = {
-            transform(&mut block);
-            self.quantised(&block)
-        };
+        transform(&mut block);
+        let coefficients = self.quantised(&block);
         let mean = i32::from(coefficients[0]);
         let (size, value) = magnitude(mean - self.before);
         self.before = mean;
