@@ -24,15 +24,13 @@ pub fn decode(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -
         Codec::JpegLs => jpeg_ls(layout, &fragments.concat())?,
         Codec::Jpeg => dct(layout, transfer_syntax, fragments)?,
         Codec::JpegLossless => jpeg_lossless(layout, &fragments.concat())?,
-        Codec::Registry | Codec::Jpeg2000Part2 if super::j2k::is_overwritten(&fragments.concat()) => {
-            return Err(DecodeError::Damaged("a part of the code stream was overwritten".into()));
-        }
+        Codec::Jpeg2000 => framed(layout, through_dicom_rs(layout, transfer_syntax, checked(fragments)?)?)?,
         Codec::Registry => framed(layout, through_dicom_rs(layout, transfer_syntax, fragments)?)?,
-        Codec::Jpeg2000Part2 => framed(layout, through_dicom_rs(layout, uids::JPEG2000, fragments)?)?,
+        Codec::Jpeg2000Part2 => framed(layout, through_dicom_rs(layout, uids::JPEG2000, checked(fragments)?)?)?,
     };
     let photometric = match (codec, frame.layout.photometric.as_str()) {
         // The decoders of these undo their own colour transforms.
-        (Codec::Registry | Codec::JpegLossless | Codec::Jpeg2000Part2, "YBR_ICT" | "YBR_RCT" | "XYB") => "RGB",
+        (Codec::Registry | Codec::JpegLossless | Codec::Jpeg2000 | Codec::Jpeg2000Part2, "YBR_ICT" | "YBR_RCT" | "XYB") => "RGB",
         (_, p) => p,
     };
     let layout = Layout { photometric: photometric.into(), ..frame.layout.clone() };
@@ -48,6 +46,8 @@ enum Codec {
     /// Process 14: no colour transform but that of the header's.
     JpegLossless,
     JpegLs,
+    /// Part 1, and part 15 (HTJ2K).
+    Jpeg2000,
     /// One codestream a frame, with the capabilities of part 2 but none of its component transforms.
     Jpeg2000Part2,
     Rle,
@@ -64,13 +64,13 @@ const CODECS: &[(&str, Codec)] = &[
     (uids::JPEG_LOSSLESS_SV1, Codec::JpegLossless),
     (uids::JPEGLS_LOSSLESS, Codec::JpegLs),
     (uids::JPEGLS_NEAR_LOSSLESS, Codec::JpegLs),
-    (uids::JPEG2000_LOSSLESS, Codec::Registry),
-    (uids::JPEG2000, Codec::Registry),
+    (uids::JPEG2000_LOSSLESS, Codec::Jpeg2000),
+    (uids::JPEG2000, Codec::Jpeg2000),
     (uids::JPEG2000MC_LOSSLESS, Codec::Jpeg2000Part2),
     (uids::JPEG2000MC, Codec::Jpeg2000Part2),
-    (uids::HTJ2K_LOSSLESS, Codec::Registry),
-    (uids::HTJ2K_LOSSLESS_RPCL, Codec::Registry),
-    (uids::HTJ2K, Codec::Registry),
+    (uids::HTJ2K_LOSSLESS, Codec::Jpeg2000),
+    (uids::HTJ2K_LOSSLESS_RPCL, Codec::Jpeg2000),
+    (uids::HTJ2K, Codec::Jpeg2000),
     (uids::RLE_LOSSLESS, Codec::Rle),
     (uids::JPEGXL_LOSSLESS, Codec::Registry),
     (uids::JPEGXL, Codec::Registry),
@@ -115,6 +115,14 @@ fn same_shape(layout: &Layout, columns: usize, rows: usize, components: usize, b
         "the code stream holds {columns}x{rows} pixels of {components} samples of {bits} bits, the header says {}x{} of {} of {}",
         layout.columns, layout.rows, layout.samples, layout.bits_allocated
     )))
+}
+
+/// What would decode to noise is refused.
+fn checked(fragments: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, DecodeError> {
+    match super::j2k::fault(&fragments.concat()) {
+        Some(fault) => Err(DecodeError::Damaged(fault.into())),
+        None => Ok(fragments),
+    }
 }
 
 fn most(layout: &Layout) -> usize {

@@ -1,5 +1,5 @@
 //! What a code stream says of itself: whether its encoder lost something. The transfer syntax is the sender's word; this is the
-//! stream's. Reads headers only, so what cannot be seen there (layers of a JPEG 2000 stream that were left out) it does not tell.
+//! stream's. Reads headers only: layers of a JPEG 2000 stream that were left out are told by [`super::leaves_out`].
 
 use crate::dicom::syntax;
 

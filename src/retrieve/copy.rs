@@ -345,17 +345,21 @@ fn lost(object: &Object, layout: &Layout) -> Option<Lost> {
         _ => return None,
     };
     let method = syntax::lossy_method(&object.transfer_syntax);
-    let is_lossy = derive::is_lossy(&object.transfer_syntax, &object.data_set, stream_loses(object));
+    let is_lossy = derive::is_lossy(&object.transfer_syntax, &object.data_set, stream_loses(object, layout));
     #[expect(clippy::cast_precision_loss, reason = "two digits are kept")]
     is_lossy.then(|| Lost { method, ratio: layout.total_bytes() as f64 / stored.max(1) as f64 })
 }
 
 /// Whether an object's code streams lost something, where anybody can tell: one that did is enough.
-fn stream_loses(object: &Object) -> Option<bool> {
+fn stream_loses(object: &Object, layout: &Layout) -> Option<bool> {
     let Value::Fragments(fragments) = &object.data_set.get(tags::PIXEL_DATA)?.value else { return Some(false) };
     let mut streams =
         fragments.iter().skip(1).map(|f| object.range(f.offset, f.length.min(codec::STREAM_HEADER)).unwrap_or_default());
-    let first = codec::loses(&object.transfer_syntax, &streams.next().unwrap_or_default());
+    let first = match codec::loses(&object.transfer_syntax, &streams.next().unwrap_or_default()) {
+        Some(true) => Some(true),
+        // Only the packets tell what was left out.
+        told => object.compressed_frame(0, layout.frames).ok().flatten().and_then(|f| codec::leaves_out(&f)).or(told),
+    };
     // What follows in a fragment of its own may be the rest of a frame, which says nothing.
     let later = |stream: Vec<u8>| codec::stream_loses(&stream) == Some(true);
     if first != Some(true) && streams.any(later) { Some(true) } else { first }
@@ -368,7 +372,7 @@ pub fn compression(object: &Object, layout: &Layout) -> (Option<bool>, f64) {
     let bytes: u64 = fragments.iter().skip(1).map(|f| f.length).sum();
     #[expect(clippy::cast_precision_loss, reason = "a ratio of two digits")]
     let ratio = layout.total_bytes() as f64 / bytes.max(1) as f64;
-    (stream_loses(object), ratio)
+    (stream_loses(object, layout), ratio)
 }
 
 /// What an output becomes where it cannot hold the samples.
