@@ -30,7 +30,9 @@ pub fn decode(layout: &Layout, transfer_syntax: &str, fragments: Vec<Vec<u8>>) -
     };
     let photometric = match (codec, frame.layout.photometric.as_str()) {
         // The decoders of these undo their own colour transforms.
-        (Codec::Registry | Codec::JpegLossless | Codec::Jpeg2000 | Codec::Jpeg2000Part2, "YBR_ICT" | "YBR_RCT" | "XYB") => "RGB",
+        (Codec::Registry | Codec::JpegLossless | Codec::Jpeg2000 | Codec::Jpeg2000Part2, "YBR_ICT" | "YBR_RCT" | "XYB") => {
+            "RGB"
+        }
         (_, p) => p,
     };
     let layout = Layout { photometric: photometric.into(), ..frame.layout.clone() };

@@ -14,9 +14,9 @@ mod rle;
 pub mod samples;
 mod worker;
 
+pub use j2k::leaves_out;
 pub use native::{native_frame, packed_bits_frame};
 pub use pool::{Limits, Pool};
-pub use j2k::leaves_out;
 pub use reversible::{STREAM_HEADER, loses, stream_loses};
 pub use worker::run as run_worker;
 

@@ -272,6 +272,9 @@ impl Acquisition {
     }
 }
 
+/// Images that one step of a sequential scanner makes.
+const MOST_IN_A_STEP: usize = 4;
+
 fn acquisitions(instances: &[InstanceInput<'_>]) -> Vec<Acquisition> {
     let mut by_number: std::collections::BTreeMap<String, Acquisition> = std::collections::BTreeMap::new();
     for InstanceInput { attributes, .. } in instances {
@@ -282,7 +285,9 @@ fn acquisitions(instances: &[InstanceInput<'_>]) -> Vec<Acquisition> {
         by_number.entry(number.clone()).or_insert_with(|| Acquisition { number, ..Acquisition::default() }).add(&one);
     }
     let mut all: Vec<Acquisition> = by_number.into_values().collect();
-    if all.len() > 1 && all.iter().all(|a| a.here == 1) {
+    // Steps of a sequential scanner, a few images each, that all state how many the whole scan has.
+    let steps = all.iter().all(|a| a.here == 1) || all.iter().all(|a| a.here <= MOST_IN_A_STEP && a.stated > MOST_IN_A_STEP);
+    if all.len() > 1 && steps {
         let mut whole = Acquisition::default();
         all.iter().for_each(|step| whole.add(step));
         all = vec![whole];

@@ -29,6 +29,27 @@ impl Level {
     }
 }
 
+/// An instance, or one frame of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// SOP Instance UID.
+    pub instance: Uid,
+    /// Frame Number, from 1; none where the instance has one frame.
+    pub frame: Option<u32>,
+}
+
+impl From<&Uid> for Place {
+    fn from(instance: &Uid) -> Place {
+        Place { instance: instance.clone(), frame: None }
+    }
+}
+
+impl From<&Place> for Place {
+    fn from(place: &Place) -> Place {
+        place.clone()
+    }
+}
+
 /// One result of one check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
@@ -40,6 +61,9 @@ pub struct Finding {
     pub series: Option<Uid>,
     /// The instance it is about.
     pub instance: Option<Uid>,
+    /// The frame of it, from 1, where it has several and the finding is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<u32>,
     /// What was measured.
     pub measured: Option<f64>,
     /// The limit it was held against.
@@ -60,6 +84,7 @@ impl Finding {
             level,
             series: None,
             instance: None,
+            frame: None,
             measured: None,
             threshold: None,
             unit: String::new(),
@@ -75,10 +100,19 @@ impl Finding {
         self
     }
 
-    /// About one instance.
+    /// About one instance, or one frame of it.
     #[must_use]
-    pub fn at(mut self, instance: &Uid) -> Finding {
-        self.instance = Some(instance.clone());
+    pub fn at(mut self, place: impl Into<Place>) -> Finding {
+        let Place { instance, frame } = place.into();
+        self.instance = Some(instance);
+        self.frame = frame.or(self.frame);
+        self
+    }
+
+    /// About one frame, counted from 1, of the instance it is about.
+    #[must_use]
+    pub fn in_frame(mut self, frame: u32) -> Finding {
+        self.frame = Some(frame);
         self
     }
 

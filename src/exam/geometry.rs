@@ -1,5 +1,6 @@
 //! Slices in space (PS3.3 C.7.6.2): sorted along their normal, split into stacks of one orientation, one acquisition, one phase.
 
+use super::finding::Place;
 use crate::dicom::{Attributes, Uid, tags};
 use std::collections::BTreeMap;
 
@@ -95,9 +96,17 @@ impl Stack {
     }
 
     /// Of each slice but the first: how far it is from the one before, mm; nothing of a stack that has no step.
-    pub fn distances(&self) -> impl Iterator<Item = (&Uid, f64)> {
-        let along = self.along.iter().zip(self.along.iter().skip(1)).zip(self.slices.iter().skip(1));
-        along.filter(|_| self.step_mm > 0.0).map(|((before, here), uid)| (uid, here - before))
+    pub fn distances(&self) -> impl Iterator<Item = (Place, f64)> {
+        let along = self.along.iter().zip(self.along.iter().skip(1)).enumerate();
+        along.filter(|_| self.step_mm > 0.0).filter_map(|(n, (before, here))| Some((self.place(n + 1)?, here - before)))
+    }
+
+    /// A slice as a finding names it: the frame too, where its instance has several in the stack.
+    pub fn place(&self, slice: usize) -> Option<Place> {
+        let (instance, frame) = (self.slices.get(slice)?, self.frames.get(slice).copied().unwrap_or(0));
+        let neighbour = |n: Option<usize>| n.and_then(|n| self.slices.get(n)) == Some(instance);
+        let several = frame > 0 || neighbour(slice.checked_sub(1)) || neighbour(slice.checked_add(1));
+        Some(Place { instance: instance.clone(), frame: several.then(|| frame.saturating_add(1)) })
     }
 
     /// Angle between the normal of the slices and the line that they stand along, degrees: that of a tilted gantry, else nearly none.

@@ -24,7 +24,7 @@ pub struct Usual {
     pub device: String,
     /// Item number.
     pub item: u32,
-    /// `sharpness`, `noise`, `snr` or `ghosting`.
+    /// As [`crate::exam::quality::calibrated::Measure`] names them.
     pub measure: String,
     /// Studies it was taken from.
     pub studies: usize,

@@ -227,6 +227,8 @@ pub struct Quality {
     pub resolution: Resolution,
     /// Usual numbers of slices, by MR protocol.
     pub slices: Vec<Slices>,
+    /// Reconstructions of a CT that are usual.
+    pub kernels: Vec<Kernels>,
     /// Of CT numbers.
     pub hounsfield: Hounsfield,
     /// Of perceptual measures.
@@ -240,6 +242,8 @@ pub struct Quality {
 pub struct Perception {
     pub frames_a_series: usize,
     pub misfit_warn: f64,
+    pub misfit_gain: f64,
+    pub misfit_reach: usize,
     pub contrast_ratio: f64,
     pub contrast_alike: f64,
     pub contrast_words: Vec<String>,
@@ -260,6 +264,12 @@ pub struct Hounsfield {
     pub metal_warn: f64,
     pub below_share: f64,
     pub dense_share: f64,
+    pub metal_hu: f64,
+    pub rim_hu: f64,
+    pub below_hu: f64,
+    pub dense_hu: f64,
+    pub slope_least: f64,
+    pub slope_most: f64,
 }
 
 /// Thresholds of irreversible compression, as ratios.
@@ -301,7 +311,10 @@ pub struct Resolution {
     pub field_factor: f64,
     pub ct_side_reject: f64,
     pub mr_side_warn: f64,
+    pub mr_phase_side_warn: f64,
     pub mr_spacing_warn: f64,
+    pub mr_fine_spacing_warn: f64,
+    pub mr_fine_protocols: Vec<String>,
     pub both_sides_field_mm: f64,
 }
 
@@ -314,6 +327,18 @@ pub struct Slices {
     pub least: usize,
     #[serde(default)]
     pub sagittal_only: bool,
+}
+
+/// Regions of the body of which one convolution kernel alone shows too little.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernels {
+    /// Concepts of the regions.
+    pub regions: Vec<String>,
+    /// The windows that are usual, Chinese.
+    pub zh: String,
+    /// The same in English.
+    pub en: String,
 }
 
 /// Thresholds of completeness checks.
@@ -376,6 +401,8 @@ pub struct Pixels {
     pub row_correlation: f64,
     pub empty_lines: f64,
     pub noise_correlation: f64,
+    pub beyond_share: f64,
+    pub air_series: f64,
     pub field_share: f64,
     pub field_borders: usize,
     pub limbs: Vec<String>,

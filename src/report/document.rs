@@ -140,7 +140,7 @@ fn finding(f: &Finding, known: &BTreeMap<&Uid, &InstanceRow>) -> DataSet {
     ];
     inside.extend(f.measured.map(|n| number("MEASURED", "Measured value", n, &f.unit)));
     inside.extend(f.threshold.map(|n| number("THRESHOLD", "Limit", n, &f.unit)));
-    inside.extend(f.instance.as_ref().and_then(|uid| known.get(uid)).map(|row| image(row)));
+    inside.extend(f.instance.as_ref().and_then(|uid| known.get(uid)).map(|row| image(row, f.frame)));
     container(code("121071", "DCM", "Finding"), inside)
 }
 
@@ -172,9 +172,13 @@ fn reference(row: &InstanceRow) -> DataSet {
     item
 }
 
-fn image(row: &InstanceRow) -> DataSet {
+fn image(row: &InstanceRow, frame: Option<u32>) -> DataSet {
     let mut item = content("IMAGE", code("121112", "DCM", "Source of Measurement"));
-    item.put(tags::REFERENCED_SOP_SEQUENCE, VR::SQ, one(reference(row)));
+    let mut referenced = reference(row);
+    if let Some(frame) = frame {
+        referenced.put_text(tags::REFERENCED_FRAME_NUMBER, VR::IS, &frame.to_string());
+    }
+    item.put(tags::REFERENCED_SOP_SEQUENCE, VR::SQ, one(referenced));
     item
 }
 

@@ -115,7 +115,7 @@ fn table(findings: &[&Finding]) -> Markup {
                     tr class=(format!("{:?}", f.level).to_lowercase()) {
                         td { (f.level.words()) } td { code { (f.check) } } td { (f.zh) br; (f.en) }
                         td { (number(f.measured)) " " (f.unit) } td { (number(f.threshold)) }
-                        td { @if let Some(uid) = f.instance.as_ref().or(f.series.as_ref()) { code { (uid) } } }
+                        td { @if let Some(uid) = f.instance.as_ref().or(f.series.as_ref()) { code { (uid) } @if let Some(frame) = f.frame { " 第 " (frame) " 帧 frame " (frame) } } }
                     }
                 }
             }
@@ -153,8 +153,11 @@ fn pictured<'a>(input: &Input<'_>, own: &'a Contents) -> Vec<&'a InstanceRow> {
 }
 
 fn figure(input: &Input<'_>, row: &InstanceRow, findings: &[&Finding]) -> Markup {
-    let made = Object::open(input.store, row, 1 << 20).ok().map(|object| picture::thumbnail(&object, input.pool));
-    let own = findings.iter().filter(|f| f.instance.as_ref() == Some(&row.sop_instance));
+    let own = || findings.iter().filter(|f| f.instance.as_ref() == Some(&row.sop_instance));
+    // The frame of the gravest finding; of those alike the first.
+    let frame = own().filter(|f| f.frame.is_some()).min_by_key(|f| std::cmp::Reverse(f.level)).and_then(|f| f.frame);
+    let number = frame.map_or(0, |frame| frame.saturating_sub(1));
+    let made = Object::open(input.store, row, 1 << 20).ok().map(|object| picture::thumbnail(&object, number, input.pool));
     html! {
         figure {
             @match made {
@@ -166,7 +169,8 @@ fn figure(input: &Input<'_>, row: &InstanceRow, findings: &[&Finding]) -> Markup
             }
             figcaption {
                 code { (row.sop_instance) } " #" (row.attributes.text(tags::INSTANCE_NUMBER).unwrap_or("—"))
-                @for f in own { br; b { (f.check) } " " (f.zh) }
+                @if let Some(frame) = frame { " 第 " (frame) " 帧 frame " (frame) }
+                @for f in own() { br; b { (f.check) } " " (f.zh) }
             }
         }
     }

@@ -25,13 +25,13 @@ pub struct Thumbnail {
 ///
 /// # Errors
 /// It does not decode.
-pub fn thumbnail(object: &Object, pool: &Pool) -> Result<Thumbnail, DecodeError> {
+pub fn thumbnail(object: &Object, number: u32, pool: &Pool) -> Result<Thumbnail, DecodeError> {
     let damaged = |e: &dyn std::fmt::Display| DecodeError::Damaged(e.to_string());
     let layout = object.layout().map_err(|e| damaged(&e))?;
-    let mut shown = picture(object, 0, None, pool)?.into_rgb8();
+    let mut shown = picture(object, number, None, pool)?.into_rgb8();
     let mut histogram = Vec::new();
     if layout.is_grey() {
-        let frame = object.frame(0, &layout, pool)?;
+        let frame = object.frame(number, &layout, pool)?;
         let values = samples::read(&frame);
         let range = frame.layout.range();
         let top = plateau(&values).map_or(range.1, |top| top.min(range.1));

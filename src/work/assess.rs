@@ -340,7 +340,7 @@ impl Case<'_> {
             }
             let judged = seen.judge(&facts.stacks, of(&|concept| concept == "head"));
             findings.extend(judged.into_iter().map(|f| f.in_series(&series.series)));
-            let measures = calibrated::measures(&series.series, &series.attributes, &items, seen.perceived());
+            let measures = calibrated::measures(&series.series, &series.attributes, &items, seen.perceived(), &whole.images);
             findings.extend(calibrated::judge(modality, &measures, &procedures.calibration));
             measured.extend(measures);
             frames_of.push((series.series.clone(), seen.into_frames()));

@@ -10,12 +10,14 @@ pub(super) fn longer_than_told(object: &Object, layout: &Layout) -> Option<Findi
     let length = object.native_length()?;
     let wanted = layout.total_bytes();
     (length > wanted + 1).then(|| {
-        Finding::new(
+        let finding = Finding::new(
             "G-02",
             Level::Warn,
             format!("像素数据多出 {} 字节，请核对行列数与帧数", length - wanted),
             format!("{} bytes more of pixel data than rows, columns and frames ask for; check them", length - wanted),
-        )
+        );
+        #[expect(clippy::cast_precision_loss, reason = "bytes of a file")]
+        finding.measured(length as f64, wanted as f64, "bytes")
     })
 }
 
@@ -34,12 +36,14 @@ pub(super) fn fault(error: &DecodeError, number: u32) -> Finding {
             format!("本版本不能解码传输语法 {ts}，请人工处理"),
             format!("transfer syntax {ts} is not decoded by this version; decide by hand"),
         ),
+        #[expect(clippy::cast_precision_loss, reason = "bytes of a file")]
         DecodeError::Short { got, wanted } => Finding::new(
             "G-02",
             Level::Reject,
             format!("像素数据不完整：应有 {wanted}，实有 {got} 字节，请重新发送"),
             format!("pixel data are cut off: {got} of {wanted} bytes; send it again"),
-        ),
+        )
+        .measured(*got as f64, *wanted as f64, "bytes"),
         other => Finding::new(
             "G-01",
             Level::Reject,

@@ -6,7 +6,7 @@ use crate::codec::{Frame, samples};
 use crate::dicom::displayed::Displayed;
 use crate::dicom::{Attributes, Uid, syntax, tags};
 use crate::exam::facts::rule_modality;
-use crate::exam::finding::{Finding, Level};
+use crate::exam::finding::{Finding, Level, Place};
 use crate::exam::geometry::Stack;
 use crate::exam::quality::checks::x15_window;
 use crate::exam::quality::field::{Field, Kind};
@@ -135,7 +135,8 @@ impl Look<'_> {
                 Ok(frame) => frame,
                 Err(e) if e.is_ours() => return Err(e.into()),
                 Err(e) => {
-                    looked.findings.push(decodable::fault(&e, number));
+                    let fault = decodable::fault(&e, number);
+                    looked.findings.push(if layout.frames > 1 { fault.in_frame(number.saturating_add(1)) } else { fault });
                     return Ok(looked);
                 }
             };
@@ -144,7 +145,12 @@ impl Look<'_> {
                 return Ok(looked);
             }
             if number == 0 && !Displayed::has_embedded(&object.data_set) {
-                looked.of_series.extend(g03_bits_used::check(&frame.bytes, &frame.layout, image));
+                looked.of_series.extend(g03_bits_used::check(
+                    &frame.bytes,
+                    &frame.layout,
+                    image,
+                    self.limits.pixels.beyond_share,
+                ));
             }
             let n = usize::try_from(number).unwrap_or(usize::MAX);
             let own = picture.frames.get(n).unwrap_or(image);
@@ -195,15 +201,19 @@ impl Look<'_> {
             return seen;
         }
         let deviation = field.map_or(0.0, |f| f.deviation);
-        seen.content = Some(Content { uniform: c18_blank::uniform_share(&values, columns), deviation });
         seen.coarse = c16_neighbours::sampling(&values, columns);
         let padding = attributes.int(tags::PIXEL_PADDING_VALUE);
-        seen.gross = rescale(self.modality, attributes).and_then(|units| c11_gross::of(&values, columns, units, padding));
+        seen.gross = rescale(self.modality, attributes)
+            .and_then(|units| c11_gross::of(&values, columns, units, padding, &self.limits.hounsfield));
+        let air = seen.gross.is_some_and(|g| c18_blank::is_air(g.mean));
+        let noise = field.is_some_and(|f| f.correlation < limits.noise_correlation);
+        let content = Content { uniform: c18_blank::uniform_share(&values, columns), deviation, air, noise };
+        seen.content = Some(content);
         let blank = c18_blank::blank(&values);
         if blank.is_none() {
             seen.findings.extend(field.as_ref().and_then(|f| x07_clipped::check(f, limits)));
             let ct = field.as_ref().filter(|_| self.modality == "CT");
-            seen.findings.extend(ct.and_then(|f| c18_blank::noise_alone(f, limits)));
+            seen.findings.extend(ct.and_then(|f| c18_blank::noise_alone(f, &content, limits)));
             seen.findings.extend(self.cut_off("C-18", &values, columns, limits.band_share));
             seen.findings.extend(field.as_ref().and_then(|f| band::out_of_step("C-18", f, limits)));
         }
@@ -223,7 +233,8 @@ impl Look<'_> {
 
     fn measure(&self, seen: &mut FrameSeen, samples: &[i32], columns: usize, attributes: &Attributes) {
         let units = rescale(self.modality, attributes);
-        let slice = |(slope, intercept)| hounsfield::Slice { samples, columns, slope, intercept }.measure();
+        let slice =
+            |(slope, intercept)| hounsfield::Slice { samples, columns, slope, intercept }.measure(&self.limits.hounsfield);
         seen.hounsfield = units.map(slice);
         let background = units.and_then(|(slope, intercept)| perception::stored(AIR_BESIDE_BODY, slope, intercept));
         let of_detector = rule_modality(self.modality) == "DX";
@@ -235,7 +246,9 @@ impl Look<'_> {
 pub(super) struct Seen<'a> {
     modality: &'a str,
     limits: &'a Quality,
-    slices: Vec<(Uid, hounsfield::Measures)>,
+    slices: Vec<(Place, hounsfield::Measures)>,
+    /// Objects of several frames.
+    of_frames: BTreeSet<Uid>,
     perceived: Vec<Perceived>,
     /// Of every frame of a slice: how much is in it.
     contents: HashMap<(Uid, u32), Content>,
@@ -256,6 +269,7 @@ impl<'a> Seen<'a> {
             modality,
             limits,
             slices: Vec::new(),
+            of_frames: BTreeSet::new(),
             perceived: Vec::new(),
             contents: HashMap::new(),
             coarse: HashMap::new(),
@@ -274,15 +288,19 @@ impl<'a> Seen<'a> {
     pub(super) fn take(&mut self, row: &InstanceRow, looked: Looked) -> Vec<Finding> {
         let mut findings: Vec<Finding> =
             looked.of_series.into_iter().filter(|f| self.told.insert((f.check.clone(), f.level))).collect();
+        if looked.frames.len() > 1 {
+            self.of_frames.insert(row.sop_instance.clone());
+        }
         for (number, frame) in (0u32..).zip(looked.frames) {
             let key = (row.sop_instance.clone(), number);
+            let place = self.place(&row.sop_instance, number);
             let twice = frame.digest.and_then(|digest| self.same.check(digest, &key));
             for finding in twice.into_iter().chain(frame.findings) {
                 if !findings.iter().any(|known| known.check == finding.check && known.level == finding.level) {
-                    findings.push(finding);
+                    findings.push(finding.at(&place));
                 }
             }
-            self.slices.extend(frame.hounsfield.map(|measures| (row.sop_instance.clone(), measures)));
+            self.slices.extend(frame.hounsfield.map(|measures| (place, measures)));
             self.perceived.extend(frame.perceived);
             if self.contents.len() < MOST_FRAMES {
                 self.contents.extend(frame.content.map(|content| (key.clone(), content)));
@@ -305,27 +323,43 @@ impl<'a> Seen<'a> {
         let mut judged = hounsfield::judge(&self.slices, head, &self.limits.hounsfield);
         let contents: Vec<Content> = self.contents.values().copied().collect();
         judged.extend(c18_blank::mostly_blank(&contents, limits));
-        let mut gross: Vec<(Uid, c11_gross::Gross)> = self.gross.iter().map(|((uid, _), g)| (uid.clone(), *g)).collect();
+        judged.extend(c18_blank::mostly_air(&self.gross.values().map(|g| g.mean).collect::<Vec<f64>>(), limits));
+        let mut gross: Vec<(Place, c11_gross::Gross)> =
+            self.gross.iter().map(|((uid, frame), g)| (self.place(uid, *frame), *g)).collect();
         gross.sort_by(|a, b| a.0.cmp(&b.0));
         let impossible = c11_gross::of_series(&gross, &self.limits.hounsfield);
-        let shifted = |stack: &Stack| c11_gross::shifted(&in_order(stack, &self.gross), &self.limits.hounsfield);
+        let shifted = |stack: &Stack| c11_gross::shifted(&self.in_order(stack, &self.gross), &self.limits.hounsfield);
         // Where all is impossible nothing is odd.
         judged.extend(stacks.iter().filter(|_| impossible.is_none()).flat_map(shifted));
         judged.extend(impossible);
         for stack in stacks {
-            judged.extend(c18_blank::emptied(&in_order(stack, &self.contents), limits));
-            judged.extend(c16_neighbours::misfits(stack, &self.coarse, self.limits.perception.misfit_warn));
+            judged.extend(c18_blank::emptied(&self.in_order(stack, &self.contents), open_ends(stack, stacks), limits));
+            judged.extend(c16_neighbours::misfits(stack, &self.coarse, &self.limits.perception, &|uid, frame| {
+                self.place(uid, frame)
+            }));
         }
         judged.extend(self.same.mostly());
         judged.extend(x12_dead_lines::check(self.modality, &self.perceived));
         judged
     }
+
+    /// A frame, counted from 0, as a finding names it.
+    fn place(&self, instance: &Uid, frame: u32) -> Place {
+        Place { instance: instance.clone(), frame: self.of_frames.contains(instance).then(|| frame.saturating_add(1)) }
+    }
+
+    /// What was seen of the slices of a stack, in its order.
+    fn in_order<T: Copy>(&self, stack: &Stack, seen: &HashMap<(Uid, u32), T>) -> Vec<(Place, T)> {
+        let own = stack.slices.iter().zip(&stack.frames);
+        own.filter_map(|(uid, frame)| Some((self.place(uid, *frame), *seen.get(&(uid.clone(), *frame))?))).collect()
+    }
 }
 
-/// What was seen of the slices of a stack, in its order.
-fn in_order<T: Copy>(stack: &Stack, seen: &HashMap<(Uid, u32), T>) -> Vec<(Uid, T)> {
-    let own = stack.slices.iter().zip(&stack.frames);
-    own.filter_map(|(uid, frame)| Some((uid.clone(), *seen.get(&(uid.clone(), *frame))?))).collect()
+/// At which ends of a stack no other of the series goes on: first and last.
+fn open_ends(stack: &Stack, all: &[Stack]) -> (bool, bool) {
+    let Some((first, last)) = stack.ends() else { return (false, false) };
+    let ends = || all.iter().filter_map(Stack::ends);
+    (!ends().any(|(other, _)| other < first), !ends().any(|(_, other)| other > last))
 }
 
 /// Rescale slope and intercept of a CT image; none for other modalities and where the header has none.

@@ -23,7 +23,8 @@ pub fn fault(stream: &[u8]) -> Option<&'static str> {
     if is_overwritten(stream) {
         return Some("a part of the code stream was overwritten");
     }
-    (walk(stream)? == Walk::Broken).then_some("the packets of the code stream do not fill it: a part was overwritten or is missing")
+    (walk(stream)? == Walk::Broken)
+        .then_some("the packets of the code stream do not fill it: a part was overwritten or is missing")
 }
 
 /// Encoders that state more bit planes than they code lack as many passes in every block, or a plane more where it is empty; who leaves out

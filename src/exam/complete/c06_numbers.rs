@@ -20,14 +20,16 @@ fn out_of_order(stack: &Stack) -> Option<Finding> {
     if wrong == 0 && (unnumbered == 0 || stack.numbers.is_empty()) {
         return None;
     }
-    Some(Finding::new(
+    let finding = Finding::new(
         "C-06",
         Level::Warn,
         format!("图像编号与空间位置顺序不一致（{wrong} 处），{unnumbered} 幅无编号，请核对"),
         format!(
             "instance numbers and positions run against each other in {wrong} places, {unnumbered} images have no number; check them"
         ),
-    ))
+    );
+    #[expect(clippy::cast_precision_loss, reason = "counts of slices")]
+    Some(finding.measured((wrong + unnumbered) as f64, 0.0, "slices"))
 }
 
 /// Holes in the numbering while the geometry is clean.
@@ -41,10 +43,14 @@ fn instance_numbers(series: &SeriesFacts) -> Option<Finding> {
     if (holes == 0 && doubles == 0 && !starts_late) || holes > distinct.len() {
         return None;
     }
-    Some(Finding::new(
+    let finding = Finding::new(
         "C-06",
         Level::Warn,
-        format!("图像编号不连续：起始 {first}，缺 {holes} 个，重复 {doubles} 个"),
-        format!("instance numbers start at {first}, {holes} are missing, {doubles} repeated"),
-    ))
+        format!("图像编号不连续：起始 {first}，缺 {holes} 个，重复 {doubles} 个；请核对是否漏传"),
+        format!(
+            "instance numbers start at {first}, {holes} are missing, {doubles} repeated; check whether images were left behind"
+        ),
+    );
+    #[expect(clippy::cast_precision_loss, reason = "counts of slices")]
+    Some(finding.measured((holes + doubles) as f64, 0.0, "slices"))
 }

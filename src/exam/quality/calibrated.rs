@@ -1,5 +1,6 @@
-//! Perceptual measures of a series held against what is usual for its device and item, C-16, M-06 to M-08, M-12. Never judges a device that was not calibrated.
+//! Perceptual measures of a series held against what is usual for its device and item, C-16, M-06 to M-08, M-12. Never judges a device that was not calibrated.
 
+use super::checks::x02_deviation::deviation;
 use super::perception::Perceived;
 use crate::dicom::{Attributes, Uid, tags};
 use crate::exam::facts::rule_modality;
@@ -18,23 +19,32 @@ pub struct Measure {
     pub device: String,
     /// The items that the series carries.
     pub items: Vec<u32>,
-    /// `sharpness` (log2), `noise` (of the range of the anatomy), `snr`, `ghosting`, `bright`, `bias` or `edge` (of the signal).
+    /// `sharpness` (log2), `noise` (of the range of the anatomy), `snr`, `ghosting`, `bright`, `bias` or `edge` (of the signal), `exposure` (deviation index).
     pub measure: String,
     /// Median over the frames looked at.
     pub value: f64,
 }
 
-/// Check numbers by modality and measure, and whether less is worse.
-const CHECKS: &[(&str, &str, &str, bool)] = &[
-    ("DX", "noise", "X-09", false),
-    ("DX", "sharpness", "X-10", true),
-    ("CT", "sharpness", "C-16", true),
-    ("MR", "snr", "M-06", true),
-    ("MR", "noise", "M-06", false),
-    ("MR", "ghosting", "M-07", false),
-    ("MR", "sharpness", "M-08", true),
-    ("MR", "bias", "M-12", false),
-    ("MR", "edge", "M-12", false),
+/// What is worse than usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worse {
+    Less,
+    More,
+    Both,
+}
+
+/// Check numbers by modality and measure.
+const CHECKS: &[(&str, &str, &str, Worse)] = &[
+    ("DX", "exposure", "X-02", Worse::Both),
+    ("DX", "noise", "X-09", Worse::More),
+    ("DX", "sharpness", "X-10", Worse::Less),
+    ("CT", "sharpness", "C-16", Worse::Less),
+    ("MR", "snr", "M-06", Worse::Less),
+    ("MR", "noise", "M-06", Worse::More),
+    ("MR", "ghosting", "M-07", Worse::More),
+    ("MR", "sharpness", "M-08", Worse::Less),
+    ("MR", "bias", "M-12", Worse::More),
+    ("MR", "edge", "M-12", Worse::More),
 ];
 
 /// The device that made a series.
@@ -44,12 +54,20 @@ pub fn device(series: &Attributes) -> String {
     [text(tags::MANUFACTURER), text(tags::MANUFACTURER_MODEL_NAME), serial].join("|")
 }
 
-/// The measures of a series: medians over its frames.
-pub fn measures(series: &Uid, attributes: &Attributes, items: &[u32], frames: &[Perceived]) -> Vec<Measure> {
-    let of = |name: &str, value: fn(&Perceived) -> Option<f64>| {
-        let value = median(frames.iter().filter_map(value).collect())?;
+/// The measures of a series: medians over its frames, and over the deviation indices of its images.
+pub fn measures(
+    series: &Uid,
+    attributes: &Attributes,
+    items: &[u32],
+    frames: &[Perceived],
+    images: &[Attributes],
+) -> Vec<Measure> {
+    let named = |name: &str, values: Vec<f64>| {
+        let value = median(values)?;
         Some(Measure { series: series.clone(), device: device(attributes), items: items.to_vec(), measure: name.into(), value })
     };
+    let of = |name: &str, value: fn(&Perceived) -> Option<f64>| named(name, frames.iter().filter_map(value).collect());
+    let exposure = named("exposure", images.iter().filter_map(deviation).filter(|d| d.is_finite()).collect());
     // Only in MR does the air beside the body tell of noise and ghosts.
     let air = [
         of("snr", |p| p.snr),
@@ -60,29 +78,30 @@ pub fn measures(series: &Uid, attributes: &Attributes, items: &[u32], frames: &[
     ]
     .into_iter()
     .filter(|_| attributes.text(tags::MODALITY) == Some("MR"));
-    [of("sharpness", |p| p.sharpness), of("noise", |p| p.noise)].into_iter().chain(air).flatten().collect()
+    [of("sharpness", |p| p.sharpness), of("noise", |p| p.noise), exposure].into_iter().chain(air).flatten().collect()
 }
 
 /// Judges measures by the calibration.
 pub fn judge(modality: &str, measures: &[Measure], calibration: &Calibration) -> Vec<Finding> {
     let mut findings = Vec::new();
     for one in measures {
-        let Some((_, _, check, less)) =
+        let Some((_, _, check, worse)) =
             CHECKS.iter().find(|(m, name, _, _)| *m == rule_modality(modality) && *name == one.measure)
         else {
             continue;
         };
         for item in &one.items {
             let usual = calibration.usual(&one.device, *item, &one.measure);
-            findings.extend(usual.and_then(|u| against(check, one, u, *less)).map(|f| f.in_series(&one.series)));
+            findings.extend(usual.and_then(|u| against(check, one, u, *worse)).map(|f| f.in_series(&one.series)));
         }
     }
     findings
 }
 
-fn against(check: &str, one: &Measure, usual: &Usual, less_is_worse: bool) -> Option<Finding> {
-    let beyond = |limit: f64| if less_is_worse { one.value < limit } else { one.value > limit };
-    let (outer, inner) = if less_is_worse { (usual.p1, usual.p5) } else { (usual.p99, usual.p95) };
+fn against(check: &str, one: &Measure, usual: &Usual, worse: Worse) -> Option<Finding> {
+    let less = worse == Worse::Less || (worse == Worse::Both && one.value < usual.p5);
+    let beyond = |limit: f64| if less { one.value < limit } else { one.value > limit };
+    let (outer, inner) = if less { (usual.p1, usual.p5) } else { (usual.p99, usual.p95) };
     let (level, limit) = match (beyond(outer), beyond(inner)) {
         (true, _) if usual.reject => (Level::Reject, outer),
         (_, true) => (Level::Warn, inner),
@@ -93,8 +112,18 @@ fn against(check: &str, one: &Measure, usual: &Usual, less_is_worse: bool) -> Op
             "清晰度低于本设备该项目的常见范围，请核对是否模糊或运动",
             "less sharp than usual on this device; check for blur and motion",
         ),
-        "snr" => ("信噪比低于本设备该项目的常见范围", "a lower signal-to-noise ratio than usual on this device"),
-        "bias" => ("信号强度不均匀高于本设备该项目的常见范围", "a stronger drift of intensity than usual on this device"),
+        "exposure" => (
+            "曝光偏差超出本设备该项目的常见范围，请核对曝光设置",
+            "a deviation index that is unusual on this device; check its exposure settings",
+        ),
+        "snr" => (
+            "信噪比低于本设备该项目的常见范围，请核对线圈与参数",
+            "a lower signal-to-noise ratio than usual on this device; check coils and protocol",
+        ),
+        "bias" => (
+            "信号强度不均匀高于本设备该项目的常见范围，请核对线圈",
+            "a stronger drift of intensity than usual on this device; check the coils",
+        ),
         "edge" => (
             "图像边缘信号高于本设备该项目的常见范围，请核对卷褶伪影",
             "more signal along the borders than usual on this device; check for wrap-around",
@@ -103,7 +132,10 @@ fn against(check: &str, one: &Measure, usual: &Usual, less_is_worse: bool) -> Op
             "鬼影高于本设备该项目的常见范围，请核对运动与接收线圈",
             "more ghosting than usual on this device; check motion and coils",
         ),
-        _ => ("噪声高于本设备该项目的常见范围", "more noise than usual on this device"),
+        _ => (
+            "噪声高于本设备该项目的常见范围，请核对曝光与重建参数",
+            "more noise than usual on this device; check exposure and reconstruction",
+        ),
     };
     Some(Finding::new(check, level, zh, en).measured(one.value, limit, &one.measure))
 }

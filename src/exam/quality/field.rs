@@ -9,6 +9,8 @@
 pub struct Field {
     /// Share of samples at the lowest and at the highest value, of those that are no background.
     pub plateau: (f64, f64),
+    /// All four corners are at the lowest, at the highest value and no background: a shutter of any shape, in the shade of the other end.
+    pub corners: (bool, bool),
     /// Share of the most frequent value, of those that are no background; told of projections only.
     pub mode: f64,
     /// Share of the rows or columns, whichever is more, that are background from end to end; told of projections only.
@@ -113,7 +115,13 @@ fn shares(grid: &Grid, background: &[bool], (low, high): (i32, i32), kind: Kind)
     }
     let share = |n: usize| n as f64 / all.max(1) as f64;
     let mode = if kind == Kind::Projection { most_frequent(grid, background) } else { 0 };
-    Field { plateau: (share(at_low), share(at_high)), mode: share(mode), ..Field::default() }
+    let corners = |is: &dyn Fn(i32) -> bool| {
+        let last = grid.values.len().saturating_sub(1);
+        let corners = [0, grid.columns.saturating_sub(1), (last + 1).saturating_sub(grid.columns), last];
+        corners.iter().all(|i| background.get(*i) == Some(&false) && grid.values.get(*i).is_some_and(|v| is(*v)))
+    };
+    let corners = (corners(&|v| v <= low), corners(&|v| v >= high));
+    Field { corners, plateau: (share(at_low), share(at_high)), mode: share(mode), ..Field::default() }
 }
 
 /// How often the most frequent value occurs that is no background.

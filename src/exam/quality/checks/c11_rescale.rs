@@ -4,15 +4,12 @@ use super::{Exam, Image, each_image};
 use crate::dicom::tags;
 use crate::exam::finding::{Finding, Level};
 
-/// Slopes that CT devices write: 1 nearly always, less where halves or tenths of a Hounsfield unit are kept, 16 where twelve bits were
-/// brought into eight.
-const PLAUSIBLE: std::ops::RangeInclusive<f64> = 0.05..=20.0;
-
 pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
+    let (least, most) = (exam.limits.hounsfield.slope_least, exam.limits.hounsfield.slope_most);
     let mut findings = each_image(exam, &["CT"], |_, image| {
         let number = |tag| image.attributes.float(tag);
         match (number(tags::RESCALE_SLOPE), number(tags::RESCALE_INTERCEPT)) {
-            (Some(slope), Some(_)) if PLAUSIBLE.contains(&slope) => None,
+            (Some(slope), Some(_)) if (least..=most).contains(&slope) => None,
             (Some(slope), Some(_)) if slope != 0.0 => Some(
                 Finding::new(
                     "C-11",
@@ -20,11 +17,7 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
                     "重缩放斜率不合理，CT 值不可信，请由来源补正",
                     "Rescale Slope is no slope of a CT: its numbers cannot be trusted; mend it at the source",
                 )
-                .measured(
-                    slope,
-                    if slope > *PLAUSIBLE.end() { *PLAUSIBLE.end() } else { *PLAUSIBLE.start() },
-                    "",
-                ),
+                .measured(slope, if slope > most { most } else { least }, "HU a step"),
             ),
             _ => Some(Finding::new(
                 "C-11",

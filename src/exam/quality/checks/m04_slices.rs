@@ -24,8 +24,8 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
             let finding = Finding::new(
                 "M-04",
                 level,
-                format!("序列仅 {got:.0} 层，该项目通常不少于 {wanted:.0} 层"),
-                format!("{got:.0} slices only; {wanted:.0} are usual for the item"),
+                format!("序列仅 {got:.0} 层，该项目通常不少于 {wanted:.0} 层；请核对是否缺层，必要时补传"),
+                format!("{got:.0} slices only; {wanted:.0} are usual for the item; check for missing ones and send them"),
             );
             findings.push(finding.in_series(series.uid).measured(got, wanted, "slices"));
         }

@@ -25,8 +25,8 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
             let finding = Finding::new(
                 "M-10",
                 Level::Warn,
-                format!("视野仅 {widest:.0} mm，可能未包括双侧"),
-                format!("a field of {widest:.0} mm may not hold both sides"),
+                format!("视野仅 {widest:.0} mm，可能未包括双侧，请核对或补充另一侧"),
+                format!("a field of {widest:.0} mm may not hold both sides; check it, or send the other side"),
             );
             findings.push(finding.measured(widest, least, "mm"));
         }

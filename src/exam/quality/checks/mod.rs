@@ -10,10 +10,11 @@ mod c13_common_range;
 mod g03_bits;
 mod g14_side;
 mod g15_burned_in;
+mod g17_quality_control;
 mod m04_slices;
 mod m05_resolution;
 mod m10_both_hips;
-mod x02_deviation;
+pub mod x02_deviation;
 mod x03_exposure;
 mod x04_matrix;
 mod x05_depth;
@@ -33,6 +34,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("G-03", g03_bits::check),
     ("G-14", g14_side::check),
     ("G-15", g15_burned_in::check),
+    ("G-17", g17_quality_control::check),
     ("X-02", x02_deviation::check),
     ("X-03", x03_exposure::check),
     ("X-04", x04_matrix::check),

@@ -11,8 +11,8 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
             return Some(Finding::new(
                 "X-03",
                 Level::Info,
-                "未提供曝光指数（0018,1411），无法监测曝光",
-                "Exposure Index (0018,1411) is not given: the exposure cannot be watched",
+                "未提供曝光指数（0018,1411），无法监测曝光，请在设备上启用",
+                "Exposure Index (0018,1411) is not given: the exposure cannot be watched; let the device send it",
             ));
         };
         let limit = if index < limits.index_low { limits.index_low } else { limits.index_high };
@@ -20,7 +20,7 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
             let finding = Finding::new(
                 "X-03",
                 Level::Warn,
-                format!("曝光指数 {index:.0} 超出常见范围，请核对"),
+                format!("曝光指数 {index:.0} 超出常见范围，请核对曝光设置"),
                 format!("an exposure index of {index:.0} is unusual; check it"),
             );
             finding.measured(index, limit, "EI")

@@ -1,8 +1,7 @@
 //! C-11: numbers that no body has, in any slice: a wrong rescale value, a wrong sign, exchanged bytes; a slice that all of it lies higher or
 //! lower than its neighbours. Looked for on a coarse sampling of every slice, where the other checks measure some of a series.
 
-use crate::dicom::Uid;
-use crate::exam::finding::{Finding, Level};
+use crate::exam::finding::{Finding, Level, Place};
 use crate::procedure::catalogue::Hounsfield;
 
 /// What a slice amounts to; shares are of the samples inside the reconstruction circle.
@@ -18,16 +17,20 @@ pub struct Gross {
 
 /// One row and column in so many.
 const STEP: usize = 4;
-/// What a body and the air beside it measure, HU.
-const BODY: std::ops::RangeInclusive<f64> = -1150.0..=1500.0;
-/// Above this only hard bone and metal are, HU.
-const DENSE: f64 = 800.0;
+/// What lies higher does not make a slice lie higher, HU.
+const HIGHEST: f64 = 1500.0;
 /// Of the radius of the reconstruction circle: outside of it anything may stand.
 const INSIDE: f64 = 0.9;
 
 /// Of a slice; `padding` is what stands for no value. None where too little is inside.
 #[expect(clippy::cast_precision_loss, reason = "counts and coordinates of pixels")]
-pub fn of(samples: &[i32], columns: usize, (slope, intercept): (f64, f64), padding: Option<i64>) -> Option<Gross> {
+pub fn of(
+    samples: &[i32],
+    columns: usize,
+    (slope, intercept): (f64, f64),
+    padding: Option<i64>,
+    limits: &Hounsfield,
+) -> Option<Gross> {
     let rows = samples.len().checked_div(columns)?;
     let radius = INSIDE * columns.min(rows) as f64 / 2.0;
     let (mut all, mut below, mut dense, mut sum) = (0u32, 0u32, 0u32, 0.0);
@@ -40,9 +43,9 @@ pub fn of(samples: &[i32], columns: usize, (slope, intercept): (f64, f64), paddi
             }
             let value = f64::from(*stored) * slope + intercept;
             all += 1;
-            below += u32::from(value < *BODY.start());
-            dense += u32::from(value > DENSE);
-            sum += value.clamp(*BODY.start(), *BODY.end());
+            below += u32::from(value < limits.below_hu);
+            dense += u32::from(value > limits.dense_hu);
+            sum += value.max(limits.below_hu).min(HIGHEST);
         }
     }
     let share = |n: u32| f64::from(n) / f64::from(all);
@@ -50,9 +53,9 @@ pub fn of(samples: &[i32], columns: usize, (slope, intercept): (f64, f64), paddi
 }
 
 /// Of the frames of a series, each with its instance: most are impossible, or some.
-pub fn of_series(slices: &[(Uid, Gross)], limits: &Hounsfield) -> Option<Finding> {
+pub fn of_series(slices: &[(Place, Gross)], limits: &Hounsfield) -> Option<Finding> {
     let worst = |g: &Gross| (g.below / limits.below_share).max(g.dense / limits.dense_share);
-    let impossible: Vec<&(Uid, Gross)> = slices.iter().filter(|(_, g)| worst(g) > 1.0).collect();
+    let impossible: Vec<&(Place, Gross)> = slices.iter().filter(|(_, g)| worst(g) > 1.0).collect();
     let (uid, first) = impossible.first()?;
     let number = impossible.len();
     let most = 2 * number > slices.len();
@@ -79,7 +82,7 @@ pub fn of_series(slices: &[(Uid, Gross)], limits: &Hounsfield) -> Option<Finding
 }
 
 /// Slices of a stack, in its order, that lie higher or lower than both neighbours while these agree.
-pub fn shifted(slices: &[(Uid, Gross)], limits: &Hounsfield) -> Vec<Finding> {
+pub fn shifted(slices: &[(Place, Gross)], limits: &Hounsfield) -> Vec<Finding> {
     let mut findings = Vec::new();
     for three in slices.windows(3) {
         let [(_, before), (uid, here), (_, after)] = three else { continue };
@@ -109,14 +112,15 @@ pub fn shifted(slices: &[(Uid, Gross)], limits: &Hounsfield) -> Vec<Finding> {
 mod tests {
     use super::super::tests::{LIMITS, disc};
     use super::*;
+    use crate::dicom::Uid;
 
     fn gross(tissue: f64, units: (f64, f64)) -> Gross {
-        of(&disc(180.0, tissue, 5.0), 512, units, None).unwrap()
+        of(&disc(180.0, tissue, 5.0), 512, units, None, &LIMITS).unwrap()
     }
 
     #[test]
     fn numbers_that_no_body_has_are_told_and_those_of_a_body_are_not() {
-        let uid = |n: usize| Uid::derived(&[&n.to_string()]);
+        let uid = |n: usize| Place::from(&Uid::derived(&[&n.to_string()]));
         let level = |wrong: (f64, f64), number: usize| {
             let slices: Vec<_> =
                 (0..9).map(|n| (uid(n), gross(40.0, if n < number { wrong } else { (1.0, -1024.0) }))).collect();
@@ -130,12 +134,12 @@ mod tests {
 
     #[test]
     fn a_slice_that_lies_apart_from_both_neighbours_is_named() {
-        let uid = |n: usize| Uid::derived(&[&n.to_string()]);
+        let uid = |n: usize| Place::from(&Uid::derived(&[&n.to_string()]));
         for shift in [300.0, -300.0] {
             let slices: Vec<_> =
                 (0..7).map(|n| (uid(n), gross(40.0, (1.0, if n == 4 { shift } else { 0.0 } - 1024.0)))).collect();
             let found: Vec<_> = shifted(&slices, &LIMITS).into_iter().map(|f| f.instance).collect();
-            assert_eq!(found, [Some(uid(4))], "{shift}");
+            assert_eq!(found, [Some(uid(4).instance)], "{shift}");
         }
         let growing: Vec<_> = (0..7).map(|n| (uid(n), gross(40.0 + 60.0 * n as f64, (1.0, -1024.0)))).collect();
         assert!(shifted(&growing, &LIMITS).is_empty());
@@ -145,8 +149,8 @@ mod tests {
     fn what_stands_for_no_value_is_left_out() {
         let mut samples = disc(180.0, 40.0, 5.0);
         samples.iter_mut().step_by(3).for_each(|s| *s = -5000);
-        let of = |padding| of(&samples, 512, (1.0, -1024.0), padding).unwrap().below;
+        let of = |padding| of(&samples, 512, (1.0, -1024.0), padding, &LIMITS).unwrap().below;
         assert!(of(None) > 0.3 && of(Some(-5000)) == 0.0);
-        assert_eq!(super::of(&[], 0, (1.0, 0.0), None), None);
+        assert_eq!(super::of(&[], 0, (1.0, 0.0), None, &LIMITS), None);
     }
 }

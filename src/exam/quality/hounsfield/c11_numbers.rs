@@ -1,13 +1,12 @@
 //! C-11: the CT numbers of air and of soft tissue, of the series and of each slice: calibration and rescale values.
 
 use super::Measures;
-use crate::dicom::Uid;
-use crate::exam::finding::{Finding, Level};
+use crate::exam::finding::{Finding, Level, Place};
 use crate::exam::geometry::median;
 use crate::procedure::catalogue::Hounsfield;
 
 /// Of the whole series.
-pub(super) fn of_series(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Vec<Finding> {
+pub(super) fn of_series(slices: &[(Place, Measures)], limits: &Hounsfield) -> Vec<Finding> {
     let middle = |of: fn(&Measures) -> Option<f64>| median(slices.iter().filter_map(|(_, m)| of(m)).collect());
     let air = (-1000.0 - limits.air_tolerance, -1000.0 + limits.air_tolerance);
     let soft = (limits.soft_low, limits.soft_high);
@@ -29,7 +28,7 @@ pub(super) fn of_series(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Vec<
 }
 
 /// Most slices hold nothing that measures like soft tissue: there is some in every part of a body.
-fn without_soft_tissue(slices: &[(Uid, Measures)]) -> Option<Finding> {
+fn without_soft_tissue(slices: &[(Place, Measures)]) -> Option<Finding> {
     let without = slices.iter().filter(|(_, m)| m.soft_tissue.is_none() && m.air.is_some()).count();
     (2 * without > slices.len()).then(|| {
         let zh = "多数层面没有软组织范围的 CT 值，请核对重缩放值";
@@ -40,7 +39,7 @@ fn without_soft_tissue(slices: &[(Uid, Measures)]) -> Option<Finding> {
 }
 
 /// Slices whose numbers fit neither air nor soft tissue, or not those of the others: a wrong rescale value, or none in Hounsfield units.
-pub(super) fn of_slices(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Option<Finding> {
+pub(super) fn of_slices(slices: &[(Place, Measures)], limits: &Hounsfield) -> Option<Finding> {
     let usual = |of: fn(&Measures) -> Option<f64>| median(slices.iter().filter_map(|(_, m)| of(m)).collect());
     let (air, soft) = (usual(|m| m.air), usual(|m| m.soft_tissue));
     let far = |own: Option<f64>, usual: Option<f64>| own.zip(usual).is_some_and(|(a, b)| (a - b).abs() > limits.odd_slice);
@@ -52,7 +51,7 @@ pub(super) fn of_slices(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Opti
         let neither = m.soft_tissue.is_none() && m.air.is_none();
         neither || far(m.air, air) || far(m.soft_tissue, soft)
     };
-    let odd: Vec<&Uid> = slices.iter().filter(|(_, m)| is_odd(m)).map(|(uid, _)| uid).collect();
+    let odd: Vec<&Place> = slices.iter().filter(|(_, m)| is_odd(m)).map(|(uid, _)| uid).collect();
     let first = odd.first()?;
     // One odd slice may be a top of a head; where most are, these are no Hounsfield units, or the bytes are in disorder.
     let level = if 2 * odd.len() > slices.len() { Level::Review } else { Level::Warn };
@@ -65,5 +64,6 @@ pub(super) fn of_slices(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Opti
             odd.len()
         ),
     );
-    Some(finding.at(first))
+    #[expect(clippy::cast_precision_loss, reason = "counts of slices")]
+    Some(finding.at(*first).measured(odd.len() as f64, 0.0, "slices"))
 }

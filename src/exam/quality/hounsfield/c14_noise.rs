@@ -1,12 +1,11 @@
 //! C-14: the noise of soft tissue, median over the series.
 
 use super::Measures;
-use crate::dicom::Uid;
-use crate::exam::finding::{Finding, Level};
+use crate::exam::finding::{Finding, Level, Place};
 use crate::exam::geometry::median;
 use crate::procedure::catalogue::Hounsfield;
 
-pub(super) fn check(slices: &[(Uid, Measures)], head: bool, limits: &Hounsfield) -> Option<Finding> {
+pub(super) fn check(slices: &[(Place, Measures)], head: bool, limits: &Hounsfield) -> Option<Finding> {
     let limit = if head { limits.noise_warn_head } else { limits.noise_warn_body };
     let noise = median(slices.iter().filter_map(|(_, m)| m.noise).collect()).filter(|n| *n > limit)?;
     let finding = Finding::new(

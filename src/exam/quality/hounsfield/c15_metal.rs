@@ -1,11 +1,10 @@
 //! C-15: metal, in the slice that has most of it.
 
 use super::Measures;
-use crate::dicom::Uid;
-use crate::exam::finding::{Finding, Level};
+use crate::exam::finding::{Finding, Level, Place};
 use crate::procedure::catalogue::Hounsfield;
 
-pub(super) fn check(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Option<Finding> {
+pub(super) fn check(slices: &[(Place, Measures)], limits: &Hounsfield) -> Option<Finding> {
     let metal = slices.iter().map(|(_, m)| m.metal).fold(0.0, f64::max);
     (metal > limits.metal_warn).then(|| {
         let finding = Finding::new(

@@ -1,12 +1,11 @@
 //! C-17: a body cut off by the field of view.
 
 use super::Measures;
-use crate::dicom::Uid;
-use crate::exam::finding::{Finding, Level};
+use crate::exam::finding::{Finding, Level, Place};
 use crate::exam::geometry::median;
 use crate::procedure::catalogue::Hounsfield;
 
-pub(super) fn check(slices: &[(Uid, Measures)], limits: &Hounsfield) -> Option<Finding> {
+pub(super) fn check(slices: &[(Place, Measures)], limits: &Hounsfield) -> Option<Finding> {
     let rim = median(slices.iter().filter_map(|(_, m)| m.rim).collect()).filter(|r| *r > limits.rim_warn)?;
     let finding = Finding::new(
         "C-17",

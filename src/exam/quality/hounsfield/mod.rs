@@ -8,8 +8,7 @@ mod c14_noise;
 mod c15_metal;
 mod c17_field_of_view;
 
-use crate::dicom::Uid;
-use crate::exam::finding::Finding;
+use crate::exam::finding::{Finding, Place};
 use crate::procedure::catalogue::Hounsfield;
 
 /// A slice in Hounsfield units.
@@ -41,8 +40,6 @@ pub struct Measures {
     pub metal: f64,
 }
 
-/// Above this a sample is metal, HU.
-const METAL: f64 = 3000.0;
 /// Side of the blocks that noise is measured in, pixels.
 const BLOCK: usize = 9;
 /// Blocks of soft tissue below which noise is not told.
@@ -51,14 +48,12 @@ const LEAST_BLOCKS: usize = 40;
 const LEAST_SHARE: f64 = 0.01;
 /// The same where nothing is expected.
 const MUCH: f64 = 0.05;
-/// Above this a sample of the rim is body, HU.
-const BODY: f64 = -300.0;
 
 /// How often values occur, of one row in [`ROWS`].
 struct Histogram {
     /// By [`BIN`] from [`LOWEST`].
     bins: Vec<u32>,
-    /// Samples over [`METAL`].
+    /// Samples that are metal.
     metal: u32,
     /// All samples that were counted.
     all: u32,
@@ -75,15 +70,15 @@ const ROWS: usize = 3;
 
 impl Slice<'_> {
     /// Measures the slice.
-    pub fn measure(&self) -> Measures {
+    pub fn measure(&self, limits: &Hounsfield) -> Measures {
         let rows = self.samples.len().checked_div(self.columns).unwrap_or(0);
-        let histogram = self.histogram();
+        let histogram = self.histogram(limits.metal_hu);
         Measures {
             air: histogram.peak(-1150.0, -800.0, LEAST_SHARE),
             soft_tissue: histogram.peak(-200.0, 200.0, LEAST_SHARE),
             between: histogram.peak(-700.0, -250.0, MUCH),
             noise: self.noise(rows),
-            rim: self.rim(rows),
+            rim: self.rim(rows, limits.rim_hu),
             metal: f64::from(histogram.metal) / f64::from(histogram.all.max(1)),
         }
     }
@@ -93,12 +88,12 @@ impl Slice<'_> {
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float is cut to the range of the integer")]
-    fn histogram(&self) -> Histogram {
+    fn histogram(&self, metal_hu: f64) -> Histogram {
         let mut histogram = Histogram { bins: vec![0; BINS], metal: 0, all: 0 };
         for row in self.samples.chunks(self.columns.max(1)).step_by(ROWS) {
             for value in row.iter().map(|s| self.hounsfield(*s)) {
                 histogram.all = histogram.all.saturating_add(1);
-                histogram.metal += u32::from(value > METAL);
+                histogram.metal += u32::from(value > metal_hu);
                 if value < LOWEST {
                     continue;
                 }
@@ -160,7 +155,7 @@ impl Slice<'_> {
         clippy::cast_precision_loss,
         reason = "points within the slice"
     )]
-    fn rim(&self, rows: usize) -> Option<f64> {
+    fn rim(&self, rows: usize, body_hu: f64) -> Option<f64> {
         const POINTS: usize = 720;
         let radius = self.columns.min(rows) as f64 / 2.0 - 3.0;
         if radius < 64.0 {
@@ -171,7 +166,7 @@ impl Slice<'_> {
             let angle = *n as f64 / POINTS as f64 * std::f64::consts::TAU;
             let (x, y) = (centre.0 + radius * angle.cos(), centre.1 + radius * angle.sin());
             let at = y as usize * self.columns + x as usize;
-            self.samples.get(at).is_some_and(|s| self.hounsfield(*s) > BODY)
+            self.samples.get(at).is_some_and(|s| self.hounsfield(*s) > body_hu)
         };
         Some((0..POINTS).filter(body).count() as f64 / POINTS as f64)
     }
@@ -193,7 +188,7 @@ impl Histogram {
 }
 
 /// Judges the slices of one series, each with its instance; `head` has a lower limit of noise.
-pub fn judge(slices: &[(Uid, Measures)], head: bool, limits: &Hounsfield) -> Vec<Finding> {
+pub fn judge(slices: &[(Place, Measures)], head: bool, limits: &Hounsfield) -> Vec<Finding> {
     let mut findings: Vec<Finding> = c11_numbers::of_slices(slices, limits).into_iter().collect();
     findings.extend(c11_numbers::of_series(slices, limits));
     findings.extend(c14_noise::check(slices, head, limits));
@@ -205,6 +200,7 @@ pub fn judge(slices: &[(Uid, Measures)], head: bool, limits: &Hounsfield) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::Uid;
 
     pub(super) const LIMITS: Hounsfield = Hounsfield {
         air_tolerance: 60.0,
@@ -217,6 +213,12 @@ mod tests {
         odd_slice: 100.0,
         below_share: 0.05,
         dense_share: 0.3,
+        metal_hu: 3000.0,
+        rim_hu: -300.0,
+        below_hu: -1150.0,
+        dense_hu: 800.0,
+        slope_least: 0.05,
+        slope_most: 20.0,
     };
 
     /// A disc of soft tissue in air, with some noise.
@@ -236,7 +238,10 @@ mod tests {
 
     fn checks(samples: &[i32], slope: f64, head: bool) -> Vec<String> {
         let slice = Slice { samples, columns: 512, slope, intercept: -1024.0 };
-        judge(&[(Uid::derived(&["slice"]), slice.measure())], head, &LIMITS).into_iter().map(|f| f.check).collect()
+        judge(&[(Place::from(&Uid::derived(&["slice"])), slice.measure(&LIMITS))], head, &LIMITS)
+            .into_iter()
+            .map(|f| f.check)
+            .collect()
     }
 
     #[test]
@@ -257,14 +262,14 @@ mod tests {
         let samples = disc(180.0, 40.0, 4.0);
         let of = |n: u32, intercept: f64| {
             let slice = Slice { samples: &samples, columns: 512, slope: 1.0, intercept };
-            (Uid::derived(&[&n.to_string()]), slice.measure())
+            (Place::from(&Uid::derived(&[&n.to_string()])), slice.measure(&LIMITS))
         };
         let mut slices: Vec<_> = (0..9).map(|n| of(n, -1024.0)).collect();
         assert_eq!(judge(&slices, false, &LIMITS), vec![]);
         for intercept in [-1900.0, -524.0, -1024.0 + 120.0, 5000.0] {
             slices[4] = of(4, intercept);
             let found = judge(&slices, false, &LIMITS);
-            assert_eq!(found.first().and_then(|f| f.instance.clone()), Some(slices[4].0.clone()), "{intercept}");
+            assert_eq!(found.first().and_then(|f| f.instance.clone()), Some(slices[4].0.instance.clone()), "{intercept}");
         }
         let all: Vec<_> = (0..9).map(|n| of(n, -524.0)).collect();
         assert!(judge(&all, false, &LIMITS).iter().any(|f| f.check == "C-11"));
@@ -274,7 +279,8 @@ mod tests {
     fn noise_is_measured_as_it_was_made() {
         for noise in [5.0, 10.0, 20.0] {
             let samples = disc(200.0, 40.0, noise);
-            let measured = Slice { samples: &samples, columns: 512, slope: 1.0, intercept: -1024.0 }.measure().noise.unwrap();
+            let measured =
+                Slice { samples: &samples, columns: 512, slope: 1.0, intercept: -1024.0 }.measure(&LIMITS).noise.unwrap();
             assert!((measured - noise).abs() < 0.1 * noise, "{noise} {measured}");
         }
     }
@@ -283,7 +289,7 @@ mod tests {
     fn slices_too_small_or_empty_measure_nothing() {
         for (samples, columns) in [(vec![], 0), (vec![0; 64], 8), (vec![0; 10], 0)] {
             let slice = Slice { samples: &samples, columns, slope: 1.0, intercept: 0.0 };
-            assert_eq!((slice.measure().noise, slice.measure().rim), (None, None));
+            assert_eq!((slice.measure(&LIMITS).noise, slice.measure(&LIMITS).rim), (None, None));
         }
     }
 }

@@ -42,15 +42,15 @@ pub(super) fn check(input: &Input<'_>) -> Vec<Finding> {
                 "有图像序列缺少设备类型，请在源系统补录",
                 "a series of images has no Modality (0008,0060); complete it at the source",
             )
-            .measured(input.without_modality as f64, 0.0, ""),
+            .measured(input.without_modality as f64, 0.0, "series"),
         );
     }
     if study.text(tags::PATIENT_BIRTH_DATE).is_none() && study.text(tags::PATIENT_AGE).is_none() {
         findings.push(Finding::new(
             "G-08",
             Level::Warn,
-            "缺少出生日期和年龄",
-            "neither Patient's Birth Date (0010,0030) nor Patient's Age (0010,1010) is there",
+            "缺少出生日期和年龄，请在源系统补录",
+            "neither Patient's Birth Date (0010,0030) nor Patient's Age (0010,1010) is there; complete one at the source",
         ));
     }
     findings

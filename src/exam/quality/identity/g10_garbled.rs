@@ -11,12 +11,17 @@ pub(super) fn check(study: &Attributes) -> Vec<Finding> {
         findings.push(Finding::new(
             "G-10",
             Level::Warn,
-            "患者姓名无法按声明的字符集解码",
-            "the patient's name does not decode in the stated character set",
+            "患者姓名无法按声明的字符集解码，请由来源更正字符集后重新发送",
+            "the patient's name does not decode in the stated character set; correct Specific Character Set (0008,0005) at the source and send it again",
         ));
     }
     if study.text(tags::PATIENT_SEX).is_some_and(|s| !matches!(s, "M" | "F" | "O")) {
-        findings.push(Finding::new("G-10", Level::Warn, "性别代码不是 M、F 或 O", "Patient's Sex is none of M, F, O"));
+        findings.push(Finding::new(
+            "G-10",
+            Level::Warn,
+            "性别代码不是 M、F 或 O，请在源系统更正",
+            "Patient's Sex (0010,0040) is none of M, F, O; correct it at the source",
+        ));
     }
     findings
 }

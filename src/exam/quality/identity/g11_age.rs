@@ -9,25 +9,23 @@ const OLDEST: u32 = 125 * 12;
 
 pub(super) fn check(study: &Attributes) -> Option<Finding> {
     let text = study.text(tags::PATIENT_AGE)?;
-    let stated = age_of_string(text)?;
+    let warn = |zh: &str, en: &str| Finding::new("G-11", Level::Warn, zh, en);
+    let Some(stated) = age_of_string(text) else {
+        let zh = "年龄格式不符（应为三位数字加 D、W、M 或 Y），请在源系统更正";
+        return Some(warn(zh, "Patient's Age (0010,1010) is not three digits with D, W, M or Y; correct it at the source"));
+    };
     if stated > OLDEST {
-        return Some(Finding::new(
-            "G-11",
-            Level::Warn,
-            "年龄超出可能范围，请核对",
-            "Patient's Age is more than people reach; check it",
-        ));
+        let finding = warn("年龄超出可能范围，请核对", "Patient's Age is more than people reach; check it");
+        return Some(finding.measured(f64::from(stated), f64::from(OLDEST), "months"));
     }
     study.text(tags::PATIENT_BIRTH_DATE)?;
     let computed = age_months(study)?;
     // An age in years is one of completed years, or rounded: a year to either side of what it covers. Shorter units: a month.
     let (below, above) = if text.ends_with('Y') { (12, 12 + 11) } else { (1, 1) };
     (!(stated.saturating_sub(below)..=stated + above).contains(&computed)).then(|| {
-        Finding::new(
-            "G-11",
-            Level::Warn,
-            "年龄与出生日期、检查日期不符",
-            "Patient's Age does not agree with birth date and study date",
-        )
+        let zh = "年龄与出生日期、检查日期不符，请在源系统核对更正";
+        let finding =
+            warn(zh, "Patient's Age does not agree with birth date and study date; correct what is wrong at the source");
+        finding.measured(f64::from(stated), f64::from(computed), "months")
     })
 }

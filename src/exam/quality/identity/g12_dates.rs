@@ -10,7 +10,12 @@ pub(super) fn check(input: &Input<'_>, limits: &Identity) -> Vec<Finding> {
     let mut findings = Vec::new();
     let Some(text) = input.study.text(tags::STUDY_DATE) else { return findings };
     let Some(exam) = date(text) else {
-        findings.push(Finding::new("G-12", Level::Reject, "检查日期不是有效日期", "Study Date (0008,0020) is no valid date"));
+        findings.push(Finding::new(
+            "G-12",
+            Level::Reject,
+            "检查日期不是有效日期，请更正后重新发送",
+            "Study Date (0008,0020) is no valid date; correct it and send again",
+        ));
         return findings;
     };
     let today = date(input.today);
@@ -39,29 +44,35 @@ pub(super) fn check(input: &Input<'_>, limits: &Identity) -> Vec<Finding> {
         ));
     }
     if exam.0 < i64::from(limits.earliest_year) {
-        findings.push(Finding::new("G-12", Level::Warn, "检查日期过早，请核对", "Study Date is implausibly early"));
-    }
-    let off = |d: &(i64, i64, i64)| (days(*d) - days(exam)).abs() > limits.apart_days;
-    if input.dates.iter().filter_map(|d| date(d)).any(|d| off(&d)) {
         findings.push(Finding::new(
             "G-12",
             Level::Warn,
-            "序列、采集或内容日期与检查日期相差过大，请核对",
-            "Series, Acquisition or Content Date lies far from Study Date; check them",
+            "检查日期过早，请核对设备时钟",
+            "Study Date is implausibly early; check the device's clock",
         ));
+    }
+    let farthest = input.dates.iter().filter_map(|d| date(d)).map(|d| (days(d) - days(exam)).abs()).max().unwrap_or(0);
+    if farthest > limits.apart_days {
+        let zh = format!("序列、采集或内容日期与检查日期相差 {farthest} 天，请核对");
+        let en = format!("Series, Acquisition or Content Date lies {farthest} days from Study Date; check them");
+        #[expect(clippy::cast_precision_loss, reason = "days")]
+        findings.push(Finding::new("G-12", Level::Warn, zh, en).measured(farthest as f64, limits.apart_days as f64, "days"));
     }
     match input.study.text(tags::PATIENT_BIRTH_DATE).map(date) {
         Some(Some(birth)) if birth > exam => {
             findings.push(Finding::new(
                 "G-12",
                 Level::Reject,
-                "出生日期晚于检查日期",
-                "the patient was born after the study date",
+                "出生日期晚于检查日期，请在源系统更正后重新发送",
+                "the patient was born after the study date; correct the wrong date at the source and send again",
             ));
         }
-        Some(None) => {
-            findings.push(Finding::new("G-12", Level::Warn, "出生日期不是有效日期", "Patient's Birth Date is no valid date"))
-        }
+        Some(None) => findings.push(Finding::new(
+            "G-12",
+            Level::Warn,
+            "出生日期不是有效日期，请在源系统更正",
+            "Patient's Birth Date is no valid date; correct it at the source",
+        )),
         _ => {}
     }
     findings

@@ -4,8 +4,9 @@
 //! between two others than where it stands is in the wrong place.
 
 use crate::dicom::Uid;
-use crate::exam::finding::{Finding, Level};
+use crate::exam::finding::{Finding, Level, Place};
 use crate::exam::geometry::{Stack, median};
+use crate::procedure::catalogue::Perception;
 use std::collections::HashMap;
 
 /// Samples along each side of a sampling.
@@ -36,15 +37,20 @@ fn correlation(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// The slices of a stack that do not fit; `least` is by how much the neighbours must fit each other better.
-pub fn misfits(stack: &Stack, samplings: &HashMap<(Uid, u32), Vec<f32>>, least: f64) -> Vec<Finding> {
+pub fn misfits(
+    stack: &Stack,
+    samplings: &HashMap<(Uid, u32), Vec<f32>>,
+    limits: &Perception,
+    place: &dyn Fn(&Uid, u32) -> Place,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let slices: Vec<(Uid, u32)> = stack.slices.iter().cloned().zip(stack.frames.iter().copied()).collect();
     for three in slices.windows(3) {
         let [before, here, after] = three else { continue };
         let (Some(a), Some(b), Some(c)) = (samplings.get(before), samplings.get(here), samplings.get(after)) else { continue };
         let across = correlation(a, c) - correlation(a, b).max(correlation(b, c));
-        if across > least {
-            findings.push(misfit(&here.0).measured(across, least, "of correlation"));
+        if across > limits.misfit_warn {
+            findings.push(misfit(&place(&here.0, here.1)).measured(across, limits.misfit_warn, "of correlation"));
         }
     }
     let known: Vec<Option<&Vec<f32>>> = slices.iter().map(|key| samplings.get(key)).collect();
@@ -53,44 +59,40 @@ pub fn misfits(stack: &Stack, samplings: &HashMap<(Uid, u32), Vec<f32>>, least: 
         (Some(a), Some(b)) => b - a > 1.4 * stack.step_mm,
         _ => true,
     };
-    for (n, gain) in elsewhere(&known).into_iter().filter(|(n, _)| !far(n - 1, *n) && !far(*n, n + 1)) {
-        let Some((uid, _)) = slices.get(n) else { continue };
-        if !findings.iter().any(|f| f.instance.as_ref() == Some(uid)) {
-            findings.push(misfit(uid).measured(gain, LEAST_GAIN, "of a step's correlation"));
+    for (n, gain) in elsewhere(&known, limits).into_iter().filter(|(n, _)| !far(n - 1, *n) && !far(*n, n + 1)) {
+        let Some(place) = slices.get(n).map(|(uid, frame)| place(uid, *frame)) else { continue };
+        if !findings.iter().any(|f| f.instance.as_ref() == Some(&place.instance) && f.frame == place.frame) {
+            findings.push(misfit(&place).measured(gain, limits.misfit_gain, "of a step's correlation"));
         }
     }
     findings
 }
 
-fn misfit(uid: &Uid) -> Finding {
+fn misfit(place: &Place) -> Finding {
     Finding::new(
         "C-16",
         Level::Warn,
         "该层与上下相邻层不连续，请核对是否运动、错位或层面互换",
         "this slice does not fit between its neighbours; check for motion or exchanged slices",
     )
-    .at(uid)
+    .at(place)
 }
 
-/// How far away a better place is looked for, slices.
-const REACH: usize = 8;
-/// By how much a slice must fit better elsewhere, of what one step costs in correlation.
-const LEAST_GAIN: f64 = 0.3;
-
 /// Slices that fit better between two others, and by how much, of what a step costs.
-fn elsewhere(known: &[Option<&Vec<f32>>]) -> Vec<(usize, f64)> {
+fn elsewhere(known: &[Option<&Vec<f32>>], limits: &Perception) -> Vec<(usize, f64)> {
     let fit = |a: usize, b: usize| Some(correlation(known.get(a).copied()??, known.get(b).copied()??));
     let steps = (1..known.len().saturating_sub(1)).filter_map(|n| Some(fit(n - 1, n)? - fit(n - 1, n + 1)?));
     // What one step costs: where slices are all alike nothing can be told.
     let Some(step) = median(steps.collect()).filter(|s| *s > 0.005) else { return Vec::new() };
     let gain = |n: usize| {
         let here = f64::midpoint(fit(n, n - 1)?, fit(n, n + 1)?);
-        let gaps = (n.saturating_sub(REACH)..(n + REACH).min(known.len())).filter(|j| *j != n && j + 1 != n);
+        let gaps = (n.saturating_sub(limits.misfit_reach)..n.saturating_add(limits.misfit_reach).min(known.len()))
+            .filter(|j| *j != n && j + 1 != n);
         let best = gaps.filter_map(|j| Some(f64::midpoint(fit(n, j)?, fit(n, j + 1)?))).fold(f64::NEG_INFINITY, f64::max);
         Some((best - here) / step)
     };
     let inner = 1..known.len().saturating_sub(1);
-    inner.filter_map(|n| Some((n, gain(n)?))).filter(|(_, gain)| *gain > LEAST_GAIN).collect()
+    inner.filter_map(|n| Some((n, gain(n)?))).filter(|(_, gain)| *gain > limits.misfit_gain).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! C-18: slices of one value, of nothing but noise, with far less in them than their neighbours; a series that is blank nearly everywhere.
 
 use super::empty;
-use crate::dicom::Uid;
-use crate::exam::finding::{Finding, Level};
+use crate::exam::finding::{Finding, Level, Place};
 use crate::exam::geometry::median;
 use crate::exam::quality::field::Field;
 use crate::procedure::catalogue::Pixels;
@@ -42,10 +41,18 @@ pub struct Content {
     pub uniform: f64,
     /// Standard deviation of its samples.
     pub deviation: f64,
+    /// A CT slice whose mean is that of air.
+    pub air: bool,
+    /// There is nothing but noise in it.
+    pub noise: bool,
 }
 
-/// Slices with far less in them than a neighbour has; each with its instance, in the order of the stack.
-pub fn emptied(slices: &[(Uid, Content)], limits: &Pixels) -> Vec<Finding> {
+/// Slices with far less in them than a neighbour has; each with its instance, in the order of the stack. `open` tells at which ends of the
+/// stack the scan ends: above a head in air.
+pub fn emptied(slices: &[(Place, Content)], open: (bool, bool), limits: &Pixels) -> Vec<Finding> {
+    let air = |(_, content): &&(Place, Content)| content.air;
+    let (before, behind) = (slices.iter().take_while(air).count(), slices.iter().rev().take_while(air).count());
+    let outside = |n: usize| (open.0 && n < before) || (open.1 && n + behind >= slices.len());
     let neighbours = |n: usize| {
         let before = n.checked_sub(1).and_then(|p| slices.get(p));
         before.into_iter().chain(slices.get(n + 1)).map(|(_, c)| *c).collect::<Vec<Content>>()
@@ -59,10 +66,12 @@ pub fn emptied(slices: &[(Uid, Content)], limits: &Pixels) -> Vec<Finding> {
         // The last slices of a stack may have little in them, but not suddenly nothing on both sides.
         let faint = beside.len() == 2 && beside.iter().all(|c| content.deviation < limits.faint_share * c.deviation);
         if content.uniform < 1.0 && content.uniform > uniform + limits.partly_blank {
+            // Some scanners store air as one value: there a person looks.
+            let level = if outside(n) { Level::Review } else { Level::Reject };
             findings.push(
                 Finding::new(
                     "C-18",
-                    Level::Reject,
+                    level,
                     format!("图像的 {:.0}% 为空白，相邻层面为 {:.0}%，请补传", content.uniform * 100.0, uniform * 100.0),
                     format!(
                         "{:.0} % of the image is blank, of its neighbour {:.0} %; send it again",
@@ -73,6 +82,8 @@ pub fn emptied(slices: &[(Uid, Content)], limits: &Pixels) -> Vec<Finding> {
                 .at(uid)
                 .measured(content.uniform, uniform + limits.partly_blank, "of squares"),
             );
+        } else if content.noise && content.air && !outside(n) {
+            findings.push(empty("C-18").at(uid));
         } else if faint {
             let zh = "该层几乎没有内容，而相邻层面有，请补传";
             let en = "there is hardly anything in the slice while there is in its neighbours; send it again";
@@ -95,30 +106,57 @@ pub fn mostly_blank(slices: &[Content], limits: &Pixels) -> Option<Finding> {
     Some(finding.measured(usual, limits.blank_series, "of squares"))
 }
 
-/// A CT slice of nothing but noise. MR stacks may end in the air beside the body.
-pub fn noise_alone(field: &Field, limits: &Pixels) -> Option<Finding> {
-    (field.correlation < limits.noise_correlation)
+/// A CT slice of nothing but noise that is no air: air is judged by where it stands ([`emptied`]). MR stacks may end in the air beside the body.
+pub fn noise_alone(field: &Field, content: &Content, limits: &Pixels) -> Option<Finding> {
+    (content.noise && !content.air)
         .then(|| empty("C-18").measured(field.correlation, limits.noise_correlation, "of correlation"))
+}
+
+/// What air measures with all that a table adds, HU.
+pub fn is_air(mean: f64) -> bool {
+    mean < -900.0
+}
+
+/// A CT series that is air nearly everywhere; means of its slices in HU.
+pub fn mostly_air(means: &[f64], limits: &Pixels) -> Option<Finding> {
+    #[expect(clippy::cast_precision_loss, reason = "counts of slices")]
+    let share = means.iter().filter(|m| **m < -990.0).count() as f64 / means.len().max(1) as f64;
+    (share > limits.air_series).then(|| {
+        let zh = format!("序列 {:.0}% 的层面只有空气，请重新采集或补传", share * 100.0);
+        let en = format!("{:.0} % of the series' slices hold nothing but air; acquire or send it again", share * 100.0);
+        Finding::new("C-18", Level::Reject, zh, en).measured(share, limits.air_series, "of slices")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::LIMITS;
     use super::*;
+    use crate::dicom::Uid;
 
     #[test]
     fn slices_with_less_in_them_than_their_neighbours_are_told_and_the_ends_of_a_body_are_not() {
-        let run = |contents: &[(f64, f64)]| {
-            let slices: Vec<(Uid, Content)> = contents
+        let told = |contents: &[(f64, f64, bool)], open: (bool, bool)| {
+            let slices: Vec<(Place, Content)> = contents
                 .iter()
                 .enumerate()
-                .map(|(n, (uniform, deviation))| {
-                    (Uid::derived(&[&n.to_string()]), Content { uniform: *uniform, deviation: *deviation })
+                .map(|(n, (uniform, deviation, air))| {
+                    (
+                        Place::from(&Uid::derived(&[&n.to_string()])),
+                        Content { uniform: *uniform, deviation: *deviation, air: *air, noise: *air },
+                    )
                 })
                 .collect();
-            let names: Vec<Uid> = emptied(&slices, &LIMITS).into_iter().filter_map(|f| f.instance).collect();
-            slices.iter().map(|(uid, _)| names.contains(uid)).collect::<Vec<bool>>()
+            let names: Vec<Uid> = emptied(&slices, open, &LIMITS).into_iter().filter_map(|f| f.instance).collect();
+            slices.iter().map(|(place, _)| names.contains(&place.instance)).collect::<Vec<bool>>()
         };
+        let run =
+            |contents: &[(f64, f64)]| told(&contents.iter().map(|(u, d)| (*u, *d, false)).collect::<Vec<_>>(), (true, true));
+        // Air above a head is none of it where the scan ends, and a fault inside or where another block goes on.
+        let (head, air) = ((0.1, 300.0, false), (0.1, 8.0, true));
+        assert_eq!(told(&[head, head, head, air, air], (true, true)), [false; 5]);
+        assert_eq!(told(&[head, head, head, air, air], (true, false)), [false, false, false, true, true]);
+        assert_eq!(told(&[air, head, air, head, head], (true, true)), [false, false, true, false, false]);
         // Towards the top of a head there is more and more air.
         assert_eq!(run(&[(0.5, 300.0), (0.55, 290.0), (0.65, 250.0), (0.8, 200.0), (0.93, 90.0)]), [false; 5]);
         assert_eq!(run(&[(0.5, 300.0), (0.96, 100.0), (0.5, 300.0), (0.5, 300.0)]), [false, true, false, false]);
@@ -126,7 +164,7 @@ mod tests {
         assert_eq!(run(&[(0.5, 300.0), (0.5, 300.0), (0.96, 90.0), (0.96, 90.0)]), [false, false, true, false]);
         assert_eq!(run(&[(0.5, 300.0), (0.1, 8.0), (0.5, 300.0)]), [false, true, false]);
         assert_eq!(run(&[(0.1, 100.0), (0.1, 30.0), (0.1, 5.0)]), [false; 3]);
-        let blank = [Content { uniform: 0.95, deviation: 1.0 }; 3];
+        let blank = [Content { uniform: 0.95, deviation: 1.0, air: false, noise: false }; 3];
         assert!(mostly_blank(&blank, &LIMITS).is_some() && mostly_blank(&[], &LIMITS).is_none());
     }
 

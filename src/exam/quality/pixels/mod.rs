@@ -120,6 +120,8 @@ mod tests {
         row_correlation: 0.15,
         empty_lines: 0.75,
         noise_correlation: 0.2,
+        beyond_share: 0.01,
+        air_series: 0.5,
         field_share: 0.25,
         field_borders: 3,
         limbs: Vec::new(),

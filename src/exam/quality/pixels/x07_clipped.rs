@@ -7,7 +7,10 @@ use crate::procedure::catalogue::Pixels;
 /// Judges one frame.
 pub fn check(field: &Field, limits: &Pixels) -> Option<Finding> {
     let worst = field.plateau.0.max(field.plateau.1);
+    let shutter = if field.plateau.0 > field.plateau.1 { field.corners.0 } else { field.corners.1 };
     let (level, limit) = match worst {
+        // A shutter in the shade of the anatomy's other end looks the same: a person tells them apart.
+        w if w > limits.clipped_reject && shutter => (Level::Review, limits.clipped_reject),
         w if w > limits.clipped_reject => (Level::Reject, limits.clipped_reject),
         w if w > limits.clipped_warn => (Level::Warn, limits.clipped_warn),
         _ => return None,
