@@ -14,7 +14,7 @@ mod rle;
 pub mod samples;
 mod worker;
 
-pub use j2k::leaves_out;
+pub use j2k::{is_jpeg_2000, leaves_out};
 pub use native::{native_frame, packed_bits_frame};
 pub use pool::{Limits, Pool};
 pub use reversible::{STREAM_HEADER, loses, stream_loses};

@@ -355,8 +355,9 @@ fn stream_loses(object: &Object, layout: &Layout) -> Option<bool> {
     let Value::Fragments(fragments) = &object.data_set.get(tags::PIXEL_DATA)?.value else { return Some(false) };
     let mut streams =
         fragments.iter().skip(1).map(|f| object.range(f.offset, f.length.min(codec::STREAM_HEADER)).unwrap_or_default());
-    let first = match codec::loses(&object.transfer_syntax, &streams.next().unwrap_or_default()) {
-        Some(true) => Some(true),
+    let begins = streams.next().unwrap_or_default();
+    let first = match codec::loses(&object.transfer_syntax, &begins) {
+        told if told == Some(true) || !codec::is_jpeg_2000(&begins) => told,
         // Only the packets tell what was left out.
         told => object.compressed_frame(0, layout.frames).ok().flatten().and_then(|f| codec::leaves_out(&f)).or(told),
     };

@@ -392,3 +392,32 @@ def test_extra_reconstructions_and_thick_copies_spoil_nothing(shared, tmp_path):
         d.ImagesInAcquisition, d.AcquisitionNumber = 14, 2
     found, outcome = check(whole[:2] + whole[4:], tmp_path / "x")
     assert ("C-07", "reject") in found and outcome == "reject", found
+
+
+def test_a_head_may_end_in_air_and_an_acquisition_in_steps(shared, tmp_path):
+    whole = load(glob.glob(str(shared / "data/series" / HEAD / "*")), "头颅CT平扫")
+    step = numpy.subtract(whole[-1].ImagePositionPatient, whole[-2].ImagePositionPatient)
+    rng = numpy.random.default_rng(6)
+    rows, columns = whole[-1].pixel_array.shape
+    smooth = rng.normal(0, 12, (rows + 4, columns + 4))
+    smooth = sum(smooth[y : y + rows, x : x + columns] for y in range(5) for x in range(5)) / 25
+
+    def above(air, n):
+        d = copy.deepcopy(whole[-1])
+        d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        d.ImagePositionPatient = list(numpy.add(whole[-1].ImagePositionPatient, step * n))
+        d.InstanceNumber = int(whole[-1].InstanceNumber) + n
+        put(d, (air - float(d.RescaleIntercept)).round())
+        return d
+
+    # As a scanner stores it: smoothed, noise as it comes, cut off at the lowest value.
+    for air in (-1000 + smooth, -1000 + rng.normal(0, 9, (rows, columns)), numpy.maximum(-1000 + smooth * 9, -1024)):
+        found, outcome = check(whole + [above(air, 1), above(air, 2)], tmp_path / "x")
+        assert outcome == "accept", found
+    found, outcome = check(whole[:-4] + [above(-1000 + rng.normal(0, 9, (rows, columns)), -3)] + whole[-3:], tmp_path / "x")
+    assert ("C-18", "reject") in found and outcome == "reject", found
+    for n, d in enumerate(whole):
+        d.ImagesInAcquisition, d.AcquisitionNumber = 28, 1 + n // 2
+    assert check(whole, tmp_path / "x")[1] == "accept"
+    found, outcome = check(whole[:-1], tmp_path / "x")
+    assert ("C-07", "reject") in found and outcome == "reject", found

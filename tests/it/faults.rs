@@ -62,16 +62,16 @@ type Fault = (&'static str, Phantom, fn(&mut Vec<Image>), &'static str, &'static
 
 const REJECT: &[&str] = &["reject"];
 const HELD: &[&str] = &["review", "reject"];
-const ANY: &[&str] = &["accept", "review", "reject"];
+const MARKED: &[&str] = &["accept"];
 
 /// What is done to which study, the check or reason that must be named, and what the study may come to.
 const FAULTS: &[Fault] = &[
     ("a middle slice dropped", Phantom::CtHead, |i| drop(i.remove(14)), "C-02", REJECT),
     ("five slices dropped", Phantom::CtHead, |i| drop(i.drain(10..15)), "C-02", REJECT),
-    ("every second slice dropped", Phantom::CtHead, |i| i.retain(|x| number(x) % 2 == 0), "C-06", ANY),
-    ("the first slice dropped", Phantom::CtHead, |i| i.retain(|x| number(x) > 1), "C-06", ANY),
+    ("every second slice dropped", Phantom::CtHead, |i| i.retain(|x| number(x) % 2 == 0), "C-05", REJECT),
+    ("the first slice dropped", Phantom::CtHead, |i| i.retain(|x| number(x) > 1), "C-06", MARKED),
     ("most slices dropped", Phantom::CtHead, |i| i.truncate(10), "SERIES_INCOMPLETE", HELD),
-    ("two positions swapped", Phantom::CtHead, |i| swap(i, 5, 20, tags::IMAGE_POSITION_PATIENT, VR::DS), "C-06", ANY),
+    ("two positions swapped", Phantom::CtHead, |i| swap(i, 5, 20, tags::IMAGE_POSITION_PATIENT, VR::DS), "C-06", MARKED),
     (
         "two slices at one place",
         Phantom::CtHead,
@@ -80,7 +80,7 @@ const FAULTS: &[Fault] = &[
             put(&mut i[8], tags::IMAGE_POSITION_PATIENT, VR::DS, &first);
         },
         "C-04",
-        ANY,
+        REJECT,
     ),
     (
         "half of the slices tilted by five degrees",
@@ -94,7 +94,13 @@ const FAULTS: &[Fault] = &[
         HELD,
     ),
     ("positions missing", Phantom::CtHead, |i| put(&mut i[3], tags::IMAGE_POSITION_PATIENT, VR::DS, ""), "C-01", HELD),
-    ("numbers missing", Phantom::CtHead, |i| i.iter_mut().for_each(|x| put(x, tags::INSTANCE_NUMBER, VR::IS, "")), "C-06", ANY),
+    (
+        "numbers missing",
+        Phantom::CtHead,
+        |i| i.iter_mut().for_each(|x| put(x, tags::INSTANCE_NUMBER, VR::IS, "")),
+        "C-06",
+        MARKED,
+    ),
     (
         "rescale missing",
         Phantom::CtHead,
@@ -126,7 +132,7 @@ const FAULTS: &[Fault] = &[
         "G-09",
         HELD,
     ),
-    ("burnt-in text", Phantom::CtHead, |i| put(&mut i[0], tags::BURNED_IN_ANNOTATION, VR::CS, "YES"), "G-15", ANY),
+    ("burnt-in text", Phantom::CtHead, |i| put(&mut i[0], tags::BURNED_IN_ANNOTATION, VR::CS, "YES"), "G-15", MARKED),
     (
         "fewer than announced",
         Phantom::CtHead,
@@ -135,7 +141,7 @@ const FAULTS: &[Fault] = &[
         REJECT,
     ),
     ("a missing view", Phantom::Chest, |i| drop(i.remove(0)), "VIEW_MISSING", HELD),
-    ("the wrong side", Phantom::SideConflict, |_| {}, "LATERALITY_CONFLICT", HELD),
+    ("the wrong side, which is this phantom's own fault", Phantom::SideConflict, |_| {}, "LATERALITY_CONFLICT", HELD),
     (
         "two sides in one series",
         Phantom::SideConflict,
@@ -227,7 +233,7 @@ const FAULTS: &[Fault] = &[
             i[22].pixels = Box::new(move || a.clone());
         },
         "C-16",
-        ANY,
+        &["review"],
     ),
     (
         "the pixels of another slice",
@@ -237,7 +243,7 @@ const FAULTS: &[Fault] = &[
             i[8].pixels = Box::new(move || other.clone());
         },
         "G-06",
-        ANY,
+        MARKED,
     ),
     ("nine tenths of a frame zeroed", Phantom::CtHead, |i| zero(&mut i[12]), "C-18", REJECT),
     ("nine tenths of an MR frame zeroed", Phantom::MrLumbar, |i| zero(&mut i[20]), "C-18", REJECT),

@@ -90,6 +90,29 @@ fn an_enhanced_ct_is_judged_like_its_slices() {
     assert!(outcome == "reject" && checks.contains(&"SERIES_INCOMPLETE".to_string()), "{outcome} {checks:?} {items}");
 }
 
+#[test]
+fn a_finding_names_the_frame_it_is_about() {
+    let frames_of = |check: &str, image: &Image| {
+        let json = check_files(&[image.file()]);
+        let findings = json["studies"][0]["findings"].as_array().unwrap().clone();
+        findings.iter().filter(|f| f["check"] == check).map(|f| f["frame"].clone()).collect::<Vec<_>>()
+    };
+    let mut holed = phantom_study(Phantom::CtHead).images;
+    holed.remove(14);
+    assert_eq!(frames_of("C-02", &enhanced(holed, uids::ENHANCED_CT_IMAGE_STORAGE)), [serde_json::json!(15)]);
+    let mut blank = enhanced(phantom_study(Phantom::CtHead).images, uids::ENHANCED_CT_IMAGE_STORAGE);
+    let whole = std::mem::replace(&mut blank.pixels, Box::new(Vec::new));
+    blank.pixels = Box::new(move || {
+        let mut samples = whole();
+        samples[6 * 512 * 512..7 * 512 * 512].fill(0);
+        samples
+    });
+    assert!(frames_of("C-18", &blank).contains(&serde_json::json!(7)));
+    let classic: Vec<Vec<u8>> = phantom_study(Phantom::CtHead).images.iter().take(20).map(Image::file).collect();
+    let json = check_files(&classic);
+    assert!(json["studies"][0]["findings"].as_array().unwrap().iter().all(|f| f.get("frame").is_none()));
+}
+
 /// Texts say nothing: weighting comes from the frames' own times, planes from their orientation.
 #[test]
 fn an_enhanced_mr_is_judged_by_the_times_and_planes_of_its_frames() {

@@ -40,6 +40,11 @@ pub fn leaves_out(stream: &[u8]) -> Option<bool> {
     }
 }
 
+/// Whether these are the first bytes of a code stream, bare or in a JP2 box.
+pub fn is_jpeg_2000(begins: &[u8]) -> bool {
+    bare(begins).is_some()
+}
+
 /// The code stream, without the boxes around it.
 fn bare(stream: &[u8]) -> Option<&[u8]> {
     let begins = stream.windows(4).position(|w| w == [0xFF, 0x4F, 0xFF, 0x51])?;

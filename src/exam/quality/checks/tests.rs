@@ -127,6 +127,12 @@ fn each_fault_of_a_header_is_found_by_its_check() {
         (34, "CT", NATIVE, &[(tags::PIXEL_SPACING, VR::DS, &["5", "5"])], "C-10", Level::Reject),
         (34, "CT", NATIVE, &[(tags::RECONSTRUCTION_DIAMETER, VR::DS, &["250"])], "C-10", Level::Review),
         (59, "MR", NATIVE, &[(tags::COLUMNS, VR::US, &["256"])], "M-10", Level::Warn),
+        // A knee wants finer pixels than a brain.
+        (60, "MR", NATIVE, &[(tags::PIXEL_SPACING, VR::DS, &["0.9", "0.9"])], "M-05", Level::Warn),
+        (58, "MR", NATIVE, &[(tags::ROWS, VR::US, &["200"]), (tags::COLUMNS, VR::US, &["240"])], "M-05", Level::Warn),
+        (37, "CT", NATIVE, &[(tags::CONVOLUTION_KERNEL, VR::SH, &["B60s"])], "C-12", Level::Warn),
+        (1, "DX", NATIVE, &[(tags::QUALITY_CONTROL_IMAGE, VR::CS, &["YES"])], "G-17", Level::Review),
+        (34, "CT", NATIVE, &[(tags::WINDOW_WIDTH, VR::DS, &["0"])], "X-15", Level::Warn),
     ];
     for (item, modality, syntax, changes, check, level) in cases {
         let all = found(*item, modality, syntax, changes);

@@ -107,6 +107,7 @@ mod tests {
             (tags::PATIENT_AGE, "020Y", "G-11", Level::Warn),
             (tags::PATIENT_AGE, "048Y", "G-11", Level::Warn),
             (tags::PATIENT_AGE, "226Y", "G-11", Level::Warn),
+            (tags::PATIENT_AGE, "46", "G-11", Level::Warn),
             (tags::PATIENT_NAME, "PATIENT^TEST", "G-09", Level::Review),
             (tags::PATIENT_NAME, "ANON^A", "G-09", Level::Review),
             (tags::PATIENT_NAME, "匿名", "G-09", Level::Review),
