@@ -15,7 +15,7 @@ pub mod samples;
 mod worker;
 
 pub use j2k::{is_jpeg_2000, leaves_out};
-pub use native::{native_frame, packed_bits_frame};
+pub use native::{native_frame, pack_bits, packed_bits_frame, planes};
 pub use pool::{Limits, Pool};
 pub use reversible::{STREAM_HEADER, loses, stream_loses};
 pub use worker::run as run_worker;

@@ -58,6 +58,18 @@ fn unpack_422(bytes: &[u8], rows: u32, columns: u32) -> Vec<u8> {
     out
 }
 
+/// Samples of a byte each, 0 or 1, to bits, the first one lowest (PS3.5 8.1.1).
+pub fn pack_bits(samples: &[u8]) -> Vec<u8> {
+    samples.chunks(8).map(|eight| eight.iter().zip(0..).fold(0, |byte, (sample, bit)| byte | (sample & 1) << bit)).collect()
+}
+
+/// Pixels to planes.
+pub fn planes(bytes: &[u8], samples: usize, width: usize) -> Vec<u8> {
+    let pixel = (samples * width).max(1);
+    let of_sample = |sample: usize| bytes.chunks_exact(pixel).flat_map(move |p| p.get(sample * width..(sample + 1) * width));
+    (0..samples).flat_map(of_sample).flatten().copied().collect()
+}
+
 /// Planes to pixels.
 fn interleave(bytes: &[u8], samples: usize, width: usize) -> Vec<u8> {
     let plane = bytes.len() / samples;
@@ -88,6 +100,15 @@ mod tests {
             planar,
             frames: 1,
         }
+    }
+
+    #[test]
+    fn planes_and_bits_go_back_to_where_they_were() {
+        assert_eq!(planes(&interleave(&[1, 2, 3, 4, 5, 6], 3, 1), 3, 1), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(planes(&interleave(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], 3, 2), 3, 2), (1..=12).collect::<Vec<u8>>());
+        let bits = Layout { samples: 1, bits_allocated: 1, columns: 5, rows: 3, ..layout("MONOCHROME2", false) };
+        let frame = packed_bits_frame(&bits, &[0b1010_0110, 0b0110_1001, 0b11], 3).unwrap();
+        assert_eq!(pack_bits(&frame.bytes), [0b0011_0100, 0b0110_1101]);
     }
 
     #[test]

@@ -408,7 +408,7 @@ impl<S: Source> Parser<'_, S> {
 }
 
 /// Bytes of one number of this representation; 1 where order does not matter.
-fn unit(vr: VR) -> usize {
+pub fn unit(vr: VR) -> usize {
     match vr {
         VR::US | VR::SS | VR::OW | VR::AT => 2,
         VR::UL | VR::SL | VR::FL | VR::OF | VR::OL => 4,

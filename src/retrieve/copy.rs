@@ -4,7 +4,7 @@
 //! Never gives other samples than it decoded: a frame that an encoder would change is written as it is, or not at all.
 
 use super::object::{Object, ObjectError};
-use crate::codec::{self, DecodeError, Frame, Pool};
+use crate::codec::{self, DecodeError, Frame, Pool, pack_bits};
 use crate::dicom::dataset::{header, swap};
 use crate::dicom::displayed::Displayed;
 use crate::dicom::image::Layout;
@@ -294,6 +294,9 @@ pub fn transcoded_object<'a>(object: Object, output: &'static str, pool: &'a Poo
     still(&object)?;
     whole(&object)?;
     let layout = object.layout()?;
+    if layout.bits_allocated == 1 {
+        return of_bits(object, &layout, output, pool);
+    }
     let first = frame(&object, 0, &layout, None, pool)?;
     let mut data_set = object.data_set.clone();
     data_set.elements.retain(|e| e.tag.1 != 0 && !derive::is_of_pixels(e.tag));
@@ -303,6 +306,22 @@ pub fn transcoded_object<'a>(object: Object, output: &'static str, pool: &'a Poo
         lost.state(&mut data_set);
     }
     start(object, data_set, layout, None, first, output, pool)
+}
+
+/// Bits stay bits: what says that its samples are (a segmentation, PS3.3 C.8.20.2) would be none with a byte for each. No compressed transfer
+/// syntax that is written here holds them.
+fn of_bits<'a>(object: Object, layout: &Layout, output: &'static str, pool: &'a Pool) -> Result<Copied<'a>, NoCopy> {
+    let written = native(output).ok_or_else(|| NoCopy::Unsuitable("its samples are bits, which stay uncompressed".into()))?;
+    let samples = (0..layout.frames).map(|n| object.frame(n, layout, pool).map(|f| f.bytes));
+    let samples = samples.collect::<Result<Vec<_>, DecodeError>>()?.concat();
+    let mut data_set = object.data_set.clone();
+    data_set.elements.retain(|e| e.tag.1 != 0);
+    derive::settle(&mut data_set, object.syntax);
+    data_set.put(tags::PIXEL_DATA, VR::OB, Value::Bytes(pack_bits(&samples)));
+    let mut bytes = Vec::new();
+    data_set.write_as(written, &mut bytes);
+    let ready = io::Cursor::new(bytes);
+    Ok(Copied { transfer_syntax: output, object, layout: None, burnt: None, pool, ready, next: 0, end: vec![] })
 }
 
 fn open(store: &Store, row: &InstanceRow) -> Result<Object, NoCopy> {

@@ -1,7 +1,7 @@
 //! One frame of an object, decoded; the others are not touched.
 
 use super::object::{Object, ObjectError};
-use crate::codec::{DecodeError, Frame, Pool, native_frame, packed_bits_frame};
+use crate::codec::{DecodeError, Frame, Pool, native_frame, pack_bits, packed_bits_frame, planes};
 use crate::dicom::dataset::{Extent, Value, swap};
 use crate::dicom::image::Layout;
 use crate::dicom::{VR, tags, uids};
@@ -88,7 +88,7 @@ impl Object {
             let first = u64::from(number).saturating_mul(layout.frame_samples());
             let bytes = (first % 8 + layout.frame_samples()).div_ceil(8);
             let within = extent.length.saturating_sub(first / 8).min(bytes);
-            let packed = self.range(extent.offset + first / 8, within).map_err(failed)?;
+            let packed = self.in_order(extent, self.unit_of(vr, layout), (first / 8, within)).map_err(failed)?;
             return packed_bits_frame(layout, &packed, usize::try_from(first % 8).unwrap_or(0));
         }
         let size = layout.frame_bytes();
@@ -96,20 +96,69 @@ impl Object {
         if at.saturating_add(size) > extent.length {
             return Err(DecodeError::Short { got: extent.length, wanted: layout.total_bytes() });
         }
-        let big = self.syntax.big_endian || self.transfer_syntax == "1.2.840.113619.5.2";
-        let swapped = match (big, vr) {
-            (false, _) | (true, VR::OB) => 1,
-            (true, _) if layout.bits_allocated == 8 => 2,
-            (true, _) => layout.bits_allocated as usize / 8,
-        };
-        if swapped == 2 && layout.bits_allocated == 8 {
-            // Bytes were swapped in words of the whole value, and a frame may begin in the middle of one.
-            let begin = at - at % 2;
-            let mut words = self.range(extent.offset + begin, (at + size).next_multiple_of(2) - begin).map_err(failed)?;
-            swap(&mut words, 2);
-            return native_frame(layout, words.split_off(usize::from(at % 2 == 1)), 1);
+        native_frame(layout, self.in_order(extent, self.unit_of(vr, layout), (at, size)).map_err(failed)?, 1)
+    }
+
+    /// A frame, counted from 0, as the header describes it: uncompressed and little endian, its planes, its bits and its chroma samples as they
+    /// lie in the value of Pixel Data (PS3.18 8.7.3.3.1). Colours that a code stream transforms are those of its decoder.
+    ///
+    /// # Errors
+    /// As of [`Object::frame`].
+    pub fn described_frame(&self, number: u32, layout: &Layout, pool: &Pool) -> Result<Vec<u8>, DecodeError> {
+        if let Some((extent, unit)) = self.native_pixels(layout)
+            && layout.bits_allocated != 1
+        {
+            let (at, size) = (u64::from(number).saturating_mul(layout.frame_bytes()), layout.frame_bytes());
+            if at.saturating_add(size) > extent.length {
+                return Err(DecodeError::Short { got: extent.length, wanted: layout.total_bytes() });
+            }
+            return self.in_order(extent, unit, (at, size)).map_err(|e| DecodeError::Damaged(e.to_string()));
         }
-        native_frame(layout, self.range(extent.offset + at, size).map_err(failed)?, swapped)
+        let frame = self.frame(number, layout, pool)?;
+        Ok(match layout {
+            Layout { bits_allocated: 1, .. } => pack_bits(&frame.bytes),
+            Layout { planar: true, samples: 2.., .. } => {
+                planes(&frame.bytes, layout.samples as usize, layout.bits_allocated.div_ceil(8) as usize)
+            }
+            _ => frame.bytes,
+        })
+    }
+
+    /// Where uncompressed Pixel Data lie, and the width of the numbers that are to be reversed for little endian.
+    pub fn native_pixels(&self, layout: &Layout) -> Option<(Extent, usize)> {
+        let element = self.data_set.get(tags::PIXEL_DATA)?;
+        match &element.value {
+            Value::Deferred(extent) => Some((*extent, self.unit_of(element.vr, layout))),
+            _ => None,
+        }
+    }
+
+    fn unit_of(&self, vr: VR, layout: &Layout) -> usize {
+        let big = self.syntax.big_endian || self.transfer_syntax == "1.2.840.113619.5.2";
+        match (big, vr) {
+            (false, _) | (true, VR::OB) => 1,
+            // Bytes and bits are swapped in words.
+            (true, _) => (layout.bits_allocated as usize / 8).max(2),
+        }
+    }
+
+    /// Bytes of a value in little endian, whose numbers are so wide: from a byte on, so many.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn in_order(&self, extent: Extent, unit: usize, (from, length): (u64, u64)) -> std::io::Result<Vec<u8>> {
+        let wide = unit.max(1) as u64;
+        // What is asked for may begin and end in the middle of a number.
+        let begin = from - from % wide;
+        let end = (from + length).next_multiple_of(wide).min(extent.length);
+        let mut bytes = self.range(extent.offset + begin, end.saturating_sub(begin))?;
+        swap(&mut bytes, unit);
+        let skipped = usize::try_from(from - begin).unwrap_or(0);
+        if skipped > 0 {
+            bytes.drain(..skipped.min(bytes.len()));
+        }
+        bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        Ok(bytes)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Streams between threads that block and tasks that must not: bodies out of readers, readers out of bodies.
 
 use axum::body::{Body, Bytes};
+use std::fmt;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
+use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -121,37 +124,67 @@ impl Read for ChunkReader {
     }
 }
 
-/// The boundary of every multipart answer; long enough not to occur in an image by chance.
-pub const BOUNDARY: &str = "hutong-7a1f0c5e9b3d4826a4e2f18b6c0d57933e41";
+/// What stands between the parts of one answer. It follows from what is answered and from a secret of this process: who stores an object
+/// cannot write into it what would end a part of somebody's answer and begin another.
+#[derive(Clone)]
+pub struct Boundary(String);
 
-/// What opens a part.
-pub fn part_head(content_type: &str, location: Option<&str>) -> String {
-    let location = location.map_or_else(String::new, |l| format!("Content-Location: {l}\r\n"));
-    format!("\r\n--{BOUNDARY}\r\nContent-Type: {content_type}\r\n{location}\r\n")
+impl Boundary {
+    /// Of an answer with this entity tag, or other content that tells it from others.
+    pub fn of(content: &str) -> Boundary {
+        static SECRET: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+        let [first, second] = SECRET.each_ref().map(|keys| keys.hash_one(content));
+        Boundary(format!("hutong-{first:016x}{second:016x}"))
+    }
+
+    /// Of an answer that is no other's.
+    pub fn random() -> Boundary {
+        Boundary::of(&RandomState::new().hash_one(0u8).to_string())
+    }
+
+    /// What opens a part.
+    pub fn head(&self, content_type: &str, location: Option<&str>) -> String {
+        let location = location.map_or_else(String::new, |l| format!("Content-Location: {l}\r\n"));
+        format!("\r\n--{self}\r\nContent-Type: {content_type}\r\n{location}\r\n")
+    }
+
+    /// What closes the body.
+    pub fn tail(&self) -> String {
+        format!("\r\n--{self}--\r\n")
+    }
+
+    /// Opens a part.
+    ///
+    /// # Errors
+    /// The reader of the body went away.
+    pub fn part(&self, out: &mut Writer, content_type: &str, location: Option<&str>) -> io::Result<()> {
+        out.write_all(self.head(content_type, location).as_bytes())
+    }
+
+    /// Closes the body.
+    ///
+    /// # Errors
+    /// The reader of the body went away.
+    pub fn end(&self, out: &mut Writer) -> io::Result<()> {
+        out.write_all(self.tail().as_bytes())
+    }
 }
 
-/// What closes the body.
-pub const TAIL: &str = concat!("\r\n--", "hutong-7a1f0c5e9b3d4826a4e2f18b6c0d57933e41", "--\r\n");
-
-/// Opens a part.
-///
-/// # Errors
-/// The reader of the body went away.
-pub fn part(out: &mut Writer, content_type: &str, location: Option<&str>) -> io::Result<()> {
-    out.write_all(part_head(content_type, location).as_bytes())
-}
-
-/// Closes the body.
-///
-/// # Errors
-/// The reader of the body went away.
-pub fn end(out: &mut Writer) -> io::Result<()> {
-    out.write_all(TAIL.as_bytes())
+impl fmt::Display for Boundary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn boundaries_tell_answers_apart_and_keep_to_one() {
+        let (one, again, other) = (Boundary::of("a").to_string(), Boundary::of("a").to_string(), Boundary::of("b").to_string());
+        assert!(one == again && one != other && one.len() <= 70, "{one} {again} {other}");
+    }
 
     #[test]
     fn a_stream_that_does_not_say_its_end_has_broken_off() {

@@ -6,7 +6,7 @@ mod rows;
 use self::ask::Sought;
 use super::accept::Offer;
 use super::asked::{Asked, uid};
-use super::multipart::{BOUNDARY, TAIL, part_head};
+use super::multipart::Boundary;
 use super::problem::Problem;
 use super::router::App;
 use super::wado::metadata::OFFERS;
@@ -124,13 +124,13 @@ fn respond(found: Found, sought: &Sought, offer: Offer, service: &str) -> Respon
         return (StatusCode::NO_CONTENT, headers).into_response();
     }
     let (kind, text) = if offer.multipart {
-        let mut text = String::new();
+        let (mut text, boundary) = (String::new(), Boundary::random());
         for object in &found.objects {
-            text.push_str(&part_head(offer.media, None));
+            text.push_str(&boundary.head(offer.media, None));
             text.push_str(&xml::of_json(object));
         }
-        text.push_str(TAIL);
-        (format!("{offer}; boundary={BOUNDARY}"), text)
+        text.push_str(&boundary.tail());
+        (format!("{offer}; boundary={boundary}"), text)
     } else {
         (offer.media.to_string(), serde_json::to_string(&found.objects).unwrap_or_default())
     };

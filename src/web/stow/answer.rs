@@ -4,7 +4,7 @@ use crate::dicom::{Uid, xml};
 use crate::ingest::{Failed, IngestError, Refused, Stored};
 use crate::web::accept::Offer;
 use crate::web::asked::address_of;
-use crate::web::multipart::{BOUNDARY, TAIL, part_head};
+use crate::web::multipart::Boundary;
 use crate::web::problem::Problem;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -116,8 +116,9 @@ impl Tally {
             }
         }
         let (kind, text) = if offer.multipart {
-            let text = format!("{}{}{TAIL}", part_head(offer.media, None), xml::of_json(&body));
-            (format!("{offer}; boundary={BOUNDARY}"), text)
+            let boundary = Boundary::random();
+            let text = format!("{}{}{}", boundary.head(offer.media, None), xml::of_json(&body), boundary.tail());
+            (format!("{offer}; boundary={boundary}"), text)
         } else {
             (offer.media.to_string(), Json::Object(body).to_string())
         };

@@ -7,7 +7,7 @@ use crate::index::InstanceRow;
 use crate::retrieve::{Object, WRITTEN};
 use crate::web::accept::{Offer, Range};
 use crate::web::asked::{Asked, CACHED};
-use crate::web::multipart::{BOUNDARY, body, end, part};
+use crate::web::multipart::{Boundary, body};
 use crate::web::problem::{Problem, task_failed};
 use crate::web::ranges;
 use crate::web::router::App;
@@ -130,7 +130,7 @@ pub fn bytes(app: &App, object: &Object, number: u32, layout: &Layout, form: Fra
     let refused = |e: crate::codec::DecodeError| Problem::from(crate::retrieve::NoCopy::Decode(e));
     let frame = || -> Result<Frame, Problem> { object.frame(number, layout, &app.pool).map_err(refused) };
     match form {
-        FrameForm::Native => frame().map(|f| f.bytes),
+        FrameForm::Native => object.described_frame(number, layout, &app.pool).map_err(refused),
         FrameForm::As(uid) => app.pool.encode(&frame()?, uid).map_err(refused),
         FrameForm::Stored => {
             let found = object.compressed_frame(number, layout.frames).map_err(refused)?;
@@ -180,6 +180,8 @@ pub async fn frames(
     if !offer.multipart {
         return Ok(ranges::of_bytes(&asked.headers, &kind, &tag, first));
     }
+    let boundary = Boundary::of(&tag);
+    let multipart = format!("{offer}; boundary={boundary}");
     let body = body(move |out| {
         let mut first = Some(first);
         for number in numbers {
@@ -187,13 +189,12 @@ pub async fn frames(
                 Some(bytes) => bytes,
                 None => bytes(&app, &object, number - 1, &layout, form).map_err(|e| io::Error::other(e.to_string()))?,
             };
-            part(out, &kind, Some(&format!("{base}/{number}")))?;
+            boundary.part(out, &kind, Some(&format!("{base}/{number}")))?;
             out.write_all(&bytes)?;
         }
-        end(out)
+        boundary.end(out)
     });
-    let kind = format!("{offer}; boundary={BOUNDARY}");
-    let fixed = [(header::CONTENT_TYPE, kind.as_str()), (header::ETAG, tag.as_str()), (header::CACHE_CONTROL, CACHED)];
+    let fixed = [(header::CONTENT_TYPE, multipart.as_str()), (header::ETAG, tag.as_str()), (header::CACHE_CONTROL, CACHED)];
     Ok((fixed, body).into_response())
 }
 

@@ -5,7 +5,7 @@ use crate::index::InstanceRow;
 use crate::retrieve::describe;
 use crate::web::accept::Offer;
 use crate::web::asked::{Asked, CACHED, address};
-use crate::web::multipart::{BOUNDARY, body, end, part};
+use crate::web::multipart::{Boundary, body};
 use crate::web::problem::Problem;
 use axum::extract::Path;
 use axum::http::header;
@@ -49,6 +49,8 @@ fn metadata(asked: &Asked, rows: Vec<InstanceRow>) -> Result<Response, Problem> 
         return Ok(unchanged);
     }
     let (app, url) = (asked.app.clone(), asked.url());
+    let boundary = Boundary::of(&tag);
+    let kind = if offer.multipart { format!("{offer}; boundary={boundary}") } else { offer.media.to_string() };
     let body = body(move |out| {
         let mut first = true;
         if !offer.multipart {
@@ -59,7 +61,7 @@ fn metadata(asked: &Asked, rows: Vec<InstanceRow>) -> Result<Response, Problem> 
             for (row, described) in chunk.iter().zip(describe::series(&app.store, &one.study, &one.series, chunk)) {
                 let (described, address) = (described.map_err(io::Error::other)?, address(&url, row));
                 if offer.multipart {
-                    part(out, offer.media, Some(&address))?;
+                    boundary.part(out, offer.media, Some(&address))?;
                     out.write_all(xml::of_json(&described.json(&address)?).as_bytes())?;
                     continue;
                 }
@@ -69,9 +71,8 @@ fn metadata(asked: &Asked, rows: Vec<InstanceRow>) -> Result<Response, Problem> 
                 described.write(&address, out)?;
             }
         }
-        if offer.multipart { end(out) } else { out.write_all(b"]") }
+        if offer.multipart { boundary.end(out) } else { out.write_all(b"]") }
     });
-    let kind = if offer.multipart { format!("{offer}; boundary={BOUNDARY}") } else { offer.media.to_string() };
     let fixed = [(header::CONTENT_TYPE, kind), (header::ETAG, tag), (header::CACHE_CONTROL, CACHED.to_string())];
     Ok((fixed, body).into_response())
 }

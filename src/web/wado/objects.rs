@@ -7,7 +7,7 @@ use crate::retrieve::{Object, WRITTEN, transcoded};
 use crate::store::Store;
 use crate::web::accept::{Accepted, Offer, Range};
 use crate::web::asked::{Asked, CACHED, address};
-use crate::web::multipart::{BOUNDARY, TAIL, Writer, body, end, part, part_head};
+use crate::web::multipart::{Boundary, Writer, body};
 use crate::web::problem::{Problem, task_failed};
 use crate::web::ranges;
 use axum::extract::Path;
@@ -122,18 +122,19 @@ pub async fn objects(
     {
         return Ok(single(asked, row.clone(), *form, &tag));
     }
-    let (app, url) = (asked.app.clone(), asked.url());
-    let known: Option<u64> = rows.iter().zip(&forms).map(|(row, form)| length_of(row, *form, &url)).sum();
+    let (app, url, boundary) = (asked.app.clone(), asked.url(), Boundary::of(&tag));
+    let known: Option<u64> = rows.iter().zip(&forms).map(|(row, form)| length_of(row, *form, &url, &boundary)).sum();
+    let known = known.map(|known| known + boundary.tail().len() as u64);
+    let kind = format!("multipart/related; type=\"{DICOM}\"; boundary={boundary}");
     let body = body(move |out| {
         for (row, form) in rows.iter().zip(forms) {
-            part(out, &part_type(form.syntax(row)), Some(&address(&url, row)))?;
+            boundary.part(out, &part_type(form.syntax(row)), Some(&address(&url, row)))?;
             write_object(&app.store, &app.pool, row, form, out)?;
         }
-        end(out)
+        boundary.end(out)
     });
-    let kind = format!("multipart/related; type=\"{DICOM}\"; boundary={BOUNDARY}");
     let fixed = [(header::CONTENT_TYPE, kind), (header::ETAG, tag), (header::CACHE_CONTROL, CACHED.to_string())];
-    let length = known.map(|known| [(header::CONTENT_LENGTH, (known + TAIL.len() as u64).to_string())]);
+    let length = known.map(|known| [(header::CONTENT_LENGTH, known.to_string())]);
     Ok(match length {
         Some(length) => (fixed, length, body).into_response(),
         None => (fixed, body).into_response(),
@@ -145,9 +146,9 @@ fn part_type(transfer_syntax: &str) -> String {
 }
 
 /// Bytes of a part; none where they are only known when it is made.
-fn length_of(row: &InstanceRow, form: Form, url: &str) -> Option<u64> {
+fn length_of(row: &InstanceRow, form: Form, url: &str, boundary: &Boundary) -> Option<u64> {
     (form == Form::Stored).then(|| {
-        let head = part_head(&part_type(&row.transfer_syntax), Some(&address(url, row)));
+        let head = boundary.head(&part_type(&row.transfer_syntax), Some(&address(url, row)));
         (head.len() + meta(row, &row.transfer_syntax).len()) as u64 + row.length
     })
 }

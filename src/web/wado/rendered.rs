@@ -11,7 +11,7 @@ use crate::retrieve::render::picture;
 use crate::retrieve::{Object, ObjectError};
 use crate::web::accept::Offer;
 use crate::web::asked::{Asked, CACHED, address};
-use crate::web::multipart::{BOUNDARY, body, end, part};
+use crate::web::multipart::{Boundary, body};
 use crate::web::problem::{Problem, task_failed};
 use crate::web::ranges;
 use crate::web::router::App;
@@ -330,20 +330,20 @@ async fn several(asked: &Asked, rows: Vec<InstanceRow>) -> Result<Response, Prob
         let tried = tokio::task::spawn_blocking(move || wanted.of_instance(&app, &only, None, offer.media));
         tried.await.map_err(task_failed)??;
     }
-    let base = url.clone();
+    let (base, boundary) = (url.clone(), Boundary::of(&tag));
+    let kind = format!("{offer}; boundary={boundary}");
     let body = body(move |out| {
         for row in &rows {
             match wanted.of_instance(&app, row, None, offer.media) {
                 Ok(bytes) => {
-                    part(out, offer.media, Some(&format!("{}/rendered", address(&base, row))))?;
+                    boundary.part(out, offer.media, Some(&format!("{}/rendered", address(&base, row))))?;
                     out.write_all(&bytes)?;
                 }
                 Err(e) => tracing::info!(instance = %row.sop_instance, why = %e, "an image is left out of a rendered series"),
             }
         }
-        end(out)
+        boundary.end(out)
     });
-    let kind = format!("{offer}; boundary={BOUNDARY}");
     let fixed = [(header::CONTENT_TYPE, kind.as_str()), (header::ETAG, tag.as_str()), (header::CACHE_CONTROL, CACHED)];
     let mut response = (fixed, body).into_response();
     kept.warn(&url, &mut response);
@@ -368,17 +368,19 @@ async fn list_of_frames(asked: &Asked, row: InstanceRow, numbers: Vec<u32>) -> R
         }
     });
     let (app, object, numbers, wanted) = opened.await.map_err(task_failed)??;
+    let boundary = Boundary::random();
+    let kind = format!("{offer}; boundary={boundary}");
     let body = body(move |out| {
         for number in numbers {
             let failed = |e: Problem| io::Error::other(e.to_string());
             let shown = wanted.picture(&app, &object, number - 1).map_err(failed)?;
             let bytes = wanted.encoded(&app, &object, &shown, offer.media).map_err(failed)?;
-            part(out, offer.media, Some(&format!("{url}/frames/{number}/rendered")))?;
+            boundary.part(out, offer.media, Some(&format!("{url}/frames/{number}/rendered")))?;
             out.write_all(&bytes)?;
         }
-        end(out)
+        boundary.end(out)
     });
-    let mut response = ([(header::CONTENT_TYPE, format!("{offer}; boundary={BOUNDARY}"))], body).into_response();
+    let mut response = ([(header::CONTENT_TYPE, kind)], body).into_response();
     kept.warn(&asked.url(), &mut response);
     Ok(response)
 }

@@ -120,7 +120,7 @@ pub fn is_air(mean: f64) -> bool {
 /// A CT series that is air nearly everywhere; means of its slices in HU.
 pub fn mostly_air(means: &[f64], limits: &Pixels) -> Option<Finding> {
     #[expect(clippy::cast_precision_loss, reason = "counts of slices")]
-    let share = means.iter().filter(|m| **m < -990.0).count() as f64 / means.len().max(1) as f64;
+    let share = means.iter().filter(|m| (-1100.0..-990.0).contains(*m)).count() as f64 / means.len().max(1) as f64;
     (share > limits.air_series).then(|| {
         let zh = format!("序列 {:.0}% 的层面只有空气，请重新采集或补传", share * 100.0);
         let en = format!("{:.0} % of the series' slices hold nothing but air; acquire or send it again", share * 100.0);
