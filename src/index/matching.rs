@@ -171,6 +171,8 @@ pub fn legal(vr: VR, pattern: &str) -> Result<(), &'static str> {
             Err("a date is YYYYMMDD, a range has a hyphen between two or before or behind one")
         }
         VR::TM if !of("-.:*?,\\ ") => Err("a time is HHMMSS, a range has a hyphen"),
+        VR::IS | VR::US | VR::SS | VR::UL | VR::SL if !of("+-*?,\\ ") => Err("a whole number has digits and a sign"),
+        VR::DS if !of("+-.eE*?,\\ ") => Err("a number has digits, a sign, a point and an exponent"),
         VR::UI if !of(".*?,\\ ") => Err("a UID has digits and dots, a list of them commas"),
         _ => Ok(()),
     }

@@ -4,8 +4,9 @@
 //! A note is never the truth: one that is missing, torn or of another version is made again from the file.
 
 use super::object::{Object, ObjectError, WITH_HEADER};
+use crate::dicom::dataset::Extent;
 use crate::dicom::json::of_data_set;
-use crate::dicom::{DataSet, Uid};
+use crate::dicom::{DataSet, Uid, VR, Value, tags};
 use crate::index::InstanceRow;
 use crate::store::Store;
 use serde_json::{Map, Value as Json};
@@ -107,7 +108,15 @@ pub fn series(store: &Store, study: &Uid, series: &Uid, rows: &[InstanceRow]) ->
         if let Some(description) = known.get(name.as_bytes()).and_then(|note| Description::of_note(note)) {
             return Ok(description);
         }
-        let description = Description::of(&Object::open(store, row, WITH_HEADER)?.data_set);
+        let object = Object::open(store, row, WITH_HEADER)?;
+        let description = if object.is_cut_off() {
+            // What was sent is described, though it cannot be had whole.
+            let mut data_set = object.data_set.clone();
+            data_set.put(tags::PIXEL_DATA, VR::OW, Value::Deferred(Extent { offset: 0, length: 0 }));
+            Description::of(&data_set)
+        } else {
+            Description::of(&object.data_set)
+        };
         let note = description.to_note();
         if note.len() <= KEPT {
             new.push((name, note));
@@ -127,7 +136,6 @@ pub fn series(store: &Store, study: &Uid, series: &Uid, rows: &[InstanceRow]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicom::{VR, Value, tags};
 
     #[test]
     fn a_note_gives_the_description_back_with_another_address() {

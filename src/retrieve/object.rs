@@ -8,7 +8,9 @@ use crate::store::{Key, Store};
 use rustix::buffer::spare_capacity;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
-use std::sync::{Arc, OnceLock};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tempfile::SpooledData;
 
 /// Why a stored object cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,12 @@ pub enum ObjectError {
 
 /// A deflated object is not inflated beyond this, bytes.
 const INFLATED: u64 = 2 << 30;
+
+/// An inflated object over this goes to a file without a name, bytes.
+const IN_MEMORY: usize = 16 << 20;
+
+/// One object is inflated at a time, whoever asks: it takes as much of the processor as there is.
+static INFLATING: Mutex<()> = Mutex::new(());
 
 /// Room that is made before reading, bytes.
 const MOST_AT_ONCE: u64 = 64 << 20;
@@ -49,10 +57,11 @@ pub struct Object {
     pub(super) starts: OnceLock<Option<Vec<usize>>>,
 }
 
-/// Where the data set is: in a file from some byte on, or inflated in memory.
+/// Where the data set is: in a file from some byte on, or inflated in memory or into a file of its own.
 pub(super) enum Bytes {
     File(File, u64),
     Memory(Arc<[u8]>),
+    Inflated(File, u64),
 }
 
 impl Object {
@@ -71,7 +80,7 @@ impl Object {
     /// It is gone or damaged.
     pub fn open(store: &Store, row: &InstanceRow, value_limit: u64) -> Result<Object, ObjectError> {
         let (file, meta) = store.open_object(&key_of(row))?;
-        Object::read(file, &meta, value_limit)
+        Object::read_beside(file, &meta, value_limit, &store.scratch())
     }
 
     /// Reads a data set that is in memory, written without deflation.
@@ -96,17 +105,26 @@ impl Object {
     ///
     /// # Errors
     /// It is damaged.
-    pub fn read(mut file: File, meta: &FileMeta, value_limit: u64) -> Result<Object, ObjectError> {
+    pub fn read(file: File, meta: &FileMeta, value_limit: u64) -> Result<Object, ObjectError> {
+        Object::read_beside(file, meta, value_limit, &std::env::temp_dir())
+    }
+
+    /// The same; a long data set is inflated into a file without a name in the folder `scratch`.
+    fn read_beside(mut file: File, meta: &FileMeta, value_limit: u64, scratch: &Path) -> Result<Object, ObjectError> {
         let syntax = Syntax::of(&meta.transfer_syntax);
         let length = file.metadata()?.len().saturating_sub(meta.data_set_at);
         file.seek(SeekFrom::Start(meta.data_set_at))?;
         let limits = |total| Limits { value: value_limit, stop_at_pixels: false, partial: false, total: Some(total) };
         let mut is_cut = false;
         let (bytes, Parsed { data_set, .. }) = if syntax.deflated {
-            let mut inflated = Vec::new();
-            flate2::read::DeflateDecoder::new(BufReader::new(&file)).take(INFLATED).read_to_end(&mut inflated)?;
-            let parsed = dataset::parse(&mut Seeking(Cursor::new(&inflated)), syntax, limits(inflated.len() as u64))?;
-            (Bytes::Memory(inflated.into()), parsed)
+            let bytes = inflated(&file, scratch)?;
+            let parsed = match &bytes {
+                Bytes::Memory(bytes) => dataset::parse(&mut Seeking(Cursor::new(bytes)), syntax, limits(bytes.len() as u64))?,
+                Bytes::Inflated(file, length) | Bytes::File(file, length) => {
+                    dataset::parse(&mut Seeking(SkippingReader(BufReader::new(file))), syntax, limits(*length))?
+                }
+            };
+            (bytes, parsed)
         } else {
             let mut source = Seeking(SkippingReader(BufReader::with_capacity(1 << 14, &file)));
             let parsed = match dataset::parse(&mut source, syntax, limits(length)) {
@@ -133,9 +151,14 @@ impl Object {
     /// Bytes of it that are held in memory, its header apart.
     pub(super) fn bytes_in_memory(&self) -> u64 {
         match &self.bytes {
-            Bytes::File(..) => 0,
+            Bytes::File(..) | Bytes::Inflated(..) => 0,
             Bytes::Memory(bytes) => bytes.len() as u64,
         }
+    }
+
+    /// Bytes of it that are held in a file of its own.
+    pub(super) fn bytes_in_scratch(&self) -> u64 {
+        if let Bytes::Inflated(_, length) = self.bytes { length } else { 0 }
     }
 
     /// What holds for a frame, counted from 0: its functional groups where it has them, else the whole object's attributes.
@@ -150,8 +173,9 @@ impl Object {
     /// The disk fails.
     pub fn range(&self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
+        let start = if let Bytes::File(_, start) = &self.bytes { *start } else { 0 };
         match &self.bytes {
-            Bytes::File(file, start) => {
+            Bytes::File(file, _) | Bytes::Inflated(file, _) => {
                 // Positioned reads: several requests may read the same open object at a time. A header may promise more than there is.
                 let mut at = 0u64;
                 while at < length {
@@ -190,6 +214,20 @@ impl Object {
 
 pub(super) fn key_of(row: &InstanceRow) -> Key {
     Key { study: row.study.clone(), series: row.series.clone(), sop_instance: row.sop_instance.clone() }
+}
+
+/// The data set that a file holds deflated from where it stands on.
+fn inflated(file: &File, scratch: &Path) -> io::Result<Bytes> {
+    let _turn = INFLATING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut out = tempfile::spooled_tempfile_in(IN_MEMORY, scratch);
+    let length = io::copy(&mut flate2::read::DeflateDecoder::new(BufReader::new(file)).take(INFLATED), &mut out)?;
+    Ok(match out.into_inner() {
+        SpooledData::InMemory(bytes) => Bytes::Memory(bytes.into_inner().into()),
+        SpooledData::OnDisk(mut file) => {
+            file.seek(SeekFrom::Start(0))?;
+            Bytes::Inflated(file, length)
+        }
+    })
 }
 
 /// Seeks within the buffer where it can, so that many small elements cost few system calls.

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const KEPT: usize = 48;
 /// All headers that are kept, bytes.
 const MEMORY: u64 = 128 << 20;
+/// All objects that are kept inflated in files of their own, bytes.
+const SCRATCH: u64 = 4 << 30;
 
 /// See the module.
 #[derive(Default)]
@@ -21,6 +23,8 @@ struct Kept {
     object: Arc<Object>,
     /// Bytes that it holds in memory.
     size: u64,
+    /// Bytes that it holds in a file of its own.
+    scratch: u64,
 }
 
 impl Opened {
@@ -41,9 +45,13 @@ impl Opened {
         let size = object.bytes_in_memory() + size_of(&object.data_set);
         if size <= MEMORY / 4 {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.push_front(Kept { uid: row.sop_instance.clone(), object: object.clone(), size });
+            let scratch = object.bytes_in_scratch();
+            kept.push_front(Kept { uid: row.sop_instance.clone(), object: object.clone(), size, scratch });
             kept.truncate(KEPT);
-            while kept.iter().map(|k| k.size).sum::<u64>() > MEMORY {
+            let over = |all: &VecDeque<Kept>| {
+                all.iter().map(|k| k.size).sum::<u64>() > MEMORY || all.iter().map(|k| k.scratch).sum::<u64>() > SCRATCH
+            };
+            while over(&kept) {
                 kept.pop_back();
             }
         }

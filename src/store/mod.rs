@@ -136,6 +136,11 @@ impl Store {
         Ok(free)
     }
 
+    /// Where files without a name may be made, on the disk of the archive.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("drafts")
+    }
+
     /// Starts a draft with its meta header.
     ///
     /// # Errors

@@ -170,7 +170,8 @@ impl Accepted {
         let Some(text) = parameter.or_else(header).or_else(of_range) else { return Ok(()) };
         let known = |part: &str| {
             let name = part.split(';').next().unwrap_or("").trim().trim_matches('"').to_lowercase();
-            let refused = part.split(';').skip(1).any(|p| p.trim().replace(' ', "").starts_with("q=0") && !p.contains("0."));
+            let weight = |p: &str| p.trim().strip_prefix("q=").map(|q| q.trim().parse::<f64>().unwrap_or(0.0));
+            let refused = part.split(';').skip(1).filter_map(weight).any(|q| q <= 0.0);
             matches!(name.as_str(), "utf-8" | "utf8" | "iso_ir 192" | "iso-ir-192" | "*") && !refused
         };
         if text.split(',').any(known) { Ok(()) } else { Err(Problem::unacceptable("text is written in UTF-8 only")) }

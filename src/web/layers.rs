@@ -4,7 +4,7 @@
 use super::problem::Problem;
 use super::router::App;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -23,6 +23,9 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     if let Some(host) = host.filter(|_| !request.headers().contains_key(header::HOST)) {
         request.headers_mut().insert(header::HOST, host);
     }
+    if request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
+        return Problem::bad("the request has no Host (RFC 9112 section 3.2)").into_response();
+    }
     let id = id_of(request.headers());
     let origin = allowed_origin(&app.config.cors_origins, request.headers());
     if let Some(answer) = preflight(&request, origin.as_ref()) {
@@ -35,6 +38,9 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     let headers = response.headers_mut();
     if let Some(origin) = origin {
         cross_origin(headers, origin);
+    } else if !app.config.cors_origins.is_empty() {
+        // Another origin would get another answer.
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
     headers.extend(HeaderValue::from_str(&id).map(|id| (REQUEST_ID, id)));
     headers.append(header::VARY, HeaderValue::from_static("accept"));

@@ -7,30 +7,52 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bytes handed over at a time.
 const CHUNK: usize = 1 << 18;
 /// Chunks that may wait: memory is bounded by this whatever the object's size.
 const WAITING: usize = 4;
 
-/// Longest wait for a client to take the next chunk.
+/// Longest wait for a client to take the next chunk …
 const PATIENCE: Duration = Duration::from_secs(120);
+/// … and when there is hardly room for another body: who does not read goes first.
+const HURRIED: Duration = Duration::from_secs(5);
+
+/// Bodies that are written at a time: each holds a thread and its chunks. There are more threads than that, so that whoever asks for little is
+/// answered meanwhile.
+const BODIES: usize = 640;
+static FREE: Semaphore = Semaphore::const_new(BODIES);
 
 /// Runs `write` on a blocking thread; what it writes is the body. An error cuts the body off, so that nobody takes it for whole.
 pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) -> Body {
     let (sender, mut receiver) = channel::<io::Result<Bytes>>(WAITING);
-    tokio::task::spawn_blocking(move || {
+    let run = move |_permit: SemaphorePermit<'static>, sender: Sender<io::Result<Bytes>>| {
         let mut writer = Writer { sender, buffer: Vec::with_capacity(CHUNK) };
         if let Err(e) = write(&mut writer).and_then(|()| writer.flush()) {
             if e.kind() != io::ErrorKind::BrokenPipe {
                 tracing::warn!(error = %e, "a response was cut off");
             }
-            let _ = writer.sender.blocking_send(Err(e));
+            // Where nobody reads, nobody hears it.
+            let _ = writer.sender.try_send(Err(e));
         }
-    });
+    };
+    match FREE.try_acquire() {
+        Ok(permit) => drop(tokio::task::spawn_blocking(move || run(permit, sender))),
+        Err(_) => drop(tokio::spawn(async move {
+            match tokio::time::timeout(PATIENCE, FREE.acquire()).await {
+                Ok(Ok(permit)) => drop(tokio::task::spawn_blocking(move || run(permit, sender))),
+                _ => {
+                    tracing::warn!("a response was cut off: there are too many at a time");
+                    let _ = sender.try_send(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+        })),
+    }
     // Who compresses a body asks once more after its end, which this stream bears.
     Body::from_stream(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)))
 }
@@ -80,10 +102,20 @@ impl Write for Writer {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        let mut chunk = Ok(std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK)).into());
+        let begun = Instant::now();
         // A client that reads no more must not hold this thread.
-        let sent = self.sender.send_timeout(Ok(chunk.into()), PATIENCE);
-        Handle::current().block_on(sent).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        loop {
+            match Handle::current().block_on(self.sender.send_timeout(chunk, Duration::from_secs(1))) {
+                Ok(()) => return Ok(()),
+                Err(SendTimeoutError::Timeout(back)) => chunk = back,
+                Err(SendTimeoutError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+            let patience = if FREE.available_permits() < BODIES / 4 { HURRIED } else { PATIENCE };
+            if begun.elapsed() >= patience {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::dicom::{Attributes, Tag, dataset::dictionary_vr, json, tags};
 use crate::index::matching::{legal, offset_of};
 use crate::index::{Key, Query as Search, View};
 use crate::web::problem::Problem;
+use std::collections::BTreeSet;
 
 /// Matches returned when the client names no limit.
 const DEFAULT_LIMIT: usize = 1000;
@@ -43,7 +44,11 @@ impl Sought {
         let mut search = Search { limit: DEFAULT_LIMIT, ..Search::all(view) };
         search.matching.combined = true;
         let mut sought = Sought { search, include: Include::These(Vec::new()), beyond: Vec::new(), unmatched: Vec::new() };
+        let mut paged = BTreeSet::new();
         for (name, value) in parameters {
+            if matches!(name.as_str(), "limit" | "offset" | "fuzzymatching") && !paged.insert(name.clone()) {
+                return Err(Problem::bad(format!("{name} stands twice")));
+            }
             let number = || value.parse::<usize>().map_err(|_| Problem::bad(format!("{name} must be a whole number")));
             let flag = || match value.as_str() {
                 "true" => Ok(true),
@@ -72,6 +77,10 @@ impl Sought {
         let Some(tag) = path_of(field).and_then(|path| path.first().copied()) else { return };
         if level_of(tag).is_none() {
             self.beyond.push(tag);
+            // Without its creator nobody knows what a private attribute is (PS3.5 7.8.1).
+            if tag.0 % 2 == 1 && tag.1 >= 0x1000 {
+                self.beyond.push(Tag(tag.0, tag.1 >> 8));
+            }
         }
         if let Include::These(tags) = &mut self.include {
             tags.push(tag);
@@ -144,6 +153,8 @@ mod tests {
         for pairs in [
             &[("limit", "-1")][..],
             &[("offset", "x")],
+            &[("limit", "1"), ("limit", "2")],
+            &[("SeriesNumber", "abc")],
             &[("fuzzymatching", "yes")],
             &[("StudyDate", "yesterday")],
             &[("StudyInstanceUID", "a.b")],

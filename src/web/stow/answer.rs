@@ -22,6 +22,8 @@ pub struct Tally {
     failed: Vec<Json>,
     other: Vec<Json>,
     out_of_space: bool,
+    /// Something was stored with a warning.
+    warned: bool,
 }
 
 fn reference(class: &str, instance: &str) -> Map<String, Json> {
@@ -52,6 +54,11 @@ impl Tally {
         Tally { url, ..Tally::default() }
     }
 
+    /// Something was stored.
+    pub fn has_stored(&self) -> bool {
+        !self.stored.is_empty()
+    }
+
     /// Parts counted so far.
     pub fn parts(&self) -> usize {
         self.stored.len() + self.failed.len() + self.other.len()
@@ -72,10 +79,15 @@ impl Tally {
     /// What ingest says of a part.
     pub fn count(&mut self, result: Result<Stored, IngestError>) {
         match result {
-            Ok(Stored { sop_class, key, .. }) => {
+            Ok(Stored { sop_class, key, is_cut, .. }) => {
                 let mut item = reference(&sop_class, key.sop_instance.as_str());
                 let place = address_of(&self.url, &key.study, &key.series, &key.sop_instance);
                 item.insert("00081190".into(), json!({"vr": "UR", "Value": [place]}));
+                if is_cut {
+                    // Data Set does not match SOP Class: there are fewer pixels than it says (table I.2-2).
+                    item.insert("00081196".into(), json!({"vr": "US", "Value": [0xB007]}));
+                    self.warned = true;
+                }
                 self.stored.push(Json::Object(item));
                 self.studies.insert(key.study);
             }
@@ -93,20 +105,22 @@ impl Tally {
         }
     }
 
-    /// 200 for all, 202 for some, 409 for none (table 10.5.3-1). `study` is the one that the request named.
+    /// 200 for all, 202 for some or with a warning, 409 for none (table 10.5.3-1). `study` is the one that the request named.
     pub fn answer(&self, study: Option<&Uid>, offer: Offer) -> Response {
         let failures = !self.failed.is_empty() || !self.other.is_empty();
         let status = match (self.stored.is_empty(), failures) {
             (true, _) if self.out_of_space => StatusCode::INSUFFICIENT_STORAGE,
             (true, true) => StatusCode::CONFLICT,
             (false, true) => StatusCode::ACCEPTED,
+            (false, false) if self.warned => StatusCode::ACCEPTED,
             (false, false) => StatusCode::OK,
             (true, false) => return Problem::bad("the body holds no part").into_response(),
         };
         let mut body = Map::new();
         // Of the study that was named, else of the only one that something was stored in.
         let only = self.studies.first().filter(|_| self.studies.len() == 1);
-        let place = study.or(only).map(|study| format!("{}/studies/{study}", self.url));
+        let named = study.filter(|study| self.studies.contains(study));
+        let place = named.or(only).map(|study| format!("{}/studies/{study}", self.url));
         if let Some(place) = &place {
             body.insert("00081190".into(), json!({"vr": "UR", "Value": [place]}));
         }
@@ -115,7 +129,9 @@ impl Tally {
                 body.insert(tag.into(), json!({"vr": "SQ", "Value": items}));
             }
         }
-        let (kind, text) = if offer.multipart {
+        let (kind, text) = if offer.media == "application/dicom+xml" && !offer.multipart {
+            (offer.media.to_string(), xml::of_json(&body))
+        } else if offer.multipart {
             let boundary = Boundary::random();
             let text = format!("{}{}{}", boundary.head(offer.media, None), xml::of_json(&body), boundary.tail());
             (format!("{offer}; boundary={boundary}"), text)

@@ -1,7 +1,7 @@
 //! STOW-RS of metadata and bulk data (PS3.18 10.5.4): metadata are held in memory, bulk data go to nameless files, and each instance is
 //! put together as a stream that ingest takes like any other.
 
-use super::{Kind, MOST_PARTS, PATIENCE, Receiving, kind_of, malformed, split_content_type};
+use super::{Kind, MOST_PARTS, PATIENCE, Parts, Receiving, kind_of, pass_over, split_content_type};
 use crate::dicom::dataset::write_header;
 use crate::dicom::json::{Bulk, ReadError, to_data_set};
 use crate::dicom::{DataSet, Tag, VR, tags, uids, xml};
@@ -34,9 +34,9 @@ struct Part {
 ///
 /// # Errors
 /// It is malformed, too large, or stops coming.
-pub async fn receive(receiving: &mut Receiving, mut parts: multer::Multipart<'_>) -> Result<(), Problem> {
+pub async fn receive(receiving: &mut Receiving, parts: &mut Parts) -> Result<(), Problem> {
     let (mut objects, mut bulk, mut held, mut count) = (Vec::new(), HashMap::<String, Vec<Part>>::new(), 0usize, 0usize);
-    while let Some(field) = parts.next_field().await.map_err(malformed)? {
+    while let Some(field) = parts.next().await? {
         count += 1;
         if count > MOST_PARTS {
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too many parts in one request"));
@@ -45,6 +45,11 @@ pub async fn receive(receiving: &mut Receiving, mut parts: multer::Multipart<'_>
             |name| field.headers().get(name).and_then(|v: &axum::http::HeaderValue| v.to_str().ok()).unwrap_or("").to_string();
         let (media, parameters) = split_content_type(&text(header::CONTENT_TYPE));
         let location = text(header::CONTENT_LOCATION);
+        if kind_of(&media) == Some(Kind::File) {
+            receiving.tally.fail_unnamed(0xC000);
+            pass_over(field).await?;
+            continue;
+        }
         let chunks = field.map(|chunk| chunk.map_err(io::Error::other));
         match kind_of(&media) {
             Some(kind @ (Kind::Json | Kind::Xml)) => {
@@ -52,8 +57,7 @@ pub async fn receive(receiving: &mut Receiving, mut parts: multer::Multipart<'_>
                 held += bytes.len();
                 objects.extend(objects_of(kind, &bytes)?);
             }
-            Some(Kind::File) => receiving.tally.fail_unnamed(0xC000),
-            None => {
+            Some(Kind::File) | None => {
                 let transfer_syntax = parameters.iter().find(|(n, _)| n == "transfer-syntax").map(|(_, v)| v.clone());
                 let (file, length) = spool(receiving, chunks).await?;
                 bulk.entry(location).or_default().push(Part { file, length, media, transfer_syntax });
@@ -73,7 +77,7 @@ pub async fn receive_single(receiving: &mut Receiving, kind: Kind, body: Body) -
     store(receiving, objects, HashMap::new()).await
 }
 
-async fn next(chunks: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin)) -> Result<Option<Bytes>, Problem> {
+pub(super) async fn next(chunks: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin)) -> Result<Option<Bytes>, Problem> {
     match tokio::time::timeout(PATIENCE, chunks.next()).await {
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming")),
         Ok(None) => Ok(None),

@@ -4,12 +4,11 @@ mod answer;
 mod metadata;
 
 use self::answer::Tally;
-use super::accept::{Accepted, split};
+use super::accept::{Accepted, Offer, split};
 use super::asked::{Asked, uid};
 use super::multipart::pipe;
 use super::problem::Problem;
 use super::router::App;
-use super::wado::metadata::OFFERS;
 use crate::dicom::Uid;
 use crate::ingest::{IngestError, Stored};
 use axum::body::{Body, Bytes};
@@ -19,8 +18,18 @@ use axum::response::Response;
 use futures_util::{Stream, StreamExt};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// How the answer can be had: JSON first, and a document of XML for who asks for one.
+const OFFERS: &[Offer] = &[
+    Offer::one("application/dicom+json"),
+    Offer::many("application/dicom+xml"),
+    Offer::one("application/json"),
+    Offer::one("application/dicom+xml"),
+];
+/// Headers of a part, bytes, with what came in one piece with them.
+const HEADERS: u64 = 1 << 20;
 /// Longest wait for the next bytes of a body.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Parts of one request.
@@ -67,6 +76,7 @@ fn kind_of(media: &str) -> Option<Kind> {
 
 async fn receive(asked: Asked, body: Body, study: Option<Uid>) -> Result<Response, Problem> {
     let (media, parameters) = split_content_type(asked.header(header::CONTENT_TYPE));
+    let coding = asked.header(header::CONTENT_ENCODING).trim().to_lowercase();
     let parameter = |name: &str| parameters.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
     // A client that stores and says nothing of the answer gets JSON.
     let offer = Accepted::of(&asked.headers, &asked.query, true)?.choose(OFFERS)?.0;
@@ -79,25 +89,35 @@ async fn receive(asked: Asked, body: Body, study: Option<Uid>) -> Result<Respons
             "send multipart/related of application/dicom, application/dicom+json or application/dicom+xml; or one of these",
         )
     };
-    if media == "multipart/related" {
+    if !matches!(coding.as_str(), "" | "identity") {
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without a Content-Encoding"));
+    }
+    let received = if media == "multipart/related" {
         let kind =
             kind_of(&parameter("type").unwrap_or_else(|| "application/dicom".into()).to_lowercase()).ok_or_else(unsupported)?;
         let boundary =
             parameter("boundary").filter(|b| is_boundary(b)).ok_or_else(|| Problem::bad("Content-Type has no boundary"))?;
-        let parts = multer::Multipart::new(body.into_data_stream(), boundary);
+        let mut parts = Parts::of(body, boundary);
         match kind {
-            Kind::File => files(&mut receiving, parts).await?,
-            Kind::Json | Kind::Xml => metadata::receive(&mut receiving, parts).await?,
+            Kind::File => files(&mut receiving, &mut parts).await,
+            Kind::Json | Kind::Xml => metadata::receive(&mut receiving, &mut parts).await,
         }
     } else {
         match kind_of(&media).ok_or_else(unsupported)? {
             Kind::File => {
                 let chunks = body.into_data_stream().map(|chunk| chunk.map_err(io::Error::other));
-                let result = receiving.one_file(chunks).await?;
-                receiving.tally.count(result);
+                receiving.one_file(chunks).await.map(|result| receiving.tally.count(result))
             }
-            kind => metadata::receive_single(&mut receiving, kind, body).await?,
+            kind => metadata::receive_single(&mut receiving, kind, body).await,
         }
+    };
+    match received {
+        // What is stored stays stored, and the client must know: the rest is a part that failed.
+        Err(problem) if receiving.tally.has_stored() => {
+            tracing::warn!(error = %problem, "a STOW-RS request broke off");
+            receiving.tally.fail_unnamed(0xC000);
+        }
+        received => received?,
     }
     Ok(receiving.tally.answer(receiving.study.as_ref(), offer))
 }
@@ -108,11 +128,49 @@ fn is_boundary(text: &str) -> bool {
     (1..=70).contains(&text.len()) && text.chars().all(legal) && !text.ends_with(' ')
 }
 
-async fn files(receiving: &mut Receiving, mut parts: multer::Multipart<'_>) -> Result<(), Problem> {
-    while let Some(field) = parts.next_field().await.map_err(malformed)? {
+/// The parts of a body; their headers are bounded, and the waiting for them.
+struct Parts {
+    parts: multer::Multipart<'static>,
+    /// Bytes that may still come before a part's headers have ended; of a part's content any number may.
+    left: Arc<AtomicU64>,
+}
+
+impl Parts {
+    fn of(body: Body, boundary: String) -> Parts {
+        let left = Arc::new(AtomicU64::new(HEADERS));
+        let count = left.clone();
+        let chunks = body.into_data_stream().map(move |chunk| {
+            let chunk = chunk.map_err(io::Error::other)?;
+            let length = chunk.len() as u64;
+            let taken = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(length));
+            taken.map_err(|_| io::Error::other("the headers of a part are over 1 MiB"))?;
+            Ok::<_, io::Error>(chunk)
+        });
+        Parts { parts: multer::Multipart::new(chunks, boundary), left }
+    }
+
+    /// The next part. Whoever takes it reads it to its end.
+    async fn next(&mut self) -> Result<Option<multer::Field<'static>>, Problem> {
+        self.left.store(HEADERS, Ordering::Relaxed);
+        let next = tokio::time::timeout(PATIENCE, self.parts.next_field()).await;
+        self.left.store(u64::MAX, Ordering::Relaxed);
+        let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body stopped coming");
+        next.map_err(late)?.map_err(|e| Problem::bad(format!("the multipart body is malformed: {e}")))
+    }
+}
+
+/// Reads a part that nobody wants to its end.
+async fn pass_over(mut field: multer::Field<'static>) -> Result<(), Problem> {
+    while metadata::next(&mut (&mut field).map(|chunk| chunk.map_err(io::Error::other))).await?.is_some() {}
+    Ok(())
+}
+
+async fn files(receiving: &mut Receiving, parts: &mut Parts) -> Result<(), Problem> {
+    while let Some(field) = parts.next().await? {
         let kind = field.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/dicom");
         if split_content_type(kind).0 != "application/dicom" {
             receiving.tally.fail_unnamed(0xC000);
+            pass_over(field).await?;
         } else {
             let chunks = field.map(|chunk| chunk.map_err(io::Error::other));
             let result = receiving.one_file(chunks).await?;
@@ -123,10 +181,6 @@ async fn files(receiving: &mut Receiving, mut parts: multer::Multipart<'_>) -> R
         }
     }
     Ok(())
-}
-
-fn malformed(error: multer::Error) -> Problem {
-    Problem::bad(format!("the multipart body is malformed: {error}"))
 }
 
 impl Receiving {

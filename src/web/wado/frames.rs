@@ -144,8 +144,10 @@ pub fn bytes(app: &App, object: &Object, number: u32, layout: &Layout, form: Fra
 /// # Errors
 /// They are none.
 pub fn numbers(list: &str) -> Result<Vec<u32>, Problem> {
-    let numbers: Result<Vec<u32>, _> = list.split(',').map(|n| n.trim().parse::<u32>()).collect();
-    let numbers = numbers.ok().filter(|n| !n.contains(&0));
+    // Digits alone: a sign would parse too.
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
+    let numbers: Option<Vec<u32>> = list.split(',').map(|n| number(n.trim())).collect();
+    let numbers = numbers.filter(|n| !n.contains(&0));
     numbers.ok_or_else(|| Problem::bad("frames are numbers from 1, with commas between"))
 }
 
@@ -205,7 +207,7 @@ mod tests {
     #[test]
     fn lists_of_frames_are_numbers_from_one() {
         assert_eq!(numbers("3,1, 3").unwrap(), [3, 1, 3]);
-        for list in ["0", "", "1,,2", "1-3", "-1", "99999999999"] {
+        for list in ["0", "", "1,,2", "1-3", "-1", "99999999999", "+1"] {
             assert!(numbers(list).is_err(), "{list}");
         }
     }

@@ -3,6 +3,7 @@
 use super::text;
 use crate::codec::DecodeError;
 use crate::dicom::grey::Voi;
+use crate::dicom::image::Layout;
 use crate::dicom::{syntax, tags};
 use crate::index::InstanceRow;
 use crate::retrieve::look::{Annotation, LONGEST, Viewport, annotate, draw_overlays};
@@ -26,6 +27,8 @@ use std::sync::Arc;
 const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/jp2"];
 /// Frames of an animation; of more the client asks for those it wants.
 const MOST_FRAMES: u32 = 2000;
+/// Pixels of all pictures of one answer together.
+const MOST_PIXELS: u64 = 1 << 31;
 /// Longest sides of a thumbnail, pixels.
 const THUMBNAIL: (u32, u32) = (128, 128);
 
@@ -122,6 +125,21 @@ impl Wanted {
             shown = annotate(shown, &object.attributes_of(number), &self.annotations);
         }
         Ok(shown)
+    }
+
+    /// Refuses what would take too many pixels together.
+    ///
+    /// # Errors
+    /// It would.
+    fn affordable(&self, layout: &Layout, pictures: u64) -> Result<(), Problem> {
+        let shown = self.viewport.as_ref().map_or(0, |v| u64::from(v.size.0) * u64::from(v.size.1));
+        let each = shown.max(u64::from(layout.rows) * u64::from(layout.columns));
+        if each.saturating_mul(pictures) <= MOST_PIXELS {
+            return Ok(());
+        }
+        Err(Problem::unacceptable(format!(
+            "{pictures} pictures of {each} pixels are too many at once; ask for fewer or smaller ones"
+        )))
     }
 
     /// A picture's bytes.
@@ -268,8 +286,10 @@ async fn one(asked: &Asked, row: InstanceRow, frame: Option<u32>) -> Result<Resp
     let made = tokio::task::spawn_blocking(move || {
         if frame.is_none() && offer.media == "image/gif" {
             let object = app.opened.get(&app.store, &row)?;
-            let frames = object.layout().map_err(|e| no_image(&e))?.frames;
+            let layout = object.layout().map_err(|e| no_image(&e))?;
+            let frames = layout.frames;
             if frames > 1 {
+                wanted.affordable(&layout, u64::from(frames))?;
                 return animation(&app, &object, frames, &wanted).map(Made::Stream);
             }
         }
@@ -359,6 +379,7 @@ async fn list_of_frames(asked: &Asked, row: InstanceRow, numbers: Vec<u32>) -> R
     let opened = tokio::task::spawn_blocking(move || {
         let object = app.opened.get(&app.store, &row)?;
         let layout = object.layout().map_err(|e| no_image(&e))?;
+        wanted.affordable(&layout, numbers.len() as u64)?;
         match numbers.iter().find(|n| **n > layout.frames) {
             Some(number) => Err(Problem::unknown(&format!("frame {number} of {}", layout.frames))),
             None => {
