@@ -156,8 +156,8 @@ fn take_one(ingest: &Ingest, path: &std::path::Path) -> Option<(Option<Uid>, Fin
             let finding = Finding::new(
                 "G-01",
                 Level::Reject,
-                format!("文件无法读取或已损坏：{why}"),
-                format!("the file cannot be read or is damaged: {why}"),
+                format!("文件无法读取或已损坏，请由来源重新导出并发送（{why}）"),
+                format!("the file cannot be read or is damaged: {why}; export it again at the source and send it"),
             );
             Some((files::study_of(path), finding))
         }
@@ -205,7 +205,14 @@ fn json(judged: &[Judged], door: &AtTheDoor, checked: bool) -> serde_json::Value
     let refused = door.iter().flat_map(|(study, all)| all.iter().map(move |(file, f)| (study, file, f)));
     let refused: Vec<_> = refused
         .filter(|(_, _, f)| f.level == Level::Reject)
-        .map(|(study, file, f)| serde_json::json!({"file": file, "study": study, "check": f.check, "zh": f.zh, "en": f.en}))
+        .map(|(study, file, f)| {
+            let mut told = serde_json::json!(f);
+            if let Some(told) = told.as_object_mut() {
+                told.insert("file".into(), serde_json::json!(file));
+                told.insert("study".into(), serde_json::json!(study));
+            }
+            told
+        })
         .collect();
     let studies: Vec<_> = judged
         .iter()

@@ -23,9 +23,15 @@ pub fn decode(layout: &Layout, bytes: &[u8]) -> Result<Frame, DecodeError> {
     for (segment, start) in offsets.iter().take(*count).enumerate() {
         let end = offsets.get(segment + 1).filter(|_| segment + 1 < *count).copied().unwrap_or(bytes.len());
         let packed = bytes.get(*start..end).ok_or_else(|| damaged("an RLE segment lies outside of the frame"))?;
-        let plane = unpack(packed, pixels);
+        let (plane, rest) = unpack(packed, pixels);
         if plane.len() < pixels {
             return Err(DecodeError::Short { got: plane.len() as u64, wanted: pixels as u64 });
+        }
+        // Segments are padded to even length (G.3.1), some encoders fill more. More samples are those of another shape, or of a damaged run.
+        if plane.len() > pixels + 1 || (rest.len() > 2 && rest.iter().any(|byte| !matches!(byte, 0 | 128))) {
+            return Err(damaged(
+                "an RLE segment holds more samples than the header says: it is damaged, or rows and columns are wrong",
+            ));
         }
         // Segments hold the most significant byte first; samples are little endian.
         let (sample, byte) = (segment / width, width - 1 - segment % width);
@@ -77,8 +83,8 @@ fn pack(mut row: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// PackBits, up to `wanted` bytes.
-fn unpack(mut packed: &[u8], wanted: usize) -> Vec<u8> {
+/// PackBits until there are `wanted` bytes, with what the last run has more; and what is left.
+fn unpack(mut packed: &[u8], wanted: usize) -> (Vec<u8>, &[u8]) {
     let mut out = Vec::with_capacity(wanted);
     while out.len() < wanted {
         let Some((&control, rest)) = packed.split_first() else { break };
@@ -96,8 +102,7 @@ fn unpack(mut packed: &[u8], wanted: usize) -> Vec<u8> {
             }
         };
     }
-    out.truncate(wanted);
-    out
+    (out, packed)
 }
 
 #[cfg(test)]

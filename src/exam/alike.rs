@@ -25,7 +25,13 @@ const SERIES: &[(Tag, &str)] = &[
     (tags::BODY_PART_EXAMINED, "BodyPartExamined"),
     (tags::SERIES_DESCRIPTION, "SeriesDescription"),
     (tags::PROTOCOL_NAME, "ProtocolName"),
+    (tags::PATIENT_POSITION, "PatientPosition"),
+    (tags::MANUFACTURER, "Manufacturer"),
+    (tags::DEVICE_SERIAL_NUMBER, "DeviceSerialNumber"),
 ];
+
+/// A number of which the least and the greatest are kept: the objects of a series may differ in it, but not by much.
+const TIME: (Tag, &str) = (tags::REPETITION_TIME, "RepetitionTime");
 
 /// What objects said, by keyword. The empty text stands for an image that says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +46,20 @@ impl Said {
     /// Notes what an object of a series says.
     pub fn of_series(&mut self, object: &Attributes) {
         self.note(SERIES, object);
+        if let Some(time) = object.float(TIME.0).filter(|ms| *ms > 0.0) {
+            let kept = self.extremes(TIME.1).map_or((time, time), |(least, most)| (least.min(time), most.max(time)));
+            self.0.insert(TIME.1.into(), [kept.0, kept.1].map(|ms| ms.to_string()).into());
+        }
+    }
+
+    /// The least and the greatest repetition time of the images of a series, ms.
+    pub fn repetition_ms(&self) -> Option<(f64, f64)> {
+        self.extremes(TIME.1)
+    }
+
+    fn extremes(&self, keyword: &str) -> Option<(f64, f64)> {
+        let numbers = || self.0.get(keyword).into_iter().flatten().filter_map(|text| text.parse::<f64>().ok());
+        Some((numbers().reduce(f64::min)?, numbers().reduce(f64::max)?))
     }
 
     fn note(&mut self, alike: &[(Tag, &str)], object: &Attributes) {

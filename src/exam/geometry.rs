@@ -109,13 +109,19 @@ impl Stack {
         Some(Place { instance: instance.clone(), frame: several.then(|| frame.saturating_add(1)) })
     }
 
-    /// Angle between the normal of the slices and the line that they stand along, degrees: that of a tilted gantry, else nearly none.
-    pub fn shear_degrees(&self) -> Option<f64> {
+    /// How far the slices go aside for each millimetre along their normal, along rows and along columns: medians, for one slice that stands
+    /// aside is another fault.
+    pub fn slope(&self) -> Option<(f64, f64)> {
         let places = || self.along.iter().zip(&self.across);
         let steps = || places().zip(places().skip(1)).filter(|((a, _), (b, _))| **b - **a > SAME_PLACE_MM);
-        // Medians: one slice that stands aside is another fault.
         let x = median(steps().map(|((a, from), (b, to))| (to.0 - from.0) / (b - a)).collect())?;
         let y = median(steps().map(|((a, from), (b, to))| (to.1 - from.1) / (b - a)).collect())?;
+        Some((x, y))
+    }
+
+    /// Angle between the normal of the slices and the line that they stand along, degrees: that of a tilted gantry, else nearly none.
+    pub fn shear_degrees(&self) -> Option<f64> {
+        let (x, y) = self.slope()?;
         (self.slices.len() > 2).then(|| x.hypot(y).atan().to_degrees())
     }
 

@@ -64,6 +64,32 @@ impl Object {
         extents.into_iter().map(read).collect()
     }
 
+    /// How many entries of the basic or extended offset table (PS3.5 A.4) do not point to the item that begins their frame; none where there is
+    /// no table or all do. Of frames in several fragments only what can be told without decoding: that offsets rise and hit items.
+    pub fn offsets_are_wrong(&self, frames: u32) -> Option<usize> {
+        let Value::Fragments(fragments) = &self.data_set.get(tags::PIXEL_DATA)?.value else { return None };
+        let (table, data) = fragments.split_first()?;
+        let first = data.first()?.offset;
+        let begins: Vec<u64> = data.iter().map(|f| f.offset.saturating_sub(first)).collect();
+        let basic = self.range(table.offset, table.length).ok()?;
+        let basic: Vec<u64> = basic.as_chunks::<4>().0.iter().map(|b| u64::from(u32::from_le_bytes(*b))).collect();
+        let extended = self.data_set.bytes(tags::EXTENDED_OFFSET_TABLE).unwrap_or_default();
+        let extended: Vec<u64> = extended.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect();
+        let count = |table: &[u64]| {
+            if table.is_empty() {
+                return 0;
+            }
+            let missing = (frames as usize).abs_diff(table.len());
+            let one_each = begins.len() == frames as usize;
+            let wrong = table.iter().enumerate().filter(|(n, offset)| {
+                let rises = n.checked_sub(1).and_then(|p| table.get(p)).is_none_or(|before| before < *offset);
+                if one_each { begins.get(*n) != Some(*offset) } else { !rises || !begins.contains(offset) }
+            });
+            wrong.count() + missing
+        };
+        Some(count(&basic).max(count(&extended))).filter(|wrong| *wrong > 0)
+    }
+
     /// Whether the fragments of what should be one frame begin several.
     fn holds_more(
         &self,

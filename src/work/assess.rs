@@ -148,6 +148,11 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
         findings.extend(exam_report::check(&reports(shop, &originals), &case.classification.recognised, region));
     }
     findings.extend(originals.iter().filter_map(|(series, _)| mixed(series)));
+    let limits = &shop.procedures.quality.completeness;
+    let of_mr = originals.iter().filter(|(series, _)| series.attributes.text(tags::MODALITY) == Some("MR"));
+    findings.extend(of_mr.filter_map(|(series, _)| {
+        Some(complete::repetitions(series.said.repetition_ms()?, limits)?.in_series(&series.series))
+    }));
     let (by_pixels, measures) = case.by_pixels()?;
     findings.extend(by_pixels);
     let register = shop.register.current();
@@ -303,8 +308,9 @@ impl Case<'_> {
     /// The checks of pixels, of the images that carry an item or of all; and what was measured of them.
     fn by_pixels(&self) -> Result<(Vec<Finding>, Vec<Measure>), JobError> {
         let procedures = &self.shop.procedures;
-        let (mut findings, mut measured, mut frames_of) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut all, mut measured, mut frames_of) = (Vec::new(), Vec::new(), Vec::new());
         for (((series, rows), whole), facts) in self.originals.iter().zip(self.whole).zip(&self.facts.series) {
+            let mut findings: Vec<Finding> = Vec::new();
             let carried = self.classification.recognised.iter().filter(|r| r.series.contains(&series.series));
             let carries = |row: &InstanceRow| {
                 let own = carried.clone().any(|r| r.images.is_empty() || r.images.contains(&row.sop_instance));
@@ -343,8 +349,13 @@ impl Case<'_> {
             let measures = calibrated::measures(&series.series, &series.attributes, &items, seen.perceived(), &whole.images);
             findings.extend(calibrated::judge(modality, &measures, &procedures.calibration));
             measured.extend(measures);
+            // Of a series that carries no item nothing is marked: beside one that does its faults only warn.
+            let extra = items.is_empty() && !self.classification.recognised.is_empty() && !self.ruled.contains(&series.series);
+            let weighed = |f: Finding| if extra { Finding { level: f.level.min(Level::Warn), ..f } } else { f };
+            all.extend(findings.into_iter().map(weighed));
             frames_of.push((series.series.clone(), seen.into_frames()));
         }
+        let mut findings = all;
         findings.extend(g06_twice::shared(&frames_of));
         let recognised = &self.classification.recognised;
         findings.extend(m09_contrast::check(recognised, &self.facts.series, &measured, &procedures.quality.perception));

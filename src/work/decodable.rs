@@ -21,6 +21,19 @@ pub(super) fn longer_than_told(object: &Object, layout: &Layout) -> Option<Findi
     })
 }
 
+/// G-02: a table of offsets that points beside the fragments, or to others than its frames: a viewer that goes by it shows other frames.
+pub(super) fn offset_table(object: &Object, layout: &Layout) -> Option<Finding> {
+    let wrong = object.offsets_are_wrong(layout.frames)?;
+    let (zh, en) = (
+        format!("帧偏移表有误（{wrong} 处），部分工作站可能显示错误的帧，请由来源改正后重新发送"),
+        format!(
+            "{wrong} entries of the table of frame offsets are wrong: some viewers show other frames; mend it at the source and send it again"
+        ),
+    );
+    #[expect(clippy::cast_precision_loss, reason = "counts of frames")]
+    Some(Finding::new("G-02", Level::Review, zh, en).measured(wrong as f64, 0.0, "frames"))
+}
+
 /// A video stream: beside still images it is left out of what is marked; alone a person decides.
 pub(super) fn video(level: Level) -> Finding {
     Finding::new("G-01", level, "视频编码不加注互认标识", "a video stream is not marked")

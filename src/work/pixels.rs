@@ -130,6 +130,7 @@ impl Look<'_> {
         let (loses, ratio) = compression(&object, &layout);
         looked.of_series.extend(g16_lossy::check(Stored { loses, ratio }, self.modality, image, &self.limits.compression));
         looked.of_series.extend(decodable::longer_than_told(&object, &layout));
+        looked.findings.extend(decodable::offset_table(&object, &layout));
         for number in 0..layout.frames {
             let frame = match object.frame(number, &layout, &self.shop.pool) {
                 Ok(frame) => frame,
@@ -323,6 +324,7 @@ impl<'a> Seen<'a> {
         let mut judged = hounsfield::judge(&self.slices, head, &self.limits.hounsfield);
         let contents: Vec<Content> = self.contents.values().copied().collect();
         judged.extend(c18_blank::mostly_blank(&contents, limits));
+        judged.extend(c18_blank::mostly_noise(&contents, limits));
         judged.extend(c18_blank::mostly_air(&self.gross.values().map(|g| g.mean).collect::<Vec<f64>>(), limits));
         let mut gross: Vec<(Place, c11_gross::Gross)> =
             self.gross.iter().map(|((uid, frame), g)| (self.place(uid, *frame), *g)).collect();

@@ -6,7 +6,7 @@ use super::sectional::{by_contrast, recognise};
 use super::study::{Series, Study};
 use super::{Classification, Evidence, Reason, contrast, items_for, numbers, reason_of_special, unlisted};
 use crate::exam::facts::SeriesFacts;
-use crate::exam::geometry::Plane;
+use crate::exam::geometry::{Plane, normal};
 use crate::procedure::{Axis, Item, Protocol};
 use std::collections::BTreeSet;
 
@@ -137,7 +137,7 @@ fn read_series<'a>(study: &Study<'a>, series: &'a Series<'a>) -> Reading<'a> {
     }
     let plane = plane_said(&said).or(series.facts.stack().map(|s| s.plane));
     let mut place = place::of(study, series, &[]);
-    place.contradicted |= says_t1_of_a_t2(&weighting, series.facts);
+    place.contradicted |= says_t1_of_a_t2(&weighting, series.facts) || lies_otherwise(plane_said(&said), series.facts);
     Reading {
         series,
         place,
@@ -155,6 +155,20 @@ fn says_t1_of_a_t2(weighting: &BTreeSet<String>, series: &SeriesFacts) -> bool {
     let said = weighting.contains("t1") && weighting.len() == 1;
     said && tr > LONG_TR_MS && te > LONG_TE_MS && ti.is_none_or(|ti| ti <= 0.0)
 }
+
+/// Slices that lie across the plane that words say they are in: discs and oblique slices do not by so much.
+fn lies_otherwise(said: Option<Plane>, series: &SeriesFacts) -> bool {
+    let Some((said, stack)) = said.zip(series.stack()) else { return false };
+    let axis = match said {
+        Plane::Sagittal => 0,
+        Plane::Coronal => 1,
+        Plane::Axial => 2,
+    };
+    normal(&stack.orientation).and_then(|n| n.get(axis).copied()).is_some_and(|along| along.abs() < FAR_ACROSS)
+}
+
+/// Of the normal along an axis: 60 degrees away.
+const FAR_ACROSS: f64 = 0.5;
 
 /// Above these no spin echo is weighted by T1, ms.
 const LONG_TR_MS: f64 = 2000.0;

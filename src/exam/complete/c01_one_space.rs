@@ -2,14 +2,16 @@
 //! spacing, one orientation.
 
 use crate::exam::facts::SeriesFacts;
-use crate::exam::finding::{Finding, Level};
+use crate::exam::finding::{Finding, Level, Place};
 use crate::exam::geometry::{Plane, Stack};
 use crate::procedure::catalogue::Completeness;
 use std::collections::BTreeSet;
 
 /// Everything that C-01 asks of one series.
 pub(super) fn check(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = series.stacks.iter().filter_map(|stack| moved_aside(stack, limits)).collect();
+    let aside = |stack| moved_aside(stack, limits).or_else(|| jumps_aside(stack, limits));
+    let mut findings: Vec<Finding> = series.stacks.iter().filter_map(aside).collect();
+    findings.extend(blocks_aside(series, limits));
     findings.extend(series.stacks.iter().filter_map(|stack| sheared(series.modality == "CT", stack, limits)));
     findings.extend(several_spaces(series));
     findings.extend(no_scale(series));
@@ -42,14 +44,54 @@ fn moved_aside(stack: &Stack, limits: &Completeness) -> Option<Finding> {
         }
     }
     let (off, uid) = worst?;
+    Some(aside(uid, off, limits))
+}
+
+fn aside<'a>(place: impl Into<Place> + 'a, off: f64, limits: &Completeness) -> Finding {
     let finding = Finding::new(
         "C-01",
         Level::Review,
         format!("有层面偏离扫描轴线 {off:.0} mm，请核对位置信息"),
         format!("a slice stands {off:.0} mm aside of the line of its neighbours; check its position"),
     );
-    Some(finding.at(uid).measured(off, limits.aside_mm, "mm"))
+    finding.at(place).measured(off, limits.aside_mm, "mm")
 }
+
+/// C-01: from one slice to the next the stack goes on beside the line that its steps make.
+fn jumps_aside(stack: &Stack, limits: &Completeness) -> Option<Finding> {
+    let (x, y) = stack.slope()?;
+    let places = || stack.along.iter().zip(&stack.across);
+    let off = places().zip(places().skip(1)).map(|((a, from), (b, to))| {
+        let step = b - a;
+        (to.0 - from.0 - x * step).hypot(to.1 - from.1 - y * step)
+    });
+    let (n, most) = off.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, off)| *off > limits.aside_mm)?;
+    Some(aside(stack.place(n + 1)?, most, limits))
+}
+
+/// C-01: a block of a scan, of another thickness or kernel, that goes on beside the line of the one before it.
+fn blocks_aside(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
+    let mut blocks: Vec<&Stack> = series.stacks.iter().filter(|s| s.step_mm > 0.0).collect();
+    blocks.sort_by(|a, b| a.along.first().unwrap_or(&0.0).total_cmp(b.along.first().unwrap_or(&0.0)));
+    let mut findings = Vec::new();
+    for (lower, upper) in blocks.iter().zip(blocks.iter().skip(1)) {
+        let (Some((_, end)), Some((start, _)), Some((x, y))) = (lower.ends(), upper.ends(), lower.slope()) else { continue };
+        let (Some(from), Some(to), Some(place)) = (lower.across.last(), upper.across.first(), upper.place(0)) else { continue };
+        let gap = start - end;
+        let follows = gap > 0.0 && gap < MOST_BETWEEN_BLOCKS * (lower.step_mm + upper.step_mm);
+        if !follows || !lower.is_parallel_to(upper) || lower.spacing != upper.spacing {
+            continue;
+        }
+        let off = (to.0 - from.0 - x * gap).hypot(to.1 - from.1 - y * gap);
+        if off > limits.aside_mm {
+            findings.push(aside(place, off, limits));
+        }
+    }
+    findings
+}
+
+/// Of the sum of their steps: blocks that are farther apart need not stand in line.
+const MOST_BETWEEN_BLOCKS: f64 = 2.0;
 
 /// C-01: slices whose orientation and line of positions do not belong together. The gantry of a CT tilts, so far and as it says.
 fn sheared(ct: bool, stack: &Stack, limits: &Completeness) -> Option<Finding> {

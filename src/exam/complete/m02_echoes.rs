@@ -1,4 +1,4 @@
-//! M-02: slices of one MR stack that were measured with different echo times: two weightings in one series, neither of them whole.
+//! M-02: slices of one MR stack that were measured with different echo or repetition times: two weightings in one series, neither of them whole.
 
 use crate::exam::finding::{Finding, Level};
 use crate::exam::geometry::Stack;
@@ -12,5 +12,16 @@ pub(super) fn check(stack: &Stack, limits: &Completeness) -> Option<Finding> {
             "the slices of one stack have echo times of {shortest:.0} to {longest:.0} ms; part them by weighting and send each whole"
         );
         Finding::new("M-02", Level::Review, zh, en).measured(longest / shortest, limits.echo_factor, "times")
+    })
+}
+
+/// Of a series whose images have these repetition times, the least and the greatest.
+pub fn repetitions((shortest, longest): (f64, f64), limits: &Completeness) -> Option<Finding> {
+    (longest > limits.repetition_factor * shortest).then(|| {
+        let zh = format!("同一序列的重复时间从 {shortest:.0} 到 {longest:.0} ms 不等，请按加权分开并补全后重新发送");
+        let en = format!(
+            "the images of one series have repetition times of {shortest:.0} to {longest:.0} ms; part them by weighting and send each whole"
+        );
+        Finding::new("M-02", Level::Review, zh, en).measured(longest / shortest, limits.repetition_factor, "times")
     })
 }

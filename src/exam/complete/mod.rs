@@ -21,6 +21,7 @@ use super::finding::{Finding, Level};
 use crate::procedure::catalogue::Completeness;
 use crate::procedure::{Item, Region};
 pub use c07_announced::fewer;
+pub use m02_echoes::repetitions;
 
 /// Checks every series of slices. Faults of series that carry no item only warn once there is an item: nothing of them is marked.
 pub fn check(study: &StudyFacts, recognised: &[Recognised], region: Option<&Region>, limits: &Completeness) -> Vec<Finding> {

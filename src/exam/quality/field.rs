@@ -13,6 +13,8 @@ pub struct Field {
     pub corners: (bool, bool),
     /// Share of the most frequent value, of those that are no background; told of projections only.
     pub mode: f64,
+    /// Share of what is background inside of the rows and columns that are not all of it; told of projections only.
+    pub around: f64,
     /// Share of the rows or columns, whichever is more, that are background from end to end; told of projections only.
     pub empty_lines: f64,
     /// Share of the grid that the smallest box around what is no background takes; told of projections only.
@@ -96,6 +98,7 @@ impl Field {
             filled_box,
             touched,
             empty_lines: if kind == Kind::Projection { grid.empty_lines(&background) } else { 0.0 },
+            around: if kind == Kind::Projection { grid.around(&background) } else { 0.0 },
             correlation: pairs.correlation(),
             correlation_down: down.correlation(),
             deviation: pairs.deviation(),
@@ -191,6 +194,16 @@ impl Grid {
             [counts.first(), counts.last()].into_iter().flatten().filter(|n| **n * 2 > length).count()
         };
         (share, along(&in_row, self.columns) + along(&in_column, self.rows))
+    }
+
+    /// Share of background in the rows and columns that are not background from end to end.
+    #[expect(clippy::cast_precision_loss, reason = "counts of a small grid")]
+    fn around(&self, background: &[bool]) -> f64 {
+        let is = |x: usize, y: usize| background.get(y * self.columns + x) == Some(&true);
+        let rows: Vec<usize> = (0..self.rows).filter(|y| !(0..self.columns).all(|x| is(x, *y))).collect();
+        let columns: Vec<usize> = (0..self.columns).filter(|x| !(0..self.rows).all(|y| is(*x, y))).collect();
+        let inside = rows.iter().flat_map(|y| columns.iter().map(move |x| is(*x, *y)));
+        inside.filter(|b| *b).count() as f64 / (rows.len() * columns.len()).max(1) as f64
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of a small grid")]

@@ -10,6 +10,7 @@ mod c13_common_range;
 mod g03_bits;
 mod g14_side;
 mod g15_burned_in;
+mod g17_class;
 mod g17_quality_control;
 mod m04_slices;
 mod m05_resolution;
@@ -34,6 +35,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("G-03", g03_bits::check),
     ("G-14", g14_side::check),
     ("G-15", g15_burned_in::check),
+    ("G-17", g17_class::check),
     ("G-17", g17_quality_control::check),
     ("X-02", x02_deviation::check),
     ("X-03", x03_exposure::check),

@@ -12,14 +12,17 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
         for series in carrying.iter().filter(|_| projection && item.side.is_none()) {
             let mirrored = series.images.iter().find(|image| {
                 let frontal = matches!(image.attributes.text(tags::VIEW_POSITION), Some("AP" | "PA"));
-                frontal && image.attributes.text(tags::PATIENT_ORIENTATION) == Some("R")
+                let [along, down] =
+                    [0, 1].map(|n| image.attributes.texts(tags::PATIENT_ORIENTATION).get(n).map_or("", String::as_str));
+                // Beside the main direction others may be named: oblique as it may be, it does not run to the right or to the head.
+                frontal && (along.starts_with(['R', 'A', 'P']) || down.starts_with(['H', 'A', 'P']))
             });
             findings.extend(mirrored.map(|image| {
                 Finding::new(
                     "X-13",
                     Level::Review,
-                    "图像左右可能颠倒：正位片的行方向指向患者右侧，请核对左右标记",
-                    "the image may be mirrored: its rows run to the patient's right; check the side marker",
+                    "图像可能颠倒：正位片的方向（0020,0020）不是向左、向足，请核对左右标记",
+                    "the image may be mirrored or upside down: Patient Orientation (0020,0020) of a frontal view is not left and foot; check the side marker",
                 )
                 .in_series(series.uid)
                 .at(image.uid)

@@ -13,8 +13,9 @@ pub(super) fn check(study: &Attributes, limits: &Identity) -> Option<Finding> {
     let letters: std::collections::BTreeSet<char> = parts.iter().flat_map(|p| p.chars()).collect();
     let one_sign = letters.len() == 1 && name.is_ascii();
     let emergency = name.strip_prefix("急诊").is_some_and(|rest| rest.chars().any(|c| c.is_ascii_digit()));
+    let id_means_none = limits.placeholders.iter().any(|word| id.trim().to_lowercase() == *word);
     let zeros = !id.is_empty() && id.chars().all(|c| c == '0');
-    (limits.placeholders.iter().any(meant) || one_sign || emergency || zeros).then(|| {
+    (limits.placeholders.iter().any(meant) || one_sign || emergency || zeros || id_means_none).then(|| {
         Finding::new(
             "G-09",
             Level::Review,

@@ -54,13 +54,15 @@ impl Known {
     /// Most frames of the series are those of others: one picture stands for many slices.
     #[expect(clippy::cast_precision_loss, reason = "counts of frames")]
     pub fn mostly(&self) -> Option<Finding> {
-        (2 * self.again > self.seen).then(|| {
+        // Two views of which one is the other, as well.
+        (self.again > 0 && 2 * self.again >= self.seen).then(|| {
             let zh = format!("序列 {} 幅图像中 {} 幅的像素与其他图像完全相同，请重新导出并发送", self.seen, self.again);
             let en = format!(
                 "{} of the series' {} images hold the pixels of others; export and send it again",
                 self.again, self.seen
             );
-            Finding::new("G-06", Level::Reject, zh, en).measured(self.again as f64, self.seen as f64 / 2.0, "images")
+            let level = if 2 * self.again > self.seen { Level::Reject } else { Level::Review };
+            Finding::new("G-06", level, zh, en).measured(self.again as f64, self.seen as f64 / 2.0, "images")
         })
     }
 }
@@ -70,13 +72,15 @@ pub fn shared(series: &[(Uid, Known)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (n, (uid, known)) in series.iter().enumerate() {
         let earlier = series.iter().take(n);
-        if let Some((other, share)) = earlier.map(|(o, k)| (o, known.shared_with(k))).find(|(_, share)| *share > 0.5) {
+        if let Some((other, share)) = earlier.map(|(o, k)| (o, known.shared_with(k))).find(|(_, share)| *share > 0.0) {
+            let level = if share > 0.5 { Level::Review } else { Level::Warn };
             let zh = format!("该序列 {:.0}% 的图像与序列 {other} 的像素相同，可能缺少一个序列，请核对", share * 100.0);
             let en = format!(
                 "{:.0} % of its images hold the pixels of series {other}: one of the two may be missing; check them",
                 share * 100.0
             );
-            findings.push(Finding::new("G-06", Level::Review, zh, en).in_series(uid).measured(share, 0.5, "of images"));
+            let limit = if level == Level::Review { 0.5 } else { 0.0 };
+            findings.push(Finding::new("G-06", level, zh, en).in_series(uid).measured(share, limit, "of images"));
         }
     }
     findings
@@ -96,9 +100,12 @@ mod tests {
             }
             (Uid::derived(&[name]), known)
         };
-        assert!(shared(&[series("a", 0), series("b", 100), series("c", 7)]).is_empty());
-        let found = shared(&[series("a", 0), series("b", 100), series("c", 2)]);
-        assert_eq!(found.iter().map(|f| f.series.clone()).collect::<Vec<_>>(), [Some(Uid::derived(&["c"]))]);
+        let told = |from: i32| {
+            let found = shared(&[series("a", 0), series("b", 100), series("c", from)]);
+            found.into_iter().map(|f| (f.series, f.level)).collect::<Vec<_>>()
+        };
+        let c = Some(Uid::derived(&["c"]));
+        assert_eq!((told(50), told(7), told(2)), (vec![], vec![(c.clone(), Level::Warn)], vec![(c, Level::Review)]));
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub fn judge(statistics: &FrameStatistics, field: Option<&Field>, limb: bool, li
     if let Some(blank) = x06_blank::check(statistics, field, limits) {
         return vec![blank];
     }
-    let clipped = field.and_then(|f| x07_clipped::check(f, limits));
+    let clipped = field.and_then(|f| x07_clipped::check(f, limits).or_else(|| x07_clipped::below(f, limb, limits)));
     let rejected = clipped.as_ref().is_some_and(|f| f.level == Level::Reject);
     let partly = field.filter(|_| !rejected).and_then(|f| x06_blank::partly(f, limits));
     let field = field.and_then(|f| x11_collimation::check(f, limb, limits));
@@ -122,6 +122,7 @@ mod tests {
         noise_correlation: 0.2,
         beyond_share: 0.01,
         air_series: 0.5,
+        around_review: 0.45,
         field_share: 0.25,
         field_borders: 3,
         limbs: Vec::new(),
