@@ -4,6 +4,7 @@
 //! thread takes everything that is ready, publishes it, and answers.
 
 mod commit;
+mod cut;
 mod recover;
 
 pub use recover::{is_whole, read_back, rebuild, recover};
@@ -13,7 +14,7 @@ use crate::dicom::dataset::{Seeking, Streaming};
 use crate::dicom::header::HeaderError;
 use crate::dicom::part10::{FileError, Meta, read_meta};
 use crate::dicom::stamp::{Kind, Stamp};
-use crate::dicom::{Attributes, Header, Syntax, Uid, levels, tags};
+use crate::dicom::{Attributes, Header, Syntax, Uid, levels};
 use crate::index::{Index, IndexError, InstanceRow, Job, JobKind, State, StudyRow, Transition};
 use crate::store::{Finished, Key, Store};
 use std::collections::HashSet;
@@ -234,7 +235,7 @@ impl Ingest {
         }
         let draft = self.write(announced, &header, beginning, ended, data)?;
         let _claim = self.claims.take(&key.sop_instance);
-        let is_cut = is_cut(&header, announced.transfer_syntax, draft.stamp.length);
+        let is_cut = cut::is_cut(&header, announced.transfer_syntax, draft.stamp.length);
         let stored = |outcome| Stored { outcome, sop_class: header.sop_class.clone(), key: key.clone(), is_cut };
         if let Some(known) = self.index.instance(&key.sop_instance).map_err(Failed::Index)? {
             if known.sha256 != draft.stamp.sha256 || known.length != draft.stamp.length {
@@ -389,21 +390,6 @@ fn parse_whole(bytes: &[u8], syntax: Syntax) -> Result<Header, HeaderError> {
         return Header::read(&mut inflate(bytes), syntax, None);
     }
     Header::read(&mut Seeking(Cursor::new(bytes)), syntax, Some(bytes.len() as u64))
-}
-
-/// Whether the pixels that the header asks for are more than what follows it. Of compressed ones nobody knows before they are decoded.
-fn is_cut(header: &Header, transfer_syntax: &str, length: u64) -> bool {
-    let syntax = Syntax::of(transfer_syntax);
-    let Some(at) = header.pixels_at.filter(|_| !syntax.encapsulated && !syntax.deflated) else { return false };
-    let number = |tag| header.attributes.int(tag).and_then(|n| u64::try_from(n).ok());
-    let shape = [tags::ROWS, tags::COLUMNS, tags::SAMPLES_PER_PIXEL, tags::BITS_ALLOCATED].map(number);
-    let [Some(rows), Some(columns), Some(samples), Some(bits)] = shape else { return false };
-    // Half-rate colour has two samples for three.
-    let half = header.attributes.text(tags::PHOTOMETRIC_INTERPRETATION).is_some_and(|p| p.ends_with("_422"));
-    let samples = if half { 2 } else { samples };
-    let all = [rows, columns, samples, bits, number(tags::NUMBER_OF_FRAMES).unwrap_or(1)];
-    let bits = all.into_iter().try_fold(1u64, u64::checked_mul).unwrap_or(u64::MAX);
-    length < at.saturating_add(8).saturating_add(bits / 8)
 }
 
 fn inflate(bytes: &[u8]) -> Streaming<flate2::read::DeflateDecoder<&[u8]>> {

@@ -24,7 +24,7 @@ pub struct Usual {
     pub device: String,
     /// Item number.
     pub item: u32,
-    /// As [`crate::exam::quality::calibrated::Measure`] names them.
+    /// `sharpness`, `noise`, `snr`, `ghosting`, `bias`, `edge` or `exposure`, as `hutong calibrate` writes them.
     pub measure: String,
     /// Studies it was taken from.
     pub studies: usize,

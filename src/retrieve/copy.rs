@@ -4,13 +4,13 @@
 //! Never gives other samples than it decoded: a frame that an encoder would change is written as it is, or not at all.
 
 use super::object::{Object, ObjectError};
-use crate::codec::{self, DecodeError, Frame, Pool, pack_bits};
+use crate::codec::{DecodeError, Frame, Pool, pack_bits};
 use crate::dicom::dataset::{header, swap};
 use crate::dicom::displayed::Displayed;
 use crate::dicom::image::Layout;
 use crate::dicom::{DataSet, Element, Syntax, VR, Value, syntax, tags, uids};
 use crate::index::InstanceRow;
-use crate::mark::derive::{self, Lost, Source};
+use crate::mark::derive::{self, Source};
 use crate::mark::graphics::Corner;
 use crate::mark::layout::{Canvas, Placed, place};
 use crate::mark::refer::{self, Copies};
@@ -140,7 +140,7 @@ pub fn marked<'a>(
         Form::Overlay => None,
     };
     let first = frame(&object, 0, &layout, burnt.as_ref(), pool)?;
-    source.lost = lost(&object, &layout);
+    source.lost = super::lossy::lost(&object, &layout);
     let mut data_set = object.data_set.clone();
     derive::settle(&mut data_set, object.syntax);
     derive::derive(&mut data_set, &source, mark, form, &first, layout.frames);
@@ -302,7 +302,7 @@ pub fn transcoded_object<'a>(object: Object, output: &'static str, pool: &'a Poo
     data_set.elements.retain(|e| e.tag.1 != 0 && !derive::is_of_pixels(e.tag));
     derive::settle(&mut data_set, object.syntax);
     derive::pixel_attributes(&mut data_set, &first, layout.frames);
-    if let Some(lost) = lost(&object, &layout) {
+    if let Some(lost) = super::lossy::lost(&object, &layout) {
         lost.state(&mut data_set);
     }
     start(object, data_set, layout, None, first, output, pool)
@@ -355,44 +355,6 @@ fn whole(object: &Object) -> Result<(), NoCopy> {
     long(&object.data_set).map_or(Ok(()), |e| {
         Err(NoCopy::Unsuitable(format!("the value of {} is over {} MiB, which no copy carries over", e.tag, VALUE_LIMIT >> 20)))
     })
-}
-
-/// What the object's transfer syntax lost.
-fn lost(object: &Object, layout: &Layout) -> Option<Lost> {
-    let stored: u64 = match &object.data_set.get(tags::PIXEL_DATA)?.value {
-        Value::Fragments(fragments) => fragments.iter().skip(1).map(|f| f.length).sum(),
-        _ => return None,
-    };
-    let method = syntax::lossy_method(&object.transfer_syntax);
-    let is_lossy = derive::is_lossy(&object.transfer_syntax, &object.data_set, stream_loses(object, layout));
-    #[expect(clippy::cast_precision_loss, reason = "two digits are kept")]
-    is_lossy.then(|| Lost { method, ratio: layout.total_bytes() as f64 / stored.max(1) as f64 })
-}
-
-/// Whether an object's code streams lost something, where anybody can tell: one that did is enough.
-fn stream_loses(object: &Object, layout: &Layout) -> Option<bool> {
-    let Value::Fragments(fragments) = &object.data_set.get(tags::PIXEL_DATA)?.value else { return Some(false) };
-    let mut streams =
-        fragments.iter().skip(1).map(|f| object.range(f.offset, f.length.min(codec::STREAM_HEADER)).unwrap_or_default());
-    let begins = streams.next().unwrap_or_default();
-    let first = match codec::loses(&object.transfer_syntax, &begins) {
-        told if told == Some(true) || !codec::is_jpeg_2000(&begins) => told,
-        // Only the packets tell what was left out.
-        told => object.compressed_frame(0, layout.frames).ok().flatten().and_then(|f| codec::leaves_out(&f)).or(told),
-    };
-    // What follows in a fragment of its own may be the rest of a frame, which says nothing.
-    let later = |stream: Vec<u8>| codec::stream_loses(&stream) == Some(true);
-    if first != Some(true) && streams.any(later) { Some(true) } else { first }
-}
-
-/// What a stored object's bytes tell of its compression: whether it lost something, where anybody can tell, and native over stored bytes.
-pub fn compression(object: &Object, layout: &Layout) -> (Option<bool>, f64) {
-    let native = (Some(false), 1.0);
-    let Some(Value::Fragments(fragments)) = object.data_set.get(tags::PIXEL_DATA).map(|e| &e.value) else { return native };
-    let bytes: u64 = fragments.iter().skip(1).map(|f| f.length).sum();
-    #[expect(clippy::cast_precision_loss, reason = "a ratio of two digits")]
-    let ratio = layout.total_bytes() as f64 / bytes.max(1) as f64;
-    (stream_loses(object, layout), ratio)
 }
 
 /// What an output becomes where it cannot hold the samples.

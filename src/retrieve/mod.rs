@@ -8,6 +8,7 @@ pub mod describe;
 pub mod document;
 mod frames;
 pub mod look;
+mod lossy;
 mod object;
 mod opened;
 mod outgoing;
@@ -15,9 +16,10 @@ pub mod pictures;
 pub mod render;
 
 pub use copy::{
-    Copied, NoCopy, WRITTEN, carried, compression, corner_of, marked, marked_copy, refers, shades_of, source_of, transcoded,
+    Copied, NoCopy, WRITTEN, carried, corner_of, marked, marked_copy, refers, shades_of, source_of, transcoded,
     transcoded_object,
 };
+pub use lossy::compression;
 pub use object::{Object, ObjectError};
 pub use opened::Opened;
 pub use outgoing::{others, outgoing, rewritten};

@@ -23,7 +23,8 @@ fn real_files_are_stored_byte_for_byte_or_refused_with_a_reason() {
         let answer = post.body(bytes.clone()).send().unwrap();
         let status = answer.status().as_u16();
         let body: serde_json::Value = answer.json().unwrap();
-        if status != 200 {
+        // Stored with a warning: its pixels were cut off.
+        if !matches!(status, 200 | 202) {
             let reason = body["0008119A"]["Value"][0]["00081197"]["Value"][0]
                 .as_u64()
                 .or(body["00081198"]["Value"][0]["00081197"]["Value"][0].as_u64());

@@ -164,7 +164,8 @@ fn lies_otherwise(said: Option<Plane>, series: &SeriesFacts) -> bool {
         Plane::Coronal => 1,
         Plane::Axial => 2,
     };
-    normal(&stack.orientation).and_then(|n| n.get(axis).copied()).is_some_and(|along| along.abs() < FAR_ACROSS)
+    stack.plane != said
+        && normal(&stack.orientation).and_then(|n| n.get(axis).copied()).is_some_and(|along| along.abs() < FAR_ACROSS)
 }
 
 /// Of the normal along an axis: 60 degrees away.
