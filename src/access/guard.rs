@@ -111,10 +111,21 @@ impl Guard {
     }
 
     fn is_locked_out(&self, from: IpAddr) -> Result<(), Denied> {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let lockout = Duration::from_secs(u64::from(self.settings.lockout_seconds));
-        let out = failures.get(&from).is_some_and(|(last, n)| *n >= self.settings.failures && last.elapsed() < lockout);
-        if out { Err(Denied::LockedOut) } else { Ok(()) }
+        let Some((last, n)) = failures.get_mut(&from) else { return Ok(()) };
+        if *n < self.settings.failures || last.elapsed() >= lockout {
+            return Ok(());
+        }
+        // Counted on without the clock: the time of the lock-out runs from the last guess that was looked at.
+        *n = n.saturating_add(1);
+        Err(Denied::LockedOut)
+    }
+
+    /// Guesses of an address since it was locked out.
+    pub fn guesses(&self, from: IpAddr) -> u32 {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(&from).map_or(0, |(_, n)| n.saturating_sub(self.settings.failures))
     }
 
     fn failed(&self, from: IpAddr) {
@@ -206,6 +217,7 @@ mod tests {
             assert_eq!(guard.principal(&with("guess"), one), Err(Denied::Key));
         }
         assert_eq!(guard.principal(&with("guess"), one), Err(Denied::LockedOut));
+        assert_eq!((guard.guesses(one), guard.guesses(other)), (1, 0));
         assert_eq!(guard.principal(&with("guess"), other), Err(Denied::Key));
         assert!(guard.principal(&with("s2"), one).is_ok() && guard.principal(&with("s2"), other).is_ok());
         assert_eq!(guard.principal(&with("s2"), other), Err(Denied::TooMany));
