@@ -1,6 +1,7 @@
 //! What holds for every request: an id in the log and in the answer, cross-origin rules, problem bodies for what the routes refuse,
 //! compression of text.
 
+use super::multipart::is_overloaded;
 use super::problem::Problem;
 use super::router::App;
 use axum::extract::{Request, State};
@@ -25,6 +26,14 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     }
     if request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
         return Problem::bad("the request has no Host (RFC 9112 section 3.2)").into_response();
+    }
+    // What is below a study may be long; searches of studies, health and all that is stored go on.
+    if request.method() == Method::GET && request.uri().path().contains("/studies/") && is_overloaded() {
+        let busy = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many answers are being read at a time; ask again in a few seconds",
+        );
+        return ([(header::RETRY_AFTER, "5")], busy).into_response();
     }
     let id = id_of(request.headers());
     let origin = allowed_origin(&app.config.cors_origins, request.headers());

@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::SendTimeoutError;
@@ -16,7 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Bytes handed over at a time.
 const CHUNK: usize = 1 << 18;
 /// Chunks that may wait: memory is bounded by this whatever the object's size.
-const WAITING: usize = 4;
+const WAITING: usize = 2;
 
 /// Longest wait for a client to take the next chunk …
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -25,8 +26,17 @@ const HURRIED: Duration = Duration::from_secs(5);
 
 /// Bodies that are written at a time: each holds a thread and its chunks. There are more threads than that, so that whoever asks for little is
 /// answered meanwhile.
-const BODIES: usize = 640;
+const BODIES: usize = 512;
 static FREE: Semaphore = Semaphore::const_new(BODIES);
+/// Bodies that wait for room, each with what was made for it already.
+static QUEUED: AtomicUsize = AtomicUsize::new(0);
+/// When so many wait, nothing more is begun.
+const MOST_QUEUED: usize = 128;
+
+/// Whether so many bodies wait that another request for one is better refused before anything is made for it.
+pub fn is_overloaded() -> bool {
+    QUEUED.load(Ordering::Relaxed) >= MOST_QUEUED
+}
 
 /// Runs `write` on a blocking thread; what it writes is the body. An error cuts the body off, so that nobody takes it for whole.
 pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) -> Body {
@@ -44,7 +54,10 @@ pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) 
     match FREE.try_acquire() {
         Ok(permit) => drop(tokio::task::spawn_blocking(move || run(permit, sender))),
         Err(_) => drop(tokio::spawn(async move {
-            match tokio::time::timeout(PATIENCE, FREE.acquire()).await {
+            QUEUED.fetch_add(1, Ordering::Relaxed);
+            let permit = tokio::time::timeout(PATIENCE, FREE.acquire()).await;
+            QUEUED.fetch_sub(1, Ordering::Relaxed);
+            match permit {
                 Ok(Ok(permit)) => drop(tokio::task::spawn_blocking(move || run(permit, sender))),
                 _ => {
                     tracing::warn!("a response was cut off: there are too many at a time");
