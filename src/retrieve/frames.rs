@@ -83,7 +83,7 @@ impl Object {
             let one_each = begins.len() == frames as usize;
             let wrong = table.iter().enumerate().filter(|(n, offset)| {
                 let rises = n.checked_sub(1).and_then(|p| table.get(p)).is_none_or(|before| before < *offset);
-                if one_each { begins.get(*n) != Some(*offset) } else { !rises || !begins.contains(offset) }
+                if one_each { begins.get(*n) != Some(*offset) } else { !rises || begins.binary_search(offset).is_err() }
             });
             wrong.count() + missing
         };

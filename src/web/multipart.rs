@@ -6,8 +6,9 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::SendTimeoutError;
@@ -41,33 +42,40 @@ pub fn is_overloaded() -> bool {
 /// Runs `write` on a blocking thread; what it writes is the body. An error cuts the body off, so that nobody takes it for whole.
 pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) -> Body {
     let (sender, mut receiver) = channel::<io::Result<Bytes>>(WAITING);
+    // Set when all was written: a body that ends without it was cut off, and must not look whole.
+    let (done, whole) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let written = whole.clone();
     let run = move |_permit: SemaphorePermit<'static>, sender: Sender<io::Result<Bytes>>| {
         let mut writer = Writer { sender, buffer: Vec::with_capacity(CHUNK) };
-        if let Err(e) = write(&mut writer).and_then(|()| writer.flush()) {
-            if e.kind() != io::ErrorKind::BrokenPipe {
-                tracing::warn!(error = %e, "a response was cut off");
-            }
-            // Where nobody reads, nobody hears it.
-            let _ = writer.sender.try_send(Err(e));
+        match write(&mut writer).and_then(|()| writer.flush()) {
+            Ok(()) => written.store(true, Ordering::Release),
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(e) => tracing::warn!(error = %e, "a response was cut off"),
         }
     };
     match FREE.try_acquire() {
         Ok(permit) => drop(tokio::task::spawn_blocking(move || run(permit, sender))),
         Err(_) => drop(tokio::spawn(async move {
             QUEUED.fetch_add(1, Ordering::Relaxed);
-            let permit = tokio::time::timeout(PATIENCE, FREE.acquire()).await;
+            // Who has gone waits no more.
+            let permit = tokio::select! {
+                permit = FREE.acquire() => permit.ok(),
+                () = sender.closed() => None,
+                () = tokio::time::sleep(PATIENCE) => None,
+            };
             QUEUED.fetch_sub(1, Ordering::Relaxed);
-            match permit {
-                Ok(Ok(permit)) => drop(tokio::task::spawn_blocking(move || run(permit, sender))),
-                _ => {
-                    tracing::warn!("a response was cut off: there are too many at a time");
-                    let _ = sender.try_send(Err(io::ErrorKind::TimedOut.into()));
-                }
+            if let Some(permit) = permit {
+                drop(tokio::task::spawn_blocking(move || run(permit, sender)));
             }
         })),
     }
     // Who compresses a body asks once more after its end, which this stream bears.
-    Body::from_stream(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)))
+    Body::from_stream(futures_util::stream::poll_fn(move |context| match receiver.poll_recv(context) {
+        Poll::Ready(None) if !whole.load(Ordering::Acquire) && !done.swap(true, Ordering::Relaxed) => {
+            Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())))
+        }
+        polled => polled,
+    }))
 }
 
 /// Where a blocking thread writes a body.

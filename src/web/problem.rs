@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 /// An answer that is no success.
 #[derive(Debug)]
 pub struct Problem {
-    status: StatusCode,
+    pub(super) status: StatusCode,
     detail: String,
 }
 

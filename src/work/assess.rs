@@ -149,9 +149,17 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     }
     findings.extend(originals.iter().filter_map(|(series, _)| mixed(series)));
     let limits = &shop.procedures.quality.completeness;
-    let of_mr = originals.iter().filter(|(series, _)| series.attributes.text(tags::MODALITY) == Some("MR"));
-    findings.extend(of_mr.filter_map(|(series, _)| {
-        Some(complete::repetitions(series.said.repetition_ms()?, limits)?.in_series(&series.series))
+    // Localizers and other helpers may mix what they like.
+    let carries = |series: &SeriesRow| case.classification.recognised.iter().any(|r| r.series.contains(&series.series));
+    let of_mr =
+        |series: &SeriesRow| series.attributes.text(tags::MODALITY) == Some("MR") && (scope.everything || carries(series));
+    let weighed = |f: Finding, series: &SeriesRow| Finding {
+        level: if carries(series) { f.level } else { f.level.min(Level::Warn) },
+        ..f
+    };
+    findings.extend(originals.iter().filter(|(series, _)| of_mr(series)).filter_map(|(series, _)| {
+        let finding = complete::repetitions(series.said.repetition_ms()?, limits)?.in_series(&series.series);
+        Some(weighed(finding, series))
     }));
     let (by_pixels, measures) = case.by_pixels()?;
     findings.extend(by_pixels);

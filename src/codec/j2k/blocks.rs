@@ -24,10 +24,11 @@ pub(super) struct Precinct {
 }
 
 /// More than any picture has: a header that asks for more is not walked.
-const MOST_BLOCKS: usize = 4 << 20;
+pub(super) const MOST_BLOCKS: usize = 1 << 18;
 
-/// The precincts of a tile, in the order of a packet sequence without layers; none for more than could be.
-pub(super) fn precincts(header: &Header, tile: u16) -> Option<Vec<Precinct>> {
+/// The precincts of a tile of so many bytes, in the order of a packet sequence without layers; none for more than could be. All tiles share
+/// one budget of blocks.
+pub(super) fn precincts(header: &Header, tile: u16, data: usize, budget: &mut usize) -> Option<Vec<Precinct>> {
     let area = tile_area(header, tile)?;
     let mut found = Vec::new();
     let mut blocks = 0usize;
@@ -36,13 +37,15 @@ pub(super) fn precincts(header: &Header, tile: u16) -> Option<Vec<Precinct>> {
         for resolution in 0..=header.levels {
             for precinct in of_resolution(header, area, own, component, resolution)? {
                 blocks += precinct.bands.iter().map(|b| b.blocks.0 * b.blocks.1).sum::<usize>() + 1;
-                if blocks > MOST_BLOCKS {
+                // A packet takes a byte at least.
+                if blocks > *budget || found.len() > data {
                     return None;
                 }
                 found.push(precinct);
             }
         }
     }
+    *budget = budget.saturating_sub(blocks);
     Some(found)
 }
 

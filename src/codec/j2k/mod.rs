@@ -20,11 +20,11 @@ const HIGH_THROUGHPUT: u8 = 0x40;
 /// What is wrong with a code stream, bare or in a JP2 box; none where nothing is or nobody can tell.
 pub fn fault(stream: &[u8]) -> Option<&'static str> {
     let stream = bare(stream)?;
-    if is_overwritten(stream) {
-        return Some("a part of the code stream was overwritten");
+    match walk(stream) {
+        Some(Walk::Broken) => Some("the packets of the code stream do not fill it: a part was overwritten or is missing"),
+        // Empty packets are equal bytes, and there may be many: where packets were walked, runs were looked for within them.
+        walked => is_overwritten(stream, walked.is_none()).then_some("a part of the code stream was overwritten"),
     }
-    (walk(stream)? == Walk::Broken)
-        .then_some("the packets of the code stream do not fill it: a part was overwritten or is missing")
 }
 
 /// Encoders that state more bit planes than they code lack as many passes in every block, or a plane more where it is empty; who leaves out
@@ -54,10 +54,11 @@ fn bare(stream: &[u8]) -> Option<&[u8]> {
 /// Walks all tiles.
 fn walk(stream: &[u8]) -> Option<Walk> {
     let header = Header::of(stream)?;
-    let mut extremes = (u32::MAX, 0);
+    let (mut extremes, mut budget) = ((u32::MAX, 0), blocks::MOST_BLOCKS);
     let Tiles::Joined(tiles) = header::tiles(stream)? else { return Some(Walk::Broken) };
     for (tile, data) in tiles {
-        match packets::walk(&header, &blocks::precincts(&header, tile)?, &data)? {
+        let precincts = blocks::precincts(&header, tile, data.len(), &mut budget)?;
+        match packets::walk(&header, &precincts, &data)? {
             Walk::Broken => return Some(Walk::Broken),
             Walk::Fits { left_out: (fewest, most) } => extremes = (extremes.0.min(fewest), extremes.1.max(most)),
         }
@@ -66,7 +67,7 @@ fn walk(stream: &[u8]) -> Option<Walk> {
 }
 
 /// Whether coded data hold what none holds: a long run of one value, or a marker where no marker is.
-fn is_overwritten(stream: &[u8]) -> bool {
+fn is_overwritten(stream: &[u8], by_runs: bool) -> bool {
     // The style of blocks is the ninth byte of COD's content; SOP and EPH markers are announced in the first.
     let coding = segments(stream.get(2..).unwrap_or_default(), 0x90).find(|(marker, _)| *marker == 0x52);
     let Some((Some(style), Some(markers))) = coding.map(|(_, content)| (content.get(8), content.first())) else { return false };
@@ -74,7 +75,7 @@ fn is_overwritten(stream: &[u8]) -> bool {
     if style & HIGH_THROUGHPUT != 0 {
         return false;
     }
-    tiles.values().any(|data| (style & BYPASS == 0 && has_a_run(data)) || has_a_marker(data, markers & 6 != 0))
+    tiles.values().any(|data| (style & BYPASS == 0 && by_runs && has_a_run(data)) || has_a_marker(data, markers & 6 != 0))
 }
 
 fn has_a_run(data: &[u8]) -> bool {

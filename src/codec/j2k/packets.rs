@@ -1,5 +1,6 @@
 //! Walks the packets of a tile: their headers say how long they are (ITU-T T.800 B.9, B.10). Nothing is decoded.
 
+use super::BYPASS;
 use super::blocks::{Precinct, order};
 use super::header::Header;
 
@@ -11,7 +12,7 @@ pub(super) enum Walk {
         /// The fewest and the most coding passes that a code-block lacks up to its last bit; more than any has where packets are missing.
         left_out: (u32, u32),
     },
-    /// A header asks for what is not there, or data are left over.
+    /// A header asks for what is not there, data are left over, or a body is overwritten with one value.
     Broken,
 }
 
@@ -119,7 +120,6 @@ struct BandState {
 }
 
 const TERMINATED: u8 = 4;
-const BYPASS: u8 = 1;
 /// More bit planes than any sample has: the tag tree of a damaged header would be read on and on.
 const MOST_PLANES: u32 = 80;
 
@@ -133,10 +133,15 @@ pub(super) fn walk(header: &Header, precincts: &[Precinct], mut data: &[u8]) -> 
             missing = true;
             break;
         }
-        let Some(length) = states.get_mut(index).and_then(|bands| packet(header, bands, layer, data)) else {
+        let Some((head, body)) = states.get_mut(index).and_then(|bands| packet(header, bands, layer, data)) else {
             return Some(Walk::Broken);
         };
-        let Some(rest) = data.get(length..) else { return Some(Walk::Broken) };
+        let Some((body, rest)) = data.get(head..).and_then(|after| after.split_at_checked(body)) else {
+            return Some(Walk::Broken);
+        };
+        if header.style & BYPASS == 0 && super::has_a_run(body) {
+            return Some(Walk::Broken);
+        }
         data = rest;
     }
     if !data.is_empty() {
@@ -173,8 +178,8 @@ impl BandState {
     }
 }
 
-/// The length of the packet that `data` begins with, header and body.
-fn packet(header: &Header, bands: &mut [BandState], layer: u32, data: &[u8]) -> Option<usize> {
+/// The lengths of the header, with its markers, and of the body of the packet that `data` begins with.
+fn packet(header: &Header, bands: &mut [BandState], layer: u32, data: &[u8]) -> Option<(usize, usize)> {
     let skipped = if header.sop && data.starts_with(&[0xFF, 0x91, 0, 4]) { 6 } else { 0 };
     let data = data.get(skipped..)?;
     let mut bits = Bits::new(data);
@@ -190,7 +195,7 @@ fn packet(header: &Header, bands: &mut [BandState], layer: u32, data: &[u8]) -> 
     if header.eph && data.get(length..)?.starts_with(&[0xFF, 0x92]) {
         length += 2;
     }
-    skipped.checked_add(length)?.checked_add(body)
+    Some((skipped.checked_add(length)?, body))
 }
 
 /// Bytes that a packet holds of one code-block.

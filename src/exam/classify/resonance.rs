@@ -136,8 +136,10 @@ fn read_series<'a>(study: &Study<'a>, series: &'a Series<'a>) -> Reading<'a> {
         weighting.extend(by_header(series.facts).map(str::to_string));
     }
     let plane = plane_said(&said).or(series.facts.stack().map(|s| s.plane));
+    let usable = contrast::is_diagnostic(series) && !said.has("dwi");
     let mut place = place::of(study, series, &[]);
-    place.contradicted |= says_t1_of_a_t2(&weighting, series.facts) || lies_otherwise(plane_said(&said), series.facts);
+    place.contradicted |= says_t1_of_a_t2(&weighting, series.facts)
+        || (usable && !turns(&place) && lies_otherwise(plane_said(&said), series.facts));
     Reading {
         series,
         place,
@@ -145,7 +147,7 @@ fn read_series<'a>(study: &Study<'a>, series: &'a Series<'a>) -> Reading<'a> {
         fat_suppressed: said.has("fat-suppressed"),
         plane,
         enhanced: contrast::enhanced(study, series),
-        usable: contrast::is_diagnostic(series) && !said.has("dwi"),
+        usable,
     }
 }
 
@@ -156,9 +158,19 @@ fn says_t1_of_a_t2(weighting: &BTreeSet<String>, series: &SeriesFacts) -> bool {
     said && tr > LONG_TR_MS && te > LONG_TE_MS && ti.is_none_or(|ti| ti <= 0.0)
 }
 
+/// Limbs that lie as they like: planes named after them are not the patient's.
+fn turns(place: &Place) -> bool {
+    const TURNED: [&str; 6] = ["ankle", "foot", "wrist", "hand", "elbow", "shoulder"];
+    TURNED.iter().any(|concept| place.regions.has(concept))
+}
+
 /// Slices that lie across the plane that words say they are in: discs and oblique slices do not by so much.
 fn lies_otherwise(said: Option<Plane>, series: &SeriesFacts) -> bool {
     let Some((said, stack)) = said.zip(series.stack()) else { return false };
+    // Radial slabs and discs lie in several ways.
+    if series.stacks.iter().any(|other| !other.is_parallel_to(stack)) {
+        return false;
+    }
     let axis = match said {
         Plane::Sagittal => 0,
         Plane::Coronal => 1,

@@ -79,7 +79,10 @@ fn blocks_aside(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
         let (Some(from), Some(to), Some(place)) = (lower.across.last(), upper.across.first(), upper.place(0)) else { continue };
         let gap = start - end;
         let follows = gap > 0.0 && gap < MOST_BETWEEN_BLOCKS * (lower.step_mm + upper.step_mm);
-        if !follows || !lower.is_parallel_to(upper) || lower.spacing != upper.spacing {
+        // Phases and agents are scans of their own; kernel, image type and thickness come last or vary within one.
+        let phase = |s: &Stack| [0, 2].map(|n| s.group.split('|').nth(n).unwrap_or("").to_string());
+        let comparable = lower.frame_of_reference == upper.frame_of_reference && phase(lower) == phase(upper);
+        if !follows || !comparable || !lower.is_parallel_to(upper) || lower.spacing != upper.spacing {
             continue;
         }
         let off = (to.0 - from.0 - x * gap).hypot(to.1 - from.1 - y * gap);

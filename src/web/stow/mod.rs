@@ -29,7 +29,7 @@ const OFFERS: &[Offer] = &[
     Offer::one("application/dicom+xml"),
 ];
 /// Headers of a part, bytes, with what came in one piece with them.
-const HEADERS: u64 = 1 << 20;
+const HEADERS: u64 = 8 << 20;
 /// Longest wait for the next bytes of a body.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Parts of one request.
@@ -115,7 +115,8 @@ async fn receive(asked: Asked, body: Body, study: Option<Uid>) -> Result<Respons
         // What is stored stays stored, and the client must know: the rest is a part that failed.
         Err(problem) if receiving.tally.has_stored() => {
             tracing::warn!(error = %problem, "a STOW-RS request broke off");
-            receiving.tally.fail_unnamed(0xC000);
+            let ours = problem.status.is_server_error() || problem.status == StatusCode::REQUEST_TIMEOUT;
+            receiving.tally.fail_unnamed(if ours { 0x0110 } else { 0xC000 });
         }
         received => received?,
     }
@@ -143,7 +144,7 @@ impl Parts {
             let chunk = chunk.map_err(io::Error::other)?;
             let length = chunk.len() as u64;
             let taken = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(length));
-            taken.map_err(|_| io::Error::other("the headers of a part are over 1 MiB"))?;
+            taken.map_err(|_| io::Error::other("the headers of a part are over 8 MiB"))?;
             Ok::<_, io::Error>(chunk)
         });
         Parts { parts: multer::Multipart::new(chunks, boundary), left }
