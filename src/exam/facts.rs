@@ -90,6 +90,8 @@ pub struct SeriesFacts {
     /// Objects that the modality's performed procedure step announced for the series, and those that are here; none where no finished step
     /// names it.
     pub announced: Option<(usize, usize)>,
+    /// The least and the greatest repetition time of its images, ms; what its row has kept of all of them.
+    pub repetition_ms: Option<(f64, f64)>,
     /// Repetition, echo and inversion time, ms.
     pub times_ms: (Option<f64>, Option<f64>, Option<f64>),
 }
@@ -238,6 +240,7 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
         numbers: series.instances.iter().filter_map(|i| i.attributes.int(tags::INSTANCE_NUMBER)).collect(),
         acquisitions: acquisitions(&series.instances),
         announced: None,
+        repetition_ms: None,
         times_ms: (number(tags::REPETITION_TIME), first(tags::ECHO_TIME), number(tags::INVERSION_TIME)),
     }
 }

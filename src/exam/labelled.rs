@@ -171,6 +171,7 @@ fn series<'a>(cell: &dyn Fn(&str) -> &'a str, i: usize, s: &SeriesCell) -> Serie
         numbers: vec![],
         acquisitions: vec![],
         announced: None,
+        repetition_ms: None,
         times_ms: (None, None, None),
     }
 }

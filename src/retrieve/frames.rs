@@ -117,12 +117,17 @@ impl Object {
             let packed = self.in_order(extent, self.unit_of(vr, layout), (first / 8, within)).map_err(failed)?;
             return packed_bits_frame(layout, &packed, usize::try_from(first % 8).unwrap_or(0));
         }
+        native_frame(layout, self.native_bytes(number, layout, (extent, self.unit_of(vr, layout)))?, 1)
+    }
+
+    /// An uncompressed frame of whole bytes as it lies in the value, little endian.
+    fn native_bytes(&self, number: u32, layout: &Layout, (extent, unit): (Extent, usize)) -> Result<Vec<u8>, DecodeError> {
         let size = layout.frame_bytes();
         let at = u64::from(number).saturating_mul(size);
         if at.saturating_add(size) > extent.length {
             return Err(DecodeError::Short { got: extent.length, wanted: layout.total_bytes() });
         }
-        native_frame(layout, self.in_order(extent, self.unit_of(vr, layout), (at, size)).map_err(failed)?, 1)
+        self.in_order(extent, unit, (at, size)).map_err(|e| DecodeError::Damaged(e.to_string()))
     }
 
     /// A frame, counted from 0, as the header describes it: uncompressed and little endian, its planes, its bits and its chroma samples as they
@@ -131,14 +136,8 @@ impl Object {
     /// # Errors
     /// As of [`Object::frame`].
     pub fn described_frame(&self, number: u32, layout: &Layout, pool: &Pool) -> Result<Vec<u8>, DecodeError> {
-        if let Some((extent, unit)) = self.native_pixels(layout)
-            && layout.bits_allocated != 1
-        {
-            let (at, size) = (u64::from(number).saturating_mul(layout.frame_bytes()), layout.frame_bytes());
-            if at.saturating_add(size) > extent.length {
-                return Err(DecodeError::Short { got: extent.length, wanted: layout.total_bytes() });
-            }
-            return self.in_order(extent, unit, (at, size)).map_err(|e| DecodeError::Damaged(e.to_string()));
+        if let Some(place) = self.native_pixels(layout).filter(|_| layout.bits_allocated != 1) {
+            return self.native_bytes(number, layout, place);
         }
         let frame = self.frame(number, layout, pool)?;
         Ok(match layout {

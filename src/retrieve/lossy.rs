@@ -9,14 +9,12 @@ use crate::mark::derive::{self, Lost};
 
 /// What the object's transfer syntax lost.
 pub(super) fn lost(object: &Object, layout: &Layout) -> Option<Lost> {
-    let stored: u64 = match &object.data_set.get(tags::PIXEL_DATA)?.value {
-        Value::Fragments(fragments) => fragments.iter().skip(1).map(|f| f.length).sum(),
-        _ => return None,
-    };
+    if !matches!(object.data_set.get(tags::PIXEL_DATA)?.value, Value::Fragments(_)) {
+        return None;
+    }
+    let (loses, ratio) = compression(object, layout);
     let method = syntax::lossy_method(&object.transfer_syntax);
-    let is_lossy = derive::is_lossy(&object.transfer_syntax, &object.data_set, stream_loses(object, layout));
-    #[expect(clippy::cast_precision_loss, reason = "two digits are kept")]
-    is_lossy.then(|| Lost { method, ratio: layout.total_bytes() as f64 / stored.max(1) as f64 })
+    derive::is_lossy(&object.transfer_syntax, &object.data_set, loses).then_some(Lost { method, ratio })
 }
 
 /// Whether an object's code streams lost something, where anybody can tell: one that did is enough.

@@ -53,15 +53,16 @@ pub struct Object {
     pub data_set: DataSet,
     /// Its pixel data were cut off and left out.
     is_cut: bool,
+    /// Bytes of it in a file without a name, into which it was inflated.
+    pub(super) scratch: u64,
     /// Which fragments begin a frame, once it is known.
     pub(super) starts: OnceLock<Option<Vec<usize>>>,
 }
 
-/// Where the data set is: in a file from some byte on, or inflated in memory or into a file of its own.
+/// Where the data set is: in a file from some byte on, or inflated in memory.
 pub(super) enum Bytes {
     File(File, u64),
     Memory(Arc<[u8]>),
-    Inflated(File, u64),
 }
 
 impl Object {
@@ -97,6 +98,7 @@ impl Object {
             transfer_syntax: transfer_syntax.into(),
             data_set,
             is_cut: false,
+            scratch: 0,
             starts: OnceLock::new(),
         })
     }
@@ -115,16 +117,22 @@ impl Object {
         let length = file.metadata()?.len().saturating_sub(meta.data_set_at);
         file.seek(SeekFrom::Start(meta.data_set_at))?;
         let limits = |total| Limits { value: value_limit, stop_at_pixels: false, partial: false, total: Some(total) };
-        let mut is_cut = false;
+        let (mut is_cut, mut scratched) = (false, 0);
         let (bytes, Parsed { data_set, .. }) = if syntax.deflated {
-            let bytes = inflated(&file, scratch)?;
-            let parsed = match &bytes {
-                Bytes::Memory(bytes) => dataset::parse(&mut Seeking(Cursor::new(bytes)), syntax, limits(bytes.len() as u64))?,
-                Bytes::Inflated(file, length) | Bytes::File(file, length) => {
-                    dataset::parse(&mut Seeking(SkippingReader(BufReader::new(file))), syntax, limits(*length))?
+            let (inflated, length) = inflate(&file, scratch)?;
+            match inflated {
+                SpooledData::InMemory(bytes) => {
+                    let bytes = bytes.into_inner();
+                    let parsed = dataset::parse(&mut Seeking(Cursor::new(&bytes)), syntax, limits(length))?;
+                    (Bytes::Memory(bytes.into()), parsed)
                 }
-            };
-            (bytes, parsed)
+                SpooledData::OnDisk(mut file) => {
+                    scratched = length;
+                    file.seek(SeekFrom::Start(0))?;
+                    let parsed = dataset::parse(&mut Seeking(SkippingReader(BufReader::new(&file))), syntax, limits(length))?;
+                    (Bytes::File(file, 0), parsed)
+                }
+            }
         } else {
             let mut source = Seeking(SkippingReader(BufReader::with_capacity(1 << 14, &file)));
             let parsed = match dataset::parse(&mut source, syntax, limits(length)) {
@@ -140,7 +148,8 @@ impl Object {
             };
             (Bytes::File(file, meta.data_set_at), parsed)
         };
-        Ok(Object { bytes, syntax, transfer_syntax: meta.transfer_syntax.clone(), data_set, is_cut, starts: OnceLock::new() })
+        let transfer_syntax = meta.transfer_syntax.clone();
+        Ok(Object { bytes, syntax, transfer_syntax, data_set, is_cut, scratch: scratched, starts: OnceLock::new() })
     }
 
     /// Its pixel data end before they should: they are left out, everything before them is here.
@@ -151,14 +160,9 @@ impl Object {
     /// Bytes of it that are held in memory, its header apart.
     pub(super) fn bytes_in_memory(&self) -> u64 {
         match &self.bytes {
-            Bytes::File(..) | Bytes::Inflated(..) => 0,
+            Bytes::File(..) => 0,
             Bytes::Memory(bytes) => bytes.len() as u64,
         }
-    }
-
-    /// Bytes of it that are held in a file of its own.
-    pub(super) fn bytes_in_scratch(&self) -> u64 {
-        if let Bytes::Inflated(_, length) = self.bytes { length } else { 0 }
     }
 
     /// What holds for a frame, counted from 0: its functional groups where it has them, else the whole object's attributes.
@@ -173,9 +177,8 @@ impl Object {
     /// The disk fails.
     pub fn range(&self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        let start = if let Bytes::File(_, start) = &self.bytes { *start } else { 0 };
         match &self.bytes {
-            Bytes::File(file, _) | Bytes::Inflated(file, _) => {
+            Bytes::File(file, start) => {
                 // Positioned reads: several requests may read the same open object at a time. A header may promise more than there is.
                 let mut at = 0u64;
                 while at < length {
@@ -216,18 +219,12 @@ pub(super) fn key_of(row: &InstanceRow) -> Key {
     Key { study: row.study.clone(), series: row.series.clone(), sop_instance: row.sop_instance.clone() }
 }
 
-/// The data set that a file holds deflated from where it stands on.
-fn inflated(file: &File, scratch: &Path) -> io::Result<Bytes> {
+/// The data set that a file holds deflated from where it stands on, and its length.
+fn inflate(file: &File, scratch: &Path) -> io::Result<(SpooledData, u64)> {
     let _turn = INFLATING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut out = tempfile::spooled_tempfile_in(IN_MEMORY, scratch);
     let length = io::copy(&mut flate2::read::DeflateDecoder::new(BufReader::new(file)).take(INFLATED), &mut out)?;
-    Ok(match out.into_inner() {
-        SpooledData::InMemory(bytes) => Bytes::Memory(bytes.into_inner().into()),
-        SpooledData::OnDisk(mut file) => {
-            file.seek(SeekFrom::Start(0))?;
-            Bytes::Inflated(file, length)
-        }
-    })
+    Ok((out.into_inner(), length))
 }
 
 /// Seeks within the buffer where it can, so that many small elements cost few system calls.

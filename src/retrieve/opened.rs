@@ -45,7 +45,7 @@ impl Opened {
         let size = object.bytes_in_memory() + size_of(&object.data_set);
         if size <= MEMORY / 4 {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let scratch = object.bytes_in_scratch();
+            let scratch = object.scratch;
             kept.push_front(Kept { uid: row.sop_instance.clone(), object: object.clone(), size, scratch });
             kept.truncate(KEPT);
             let over = |all: &VecDeque<Kept>| {

@@ -97,10 +97,10 @@ const TOLD_EACH: u32 = 100;
 
 fn record(app: &App, by: &str, why: &str) {
     metrics::counter!("hutong_denied_total", "why" => why.to_string()).increment(1);
-    write(app, by, why);
+    journal_denial(app, by, why);
 }
 
-fn write(app: &App, by: &str, why: &str) {
+fn journal_denial(app: &App, by: &str, why: &str) {
     let event = Event::Denied { by: by.to_string(), why: why.to_string() };
     if let Err(e) = app.journal.append(event, now_ms(), false) {
         tracing::error!(error = %e, "the journal cannot be written");
@@ -114,7 +114,7 @@ fn denied(app: &App, from: IpAddr, why: Denied) -> Response {
             // Every guess counts, but who guesses on and on must not fill the journal: the first, and then how many there were.
             let guesses = app.guard.guesses(from);
             if why == Denied::LockedOut && (guesses == 1 || guesses.is_multiple_of(TOLD_EACH)) {
-                write(app, &from.to_string(), &format!("{why}, {guesses} attempts since"));
+                journal_denial(app, &from.to_string(), &format!("{why}, {guesses} attempts since"));
             }
             (StatusCode::TOO_MANY_REQUESTS, header::RETRY_AFTER, "60", "too many attempts; wait a minute")
         }

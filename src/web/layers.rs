@@ -24,17 +24,6 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     if let Some(host) = host.filter(|_| !request.headers().contains_key(header::HOST)) {
         request.headers_mut().insert(header::HOST, host);
     }
-    if request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
-        return Problem::bad("the request has no Host (RFC 9112 section 3.2)").into_response();
-    }
-    // What is below a study may be long; searches of studies, health and all that is stored go on.
-    if request.method() == Method::GET && request.uri().path().contains("/studies/") && is_overloaded() {
-        let busy = Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many answers are being read at a time; ask again in a few seconds",
-        );
-        return ([(header::RETRY_AFTER, "5")], busy).into_response();
-    }
     let id = id_of(request.headers());
     let origin = allowed_origin(&app.config.cors_origins, request.headers());
     if let Some(answer) = preflight(&request, origin.as_ref()) {
@@ -42,7 +31,10 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     }
     let (method, begun) = (request.method().clone(), Instant::now());
     let span = tracing::info_span!("http", id);
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = match refused(&request) {
+        Some(refusal) => refusal,
+        None => next.run(request).instrument(span).await,
+    };
     explain(&method, &mut response);
     let headers = response.headers_mut();
     if let Some(origin) = origin {
@@ -57,6 +49,19 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     metrics::counter!("hutong_http_requests_total", "status" => response.status().as_str().to_string()).increment(1);
     metrics::histogram!("hutong_http_seconds").record(begun.elapsed().as_secs_f64());
     response
+}
+
+/// What is not even begun.
+fn refused(request: &Request) -> Option<Response> {
+    if request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
+        return Some(Problem::bad("the request has no Host (RFC 9112 section 3.2)").into_response());
+    }
+    // What is below a study may be long; searches of studies, health and all that is stored go on.
+    if request.method() != Method::GET || !request.uri().path().contains("/studies/") || !is_overloaded() {
+        return None;
+    }
+    let detail = "too many answers are being read at a time; ask again in a few seconds";
+    Some(([(header::RETRY_AFTER, "5")], Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)).into_response())
 }
 
 /// The client's own id if it is a plain word, else a new one.

@@ -43,8 +43,8 @@ pub fn is_overloaded() -> bool {
 pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) -> Body {
     let (sender, mut receiver) = channel::<io::Result<Bytes>>(WAITING);
     // Set when all was written: a body that ends without it was cut off, and must not look whole.
-    let (done, whole) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let written = whole.clone();
+    let whole = Arc::new(AtomicBool::new(false));
+    let (written, mut told) = (whole.clone(), false);
     let run = move |_permit: SemaphorePermit<'static>, sender: Sender<io::Result<Bytes>>| {
         let mut writer = Writer { sender, buffer: Vec::with_capacity(CHUNK) };
         match write(&mut writer).and_then(|()| writer.flush()) {
@@ -71,7 +71,8 @@ pub fn body(write: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static) 
     }
     // Who compresses a body asks once more after its end, which this stream bears.
     Body::from_stream(futures_util::stream::poll_fn(move |context| match receiver.poll_recv(context) {
-        Poll::Ready(None) if !whole.load(Ordering::Acquire) && !done.swap(true, Ordering::Relaxed) => {
+        Poll::Ready(None) if !told && !whole.load(Ordering::Acquire) => {
+            told = true;
             Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())))
         }
         polled => polled,
@@ -237,6 +238,20 @@ mod tests {
     fn boundaries_tell_answers_apart_and_keep_to_one() {
         let (one, again, other) = (Boundary::of("a").to_string(), Boundary::of("a").to_string(), Boundary::of("b").to_string());
         assert!(one == again && one != other && one.len() <= 70, "{one} {again} {other}");
+    }
+
+    #[test]
+    fn a_body_that_was_not_written_to_its_end_never_looks_whole() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _inside = runtime.enter();
+        for (fails, chunks) in [(false, 1), (true, 0), (true, 9)] {
+            let body = body(move |out| {
+                out.write_all(&vec![7; chunks * CHUNK])?;
+                if fails { Err(io::Error::other("it does not decode")) } else { Ok(()) }
+            });
+            let read = runtime.block_on(axum::body::to_bytes(body, usize::MAX));
+            assert_eq!(read.is_err(), fails, "{chunks}");
+        }
     }
 
     #[test]

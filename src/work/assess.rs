@@ -134,6 +134,9 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let journal = &shop.journal;
     let uid = study.study.as_str();
     let here = |uid: &str| originals.iter().any(|(series, _)| series.series.as_str() == uid);
+    for ((series, _), known) in originals.iter().zip(&mut facts.series) {
+        known.repetition_ms = series.said.repetition_ms();
+    }
     let absent = announce(&mut facts, &originals, journal.announced(uid, here), &journal.named(uid));
     let classification = region.map(|r| classify::classify(r, &shop.procedures, &facts)).unwrap_or_default();
     let (rulings, contents) = (rulings(shop, &study.study), digest(&originals));
@@ -148,19 +151,6 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
         findings.extend(exam_report::check(&reports(shop, &originals), &case.classification.recognised, region));
     }
     findings.extend(originals.iter().filter_map(|(series, _)| mixed(series)));
-    let limits = &shop.procedures.quality.completeness;
-    // Localizers and other helpers may mix what they like.
-    let carries = |series: &SeriesRow| case.classification.recognised.iter().any(|r| r.series.contains(&series.series));
-    let of_mr =
-        |series: &SeriesRow| series.attributes.text(tags::MODALITY) == Some("MR") && (scope.everything || carries(series));
-    let weighed = |f: Finding, series: &SeriesRow| Finding {
-        level: if carries(series) { f.level } else { f.level.min(Level::Warn) },
-        ..f
-    };
-    findings.extend(originals.iter().filter(|(series, _)| of_mr(series)).filter_map(|(series, _)| {
-        let finding = complete::repetitions(series.said.repetition_ms()?, limits)?.in_series(&series.series);
-        Some(weighed(finding, series))
-    }));
     let (by_pixels, measures) = case.by_pixels()?;
     findings.extend(by_pixels);
     let register = shop.register.current();

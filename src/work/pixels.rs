@@ -336,9 +336,7 @@ impl<'a> Seen<'a> {
         judged.extend(impossible);
         for stack in stacks {
             judged.extend(c18_blank::emptied(&self.in_order(stack, &self.contents), open_ends(stack, stacks), limits));
-            judged.extend(c16_neighbours::misfits(stack, &self.coarse, &self.limits.perception, &|uid, frame| {
-                self.place(uid, frame)
-            }));
+            judged.extend(c16_neighbours::misfits(stack, &self.coarse, &self.limits.perception));
         }
         judged.extend(self.same.mostly());
         judged.extend(x12_dead_lines::check(self.modality, &self.perceived));

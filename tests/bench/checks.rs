@@ -113,9 +113,8 @@ fn together(samples: &[i32], columns: usize, quality: &Quality) -> f64 {
     let frames = vec![perceived; quality.perception.frames_a_series];
     each(&format!("{name}: C-18"), || {
         (c18_blank::emptied(&contents, (true, true), &quality.pixels), c18_blank::mostly_blank(&all, &quality.pixels))
-    }) + each(&format!("{name}: C-16"), || {
-        c16_neighbours::misfits(&stack, &coarse, &quality.perception, &|uid, _| Place::from(uid))
-    }) + each(&format!("{name}: X-12"), || x12_dead_lines::check("DX", &frames))
+    }) + each(&format!("{name}: C-16"), || c16_neighbours::misfits(&stack, &coarse, &quality.perception))
+        + each(&format!("{name}: X-12"), || x12_dead_lines::check("DX", &frames))
 }
 
 /// The checks of headers over a CT of 1,000 slices.

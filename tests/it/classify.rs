@@ -49,6 +49,7 @@ fn series(modality: &str, n: usize, description: &str) -> SeriesFacts {
         numbers: vec![],
         acquisitions: vec![],
         announced: None,
+        repetition_ms: None,
         times_ms: (None, None, None),
     }
 }

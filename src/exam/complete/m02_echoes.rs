@@ -1,5 +1,6 @@
 //! M-02: slices of one MR stack that were measured with different echo or repetition times: two weightings in one series, neither of them whole.
 
+use crate::exam::facts::SeriesFacts;
 use crate::exam::finding::{Finding, Level};
 use crate::exam::geometry::Stack;
 use crate::procedure::catalogue::Completeness;
@@ -15,8 +16,9 @@ pub(super) fn check(stack: &Stack, limits: &Completeness) -> Option<Finding> {
     })
 }
 
-/// Of a series whose images have these repetition times, the least and the greatest.
-pub fn repetitions((shortest, longest): (f64, f64), limits: &Completeness) -> Option<Finding> {
+/// The same of repetition times, which are the series'.
+pub(super) fn repetitions(series: &SeriesFacts, limits: &Completeness) -> Option<Finding> {
+    let (shortest, longest) = series.repetition_ms?;
     (longest > limits.repetition_factor * shortest).then(|| {
         let zh = format!("同一序列的重复时间从 {shortest:.0} 到 {longest:.0} ms 不等，请按加权分开并补全后重新发送");
         let en = format!(

@@ -21,7 +21,6 @@ use super::finding::{Finding, Level};
 use crate::procedure::catalogue::Completeness;
 use crate::procedure::{Item, Region};
 pub use c07_announced::fewer;
-pub use m02_echoes::repetitions;
 
 /// Checks every series of slices. Faults of series that carry no item only warn once there is an item: nothing of them is marked.
 pub fn check(study: &StudyFacts, recognised: &[Recognised], region: Option<&Region>, limits: &Completeness) -> Vec<Finding> {
@@ -60,6 +59,9 @@ fn check_series(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding> {
         } else {
             findings.extend(c05_gapped::check(stack, limits));
         }
+    }
+    if series.modality == "MR" {
+        findings.extend(m02_echoes::repetitions(series, limits));
     }
     findings.extend(c06_numbers::check(series));
     findings.extend(c07_announced::of_a_procedure_step(series));

@@ -1,7 +1,7 @@
 //! STOW-RS of metadata and bulk data (PS3.18 10.5.4): metadata are held in memory, bulk data go to nameless files, and each instance is
 //! put together as a stream that ingest takes like any other.
 
-use super::{Kind, MOST_PARTS, PATIENCE, Parts, Receiving, kind_of, pass_over, split_content_type};
+use super::{Kind, MOST_PARTS, PATIENCE, Parts, Receiving, chunks_of, kind_of, pass_over, split_content_type};
 use crate::dicom::dataset::write_header;
 use crate::dicom::json::{Bulk, ReadError, to_data_set};
 use crate::dicom::{DataSet, Tag, VR, tags, uids, xml};
@@ -45,21 +45,19 @@ pub async fn receive(receiving: &mut Receiving, parts: &mut Parts) -> Result<(),
             |name| field.headers().get(name).and_then(|v: &axum::http::HeaderValue| v.to_str().ok()).unwrap_or("").to_string();
         let (media, parameters) = split_content_type(&text(header::CONTENT_TYPE));
         let location = text(header::CONTENT_LOCATION);
-        if kind_of(&media) == Some(Kind::File) {
-            receiving.tally.fail_unnamed(0xC000);
-            pass_over(field).await?;
-            continue;
-        }
-        let chunks = field.map(|chunk| chunk.map_err(io::Error::other));
         match kind_of(&media) {
             Some(kind @ (Kind::Json | Kind::Xml)) => {
-                let bytes = collect(chunks, MOST_METADATA - held).await?;
+                let bytes = collect(chunks_of(field), MOST_METADATA - held).await?;
                 held += bytes.len();
                 objects.extend(objects_of(kind, &bytes)?);
             }
-            Some(Kind::File) | None => {
+            Some(Kind::File) => {
+                receiving.tally.fail_unnamed(0xC000);
+                pass_over(field).await?;
+            }
+            None => {
                 let transfer_syntax = parameters.iter().find(|(n, _)| n == "transfer-syntax").map(|(_, v)| v.clone());
-                let (file, length) = spool(receiving, chunks).await?;
+                let (file, length) = spool(receiving, chunks_of(field)).await?;
                 bulk.entry(location).or_default().push(Part { file, length, media, transfer_syntax });
             }
         }
@@ -110,7 +108,7 @@ async fn spool(
         if store.free_bytes()? < reserve {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        tempfile::tempfile_in(store.root())
+        tempfile::tempfile_in(store.scratch())
     });
     let mut file = opened.await.map_err(task_failed)?.map_err(|e| failed(&e))?;
     let mut length = 0u64;

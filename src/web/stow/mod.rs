@@ -161,9 +161,15 @@ impl Parts {
 }
 
 /// Reads a part that nobody wants to its end.
-async fn pass_over(mut field: multer::Field<'static>) -> Result<(), Problem> {
-    while metadata::next(&mut (&mut field).map(|chunk| chunk.map_err(io::Error::other))).await?.is_some() {}
+async fn pass_over(field: multer::Field<'static>) -> Result<(), Problem> {
+    let mut chunks = chunks_of(field);
+    while metadata::next(&mut chunks).await?.is_some() {}
     Ok(())
+}
+
+/// The content of a part.
+fn chunks_of(field: multer::Field<'static>) -> impl Stream<Item = io::Result<Bytes>> + Unpin {
+    field.map(|chunk| chunk.map_err(io::Error::other))
 }
 
 async fn files(receiving: &mut Receiving, parts: &mut Parts) -> Result<(), Problem> {
@@ -173,8 +179,7 @@ async fn files(receiving: &mut Receiving, parts: &mut Parts) -> Result<(), Probl
             receiving.tally.fail_unnamed(0xC000);
             pass_over(field).await?;
         } else {
-            let chunks = field.map(|chunk| chunk.map_err(io::Error::other));
-            let result = receiving.one_file(chunks).await?;
+            let result = receiving.one_file(chunks_of(field)).await?;
             receiving.tally.count(result);
         }
         if receiving.tally.parts() > MOST_PARTS {

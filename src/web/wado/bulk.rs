@@ -20,7 +20,6 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 const OCTETS: &str = "application/octet-stream";
-const OCTETS_NATIVE: &str = "application/octet-stream;transfer-syntax=1.2.840.10008.1.2.1";
 
 /// `GET …/bulkdata/{path}`: the value at a path of tags and item numbers, as metadata name it.
 pub async fn value(
@@ -278,7 +277,7 @@ fn write_pixels(
         // Floats are among the other bulk data.
         Some(Pixels::Value(tag, _)) if what == What::All && tag != tags::PIXEL_DATA => return Ok(()),
         Some(Pixels::Value(tag, bulk)) => {
-            begin(tag, OCTETS_NATIVE, out)?;
+            begin(tag, &FrameForm::Native.part_type(row), out)?;
             return bulk.write(&object, out, (0, bulk.length()));
         }
         Some(Pixels::Frames(layout)) => layout,

@@ -36,21 +36,17 @@ fn correlation(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
 }
 
-/// The slices of a stack that do not fit; `least` is by how much the neighbours must fit each other better.
-pub fn misfits(
-    stack: &Stack,
-    samplings: &HashMap<(Uid, u32), Vec<f32>>,
-    limits: &Perception,
-    place: &dyn Fn(&Uid, u32) -> Place,
-) -> Vec<Finding> {
+/// The slices of a stack that do not fit.
+pub fn misfits(stack: &Stack, samplings: &HashMap<(Uid, u32), Vec<f32>>, limits: &Perception) -> Vec<Finding> {
     let mut findings = Vec::new();
     let slices: Vec<(Uid, u32)> = stack.slices.iter().cloned().zip(stack.frames.iter().copied()).collect();
-    for three in slices.windows(3) {
+    for (n, three) in slices.windows(3).enumerate() {
         let [before, here, after] = three else { continue };
         let (Some(a), Some(b), Some(c)) = (samplings.get(before), samplings.get(here), samplings.get(after)) else { continue };
         let across = correlation(a, c) - correlation(a, b).max(correlation(b, c));
         if across > limits.misfit_warn {
-            findings.push(misfit(&place(&here.0, here.1)).measured(across, limits.misfit_warn, "of correlation"));
+            let Some(place) = stack.place(n + 1) else { continue };
+            findings.push(misfit(&place).measured(across, limits.misfit_warn, "of correlation"));
         }
     }
     let known: Vec<Option<&Vec<f32>>> = slices.iter().map(|key| samplings.get(key)).collect();
@@ -60,7 +56,7 @@ pub fn misfits(
         _ => true,
     };
     for (n, gain) in elsewhere(&known, limits).into_iter().filter(|(n, _)| !far(n - 1, *n) && !far(*n, n + 1)) {
-        let Some(place) = slices.get(n).map(|(uid, frame)| place(uid, *frame)) else { continue };
+        let Some(place) = stack.place(n) else { continue };
         if !findings.iter().any(|f| f.instance.as_ref() == Some(&place.instance) && f.frame == place.frame) {
             findings.push(misfit(&place).measured(gain, limits.misfit_gain, "of a step's correlation"));
         }

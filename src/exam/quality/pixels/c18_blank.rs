@@ -121,21 +121,21 @@ pub fn is_air(mean: f64) -> bool {
 pub fn mostly_noise(slices: &[Content], limits: &Pixels) -> Option<Finding> {
     #[expect(clippy::cast_precision_loss, reason = "counts of slices")]
     let share = slices.iter().filter(|c| c.noise && !c.air).count() as f64 / slices.len().max(1) as f64;
-    (share > limits.air_series).then(|| {
-        let zh = format!("序列 {:.0}% 的层面只有噪声，请重新采集或补传", share * 100.0);
-        let en = format!("{:.0} % of the series' slices hold nothing but noise; acquire or send it again", share * 100.0);
-        Finding::new("C-18", Level::Reject, zh, en).measured(share, limits.air_series, "of slices")
-    })
+    mostly(share, limits.air_series, ("噪声", "noise"))
 }
 
 /// A CT series that is air nearly everywhere; means of its slices in HU.
 pub fn mostly_air(means: &[f64], limits: &Pixels) -> Option<Finding> {
     #[expect(clippy::cast_precision_loss, reason = "counts of slices")]
     let share = means.iter().filter(|m| (-1100.0..-990.0).contains(*m)).count() as f64 / means.len().max(1) as f64;
-    (share > limits.air_series).then(|| {
-        let zh = format!("序列 {:.0}% 的层面只有空气，请重新采集或补传", share * 100.0);
-        let en = format!("{:.0} % of the series' slices hold nothing but air; acquire or send it again", share * 100.0);
-        Finding::new("C-18", Level::Reject, zh, en).measured(share, limits.air_series, "of slices")
+    mostly(share, limits.air_series, ("空气", "air"))
+}
+
+fn mostly(share: f64, limit: f64, (zh, en): (&str, &str)) -> Option<Finding> {
+    (share > limit).then(|| {
+        let zh = format!("序列 {:.0}% 的层面只有{zh}，请重新采集或补传", share * 100.0);
+        let en = format!("{:.0} % of the series' slices hold nothing but {en}; acquire or send it again", share * 100.0);
+        Finding::new("C-18", Level::Reject, zh, en).measured(share, limit, "of slices")
     })
 }
 
