@@ -1,6 +1,6 @@
 //! Wires the parts once: start, drain, stop. Knows every part, is known by none.
 
-use crate::access::Guard;
+use crate::access::{self, Guard};
 use crate::audit::Follower;
 use crate::codec::{Limits, Pool};
 use crate::config::{Config, ConfigError, Dimse, Http};
@@ -339,7 +339,20 @@ impl Node {
             runner.also("audit", move |stopping| audit.follow(stopping)).map_err(StartError::Thread)?;
         }
         runner.also("key-sets", key_sets).map_err(StartError::Thread)?;
-        record(&shop.journal, Event::Started { version: env!("CARGO_PKG_VERSION").into() });
+        let started = Event::Started {
+            version: env!("CARGO_PKG_VERSION").into(),
+            configuration: access::digest(&format!("{config:?}")),
+            register: shop.register.text().map(|text| access::digest(&text)).unwrap_or_default(),
+        };
+        record(&shop.journal, started);
+        for (code, category, rounds) in shop.register.current().too_few_rounds(&crate::ingest::china_day(0)) {
+            tracing::warn!(
+                hospital = code,
+                category,
+                rounds,
+                "fewer than two rounds of quality assessment in a year (质评每年至少 2 次)"
+            );
+        }
         let (stop, stopped) = watch::channel(false);
         let edges = vec![
             tokio::spawn(listener.run(wait(stopped.clone()))),

@@ -86,8 +86,16 @@ impl Guard {
         // Revoked is revoked: the register is asked each time.
         match &principal.hospital {
             Some(code) if !self.register.current().takes_part(code) => Err(Denied::Hospital),
+            // A certificate is the hospital's by the register itself.
+            Some(code) if credentials.api_key.or(bearer).is_some() && !self.is_client(code, &principal.name) => {
+                Err(Denied::Client)
+            }
             _ => Ok(principal),
         }
+    }
+
+    fn is_client(&self, hospital: &str, name: &str) -> bool {
+        self.register.current().hospital(hospital).is_some_and(|h| h.is_client(name))
     }
 
     fn secret(&self, secret: &str) -> Result<Principal, Denied> {
@@ -154,7 +162,11 @@ impl Guard {
             *entry = (Instant::now(), 0);
         }
         entry.1 = entry.1.saturating_add(1);
-        if entry.1 > most { Err(Denied::TooMany) } else { Ok(()) }
+        match entry.1 {
+            n if n <= most => Ok(()),
+            n if n == most.saturating_add(1) => Err(Denied::Exceeded),
+            _ => Err(Denied::TooMany),
+        }
     }
 }
 
@@ -220,6 +232,8 @@ mod tests {
         assert_eq!((guard.guesses(one), guard.guesses(other)), (1, 0));
         assert_eq!(guard.principal(&with("guess"), other), Err(Denied::Key));
         assert!(guard.principal(&with("s2"), one).is_ok() && guard.principal(&with("s2"), other).is_ok());
+        // The first one over the bound is told the journal.
+        assert_eq!(guard.principal(&with("s2"), other), Err(Denied::Exceeded));
         assert_eq!(guard.principal(&with("s2"), other), Err(Denied::TooMany));
     }
 }

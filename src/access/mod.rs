@@ -193,9 +193,15 @@ pub enum Denied {
     /// The hospital is not in the register, or takes no part.
     #[error("the hospital takes no part")]
     Hospital,
+    /// A key or a token that the register does not name among the hospital's clients.
+    #[error("not a client that speaks for the hospital")]
+    Client,
     /// Too many failures from this address.
     #[error("locked out")]
     LockedOut,
+    /// The first request over the bound within a minute: it stands in the journal, those after it do not.
+    #[error("too many requests within a minute")]
+    Exceeded,
     /// Too many requests.
     #[error("too many requests")]
     TooMany,

@@ -2,6 +2,7 @@
 
 use crate::journal::Event;
 use quick_xml::escape::escape as escaped;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// A code of DCM with its meaning.
@@ -60,27 +61,26 @@ pub fn of(event: &Event) -> Option<Told> {
     };
     let about = |told: Told, study: &str| Told { study: Some(study.to_string()), ..told };
     Some(match event {
-        Event::Started { .. } => Told { kind: Some(STARTED), ..told(ACTIVITY, 'E', "") },
+        Event::Started { version, configuration, register } => {
+            let said = [("version", version), ("configuration", configuration), ("register", register)];
+            let detail = said.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone()));
+            Told { kind: Some(STARTED), detail: detail.collect(), ..told(ACTIVITY, 'E', "") }
+        }
         Event::Stopped => Told { kind: Some(STOPPED), ..told(ACTIVITY, 'E', "") },
         Event::Denied { by, why } => {
             Told { kind: Some(LOGIN), outcome: 4, detail: vec![("why", why.clone())], ..told(AUTHENTICATION, 'E', by) }
         }
-        Event::Queried { view, by, keys, on_behalf, .. } => Told {
-            detail: vec![("view", view.clone()), ("keys", keys.join(","))],
-            purpose: on_behalf.get("purpose").cloned(),
-            ..told(QUERY, 'E', by)
-        },
-        Event::Retrieved { view, study, by, on_behalf, .. } => Told {
-            detail: vec![("view", view.clone())],
-            purpose: on_behalf.get("purpose").cloned(),
-            ..about(told(TRANSFERRED, 'R', by), study)
-        },
+        Event::Queried { view, by, keys, on_behalf, .. } => {
+            let detail = vec![("view", view.clone()), ("keys", keys.join(","))];
+            Told { detail, ..told(QUERY, 'E', by) }.on_behalf(on_behalf)
+        }
+        Event::Retrieved { view, study, by, on_behalf, .. } => {
+            Told { detail: vec![("view", view.clone())], ..about(told(TRANSFERRED, 'R', by), study) }.on_behalf(on_behalf)
+        }
         Event::Forwarded { study, to, .. } => Told { other: Some(to.clone()), ..about(told(TRANSFERRED, 'R', ""), study) },
-        Event::External { study, node, by, on_behalf, .. } => Told {
-            other: Some(node.clone()),
-            purpose: on_behalf.get("purpose").cloned(),
-            ..about(told(TRANSFERRED, 'C', by), study)
-        },
+        Event::External { study, node, by, on_behalf, .. } => {
+            Told { other: Some(node.clone()), ..about(told(TRANSFERRED, 'C', by), study) }.on_behalf(on_behalf)
+        }
         Event::NotFetched { study, node, by, why } => Told {
             other: Some(node.clone()),
             outcome: 4,
@@ -98,21 +98,27 @@ pub fn of(event: &Event) -> Option<Told> {
             let by = ruling.get("by").and_then(serde_json::Value::as_str).unwrap_or("");
             about(told(RECORD, 'U', by), study)
         }
-        Event::Decided { study, hospital, clinician, item, accepted, .. } => Told {
-            detail: vec![("item", item.to_string()), ("accepted", accepted.to_string())],
-            ..about(told(RECORD, 'C', &format!("{hospital}/{clinician}")), study)
-        },
+        Event::Decided { study, hospital, clinician, item, accepted, by, encounter, .. } => {
+            let said = [("item", item.to_string()), ("accepted", accepted.to_string()), ("encounter", encounter.clone())];
+            Told {
+                detail: said.into_iter().filter(|(_, text)| !text.is_empty()).collect(),
+                // The system that it was told by.
+                other: (!by.is_empty()).then(|| by.clone()),
+                ..about(told(RECORD, 'C', &format!("{hospital}/{clinician}")), study)
+            }
+        }
+        Event::ReportAdded { study, by, verified, .. } => {
+            Told { detail: vec![("verified", verified.to_string())], ..about(told(RECORD, 'C', by), study) }
+        }
         Event::RegisterChanged { by, .. } => {
             Told { kind: Some(CONFIGURATION), detail: vec![("what", "register".into())], ..told(SECURITY, 'E', by) }
         }
         Event::PeerChanged { aet, by, .. } => {
             Told { kind: Some(NETWORK), detail: vec![("peer", aet.clone())], ..told(SECURITY, 'E', by) }
         }
-        Event::Offered { study, by, item, on_behalf, .. } => Told {
-            detail: vec![("item", item.to_string())],
-            purpose: on_behalf.get("purpose").cloned(),
-            ..about(told(QUERY, 'E', by), study)
-        },
+        Event::Offered { study, by, item, on_behalf, .. } => {
+            Told { detail: vec![("item", item.to_string())], ..about(told(QUERY, 'E', by), study) }.on_behalf(on_behalf)
+        }
         Event::Cut { bytes, .. } => Told {
             outcome: 8,
             detail: vec![("journal", format!("{bytes} bytes of a broken record were put aside"))],
@@ -144,6 +150,13 @@ pub fn instant(at_ms: i64) -> String {
 }
 
 impl Told {
+    /// With what the one that asked said of his purpose, the clinician and the encounter.
+    fn on_behalf(mut self, said: &BTreeMap<String, String>) -> Told {
+        self.purpose = said.get("purpose").cloned();
+        self.detail.extend(["clinician", "encounter"].iter().filter_map(|name| Some((*name, said.get(*name)?.clone()))));
+        self
+    }
+
     /// The audit message (PS3.15 A.5.1): `source` is this node's name.
     pub fn xml(&self, at_ms: i64, source: &str) -> String {
         let mut x = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?><AuditMessage>");
@@ -246,7 +259,6 @@ fn participant(x: &mut String, name: &str, asked: bool, role: Option<Code>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn every_access_decision_and_change_is_told_and_names_are_escaped() {
@@ -257,7 +269,9 @@ mod tests {
                 by: "t2 \"<&> 10.0.0.2".into(),
                 keys: vec!["PatientID".into()],
                 matches: 1,
-                on_behalf: BTreeMap::from([("purpose".to_string(), "TREATMENT".to_string())]),
+                on_behalf: BTreeMap::from(
+                    [("purpose", "TREATMENT"), ("clinician", "李")].map(|(n, v)| (n.to_string(), v.to_string())),
+                ),
             },
             Event::RegisterChanged { by: "admin".into(), digest: String::new() },
             Event::Ruled { study: "1.2".into(), ruling: serde_json::json!({"by": "王"}) },
@@ -267,6 +281,7 @@ mod tests {
             told.iter().map(|t| (t.event.0, t.outcome)).collect::<Vec<_>>(),
             [("110114", 4), ("110112", 0), ("110113", 0), ("110110", 0)]
         );
+        assert!(told[1].detail.contains(&("clinician", "李".to_string())), "{:?}", told[1].detail);
         let xml = told[1].xml(1_000, "HUTONG");
         assert!(
             xml.contains("UserID=\"t2 &quot;&lt;&amp;&gt; 10.0.0.2\"") && xml.contains("NetworkAccessPointID=\"10.0.0.2\""),

@@ -89,7 +89,8 @@ impl Check {
         } else {
             print(&judged, &door, checked);
         }
-        let good = judged.iter().all(|j| j.verdict.outcome == Outcome::Accept) && door.is_empty();
+        let good = judged.iter().all(|j| j.verdict.outcome == Outcome::Accept)
+            && !door.values().flatten().any(|(_, f)| f.level >= Level::Review);
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -142,7 +143,14 @@ fn take_one(ingest: &Ingest, path: &std::path::Path) -> Option<(Option<Uid>, Fin
                 Finding::new("G-04", Level::Info, "同一图像重复出现，内容相同", "the same image twice, with the same content");
             Some((Some(stored.key.study.clone()), finding.at(&stored.key.sop_instance)))
         }
-        Ok(_) => None,
+        Ok(stored) => {
+            let named = files::named_by_header(path)?;
+            (named != stored.key.sop_instance.as_str()).then(|| {
+                let zh = "文件头的 SOP Instance UID（0002,0003）与图像的（0008,0018）不同，请由来源改正";
+                let en = "the file's header names another SOP Instance UID (0002,0003) than its object (0008,0018); mend it at the source";
+                (Some(stored.key.study.clone()), Finding::new("G-01", Level::Warn, zh, en).at(&stored.key.sop_instance))
+            })
+        }
         Err(IngestError::Refused(Refused::Conflict(key, _))) => {
             let finding = Finding::new(
                 "G-05",

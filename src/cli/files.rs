@@ -51,6 +51,11 @@ pub fn write_phantoms(folder: &Path) -> anyhow::Result<std::process::ExitCode> {
     Ok(std::process::ExitCode::SUCCESS)
 }
 
+/// The SOP Instance UID that the header of a file names.
+pub fn named_by_header(path: &Path) -> Option<String> {
+    read_meta(BufReader::new(File::open(path).ok()?)).ok()?.sop_instance
+}
+
 /// The study that a file claims to belong to, however damaged it is.
 pub fn study_of(path: &Path) -> Option<hutong::dicom::Uid> {
     let mut reader = BufReader::new(File::open(path).ok()?);

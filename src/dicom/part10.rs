@@ -71,6 +71,8 @@ pub struct FileMeta {
     pub stamp: Option<Stamp>,
     /// AE title of the sender, if written.
     pub sending_aet: Option<String>,
+    /// Media Storage SOP Instance UID, if written.
+    pub sop_instance: Option<String>,
 }
 
 /// Why a file is not DICOM.
@@ -107,7 +109,13 @@ pub fn read_meta<R: Read + Seek>(mut file: R) -> Result<FileMeta, FileError> {
         Some([0x08, 0x00, _, _, vr1, vr2]) => {
             let explicit = vr1.is_ascii_uppercase() && vr2.is_ascii_uppercase();
             let transfer_syntax = if explicit { uids::EXPLICIT_VR_LITTLE_ENDIAN } else { uids::IMPLICIT_VR_LITTLE_ENDIAN };
-            Ok(FileMeta { data_set_at: 0, transfer_syntax: transfer_syntax.into(), stamp: None, sending_aet: None })
+            Ok(FileMeta {
+                data_set_at: 0,
+                transfer_syntax: transfer_syntax.into(),
+                stamp: None,
+                sending_aet: None,
+                sop_instance: None,
+            })
         }
         _ => Err(FileError::NotDicom),
     }
@@ -146,6 +154,7 @@ fn meta_group<R: Read + Seek>(mut file: R, start: u64, total: u64) -> Result<Fil
         transfer_syntax,
         stamp: meta.bytes(PRIVATE_INFORMATION).filter(|_| ours).and_then(Stamp::from_bytes),
         sending_aet: meta.text(Tag(2, 0x0017)),
+        sop_instance: meta.text(tags::MEDIA_STORAGE_SOP_INSTANCE_UID),
     })
 }
 

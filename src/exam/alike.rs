@@ -28,10 +28,12 @@ const SERIES: &[(Tag, &str)] = &[
     (tags::PATIENT_POSITION, "PatientPosition"),
     (tags::MANUFACTURER, "Manufacturer"),
     (tags::DEVICE_SERIAL_NUMBER, "DeviceSerialNumber"),
+    (tags::SCANNING_SEQUENCE, "ScanningSequence"),
 ];
 
-/// A number of which the least and the greatest are kept: the objects of a series may differ in it, but not by much.
+/// Numbers of which the least and the greatest are kept: the objects of a series may differ in them, but not by much.
 const TIME: (Tag, &str) = (tags::REPETITION_TIME, "RepetitionTime");
+const DATE: (Tag, &str) = (tags::SERIES_DATE, "SeriesDate");
 
 /// What objects said, by keyword. The empty text stands for an image that says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,15 +48,27 @@ impl Said {
     /// Notes what an object of a series says.
     pub fn of_series(&mut self, object: &Attributes) {
         self.note(SERIES, object);
-        if let Some(time) = object.float(TIME.0).filter(|ms| *ms > 0.0) {
-            let kept = self.extremes(TIME.1).map_or((time, time), |(least, most)| (least.min(time), most.max(time)));
-            self.0.insert(TIME.1.into(), [kept.0, kept.1].map(|ms| ms.to_string()).into());
+        for (tag, keyword) in [TIME, DATE] {
+            let number = object
+                .text(tag)
+                .and_then(|text| text.replace('.', if tag == DATE.0 { "" } else { "." }).trim().parse::<f64>().ok());
+            if let Some(number) = number.filter(|n| *n > 0.0) {
+                let kept =
+                    self.extremes(keyword).map_or((number, number), |(least, most)| (least.min(number), most.max(number)));
+                self.0.insert(keyword.into(), [kept.0, kept.1].map(|n| n.to_string()).into());
+            }
         }
     }
 
     /// The least and the greatest repetition time of the images of a series, ms.
     pub fn repetition_ms(&self) -> Option<(f64, f64)> {
         self.extremes(TIME.1)
+    }
+
+    /// The first and the last series date of the images of a series, `YYYYMMDD`.
+    pub fn series_dates(&self) -> Vec<String> {
+        let ends = self.extremes(DATE.1).map(|(first, last)| [first, last]);
+        ends.into_iter().flatten().map(|day| format!("{day:08.0}")).collect()
     }
 
     fn extremes(&self, keyword: &str) -> Option<(f64, f64)> {

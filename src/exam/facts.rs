@@ -92,6 +92,8 @@ pub struct SeriesFacts {
     pub announced: Option<(usize, usize)>,
     /// The least and the greatest repetition time of its images, ms; what its row has kept of all of them.
     pub repetition_ms: Option<(f64, f64)>,
+    /// Scanning Sequence (0018,0020) is SE alone.
+    pub spin_echo: bool,
     /// Repetition, echo and inversion time, ms.
     pub times_ms: (Option<f64>, Option<f64>, Option<f64>),
 }
@@ -241,6 +243,7 @@ fn series_facts(series: &SeriesInput<'_>) -> SeriesFacts {
         acquisitions: acquisitions(&series.instances),
         announced: None,
         repetition_ms: None,
+        spin_echo: series.attributes.texts(tags::SCANNING_SEQUENCE).iter().map(|t| t.trim()).eq(["SE"]),
         times_ms: (number(tags::REPETITION_TIME), first(tags::ECHO_TIME), number(tags::INVERSION_TIME)),
     }
 }
@@ -288,6 +291,7 @@ fn acquisitions(instances: &[InstanceInput<'_>]) -> Vec<Acquisition> {
         by_number.entry(number.clone()).or_insert_with(|| Acquisition { number, ..Acquisition::default() }).add(&one);
     }
     let mut all: Vec<Acquisition> = by_number.into_values().collect();
+    let parts = concatenations(instances);
     // Steps of a sequential scanner, a few images each, that all state how many the whole scan has.
     let steps = all.iter().all(|a| a.here == 1) || all.iter().all(|a| a.here <= MOST_IN_A_STEP && a.stated > MOST_IN_A_STEP);
     if all.len() > 1 && steps {
@@ -296,7 +300,29 @@ fn acquisitions(instances: &[InstanceInput<'_>]) -> Vec<Acquisition> {
         all = vec![whole];
     }
     all.retain(|a| a.stated > 0);
+    all.extend(parts);
     all
+}
+
+/// Objects that are parts of a larger one (PS3.3 C.7.6.16.2.2.4): how many there are to be, and how many are here.
+fn concatenations(instances: &[InstanceInput<'_>]) -> Vec<Acquisition> {
+    let mut whole: std::collections::BTreeMap<String, (usize, std::collections::BTreeSet<&Uid>)> =
+        std::collections::BTreeMap::new();
+    for InstanceInput { attributes, uid, .. } in instances {
+        let total = attributes.int(tags::IN_CONCATENATION_TOTAL_NUMBER).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        if let Some(name) = attributes.text(tags::CONCATENATION_UID).filter(|_| total > 1) {
+            let (stated, here) = whole.entry(format!("concatenation {name}")).or_default();
+            *stated = total.max(*stated);
+            here.insert(uid);
+        }
+    }
+    let one = |(number, (stated, here)): (String, (usize, std::collections::BTreeSet<&Uid>))| Acquisition {
+        number,
+        stated,
+        here: here.len(),
+        span: None,
+    };
+    whole.into_iter().map(one).collect()
 }
 
 /// Seconds of the day of a DICOM time.

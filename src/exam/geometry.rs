@@ -157,7 +157,7 @@ pub fn slice(uid: &Uid, frame: u32, attributes: &Attributes) -> Option<Slice> {
     normal(&orientation)?;
     // A spacing of nothing is none.
     let spacing = attributes.floats(tags::PIXEL_SPACING);
-    let spacing = if spacing.iter().all(|s| s.is_finite() && *s > 0.0) { spacing } else { Vec::new() };
+    let spacing = if spacing.len() == 2 && spacing.iter().all(|s| s.is_finite() && *s > 0.0) { spacing } else { Vec::new() };
     let spacing = spacing.iter().map(|s| format!("{s:.4}")).collect::<Vec<_>>().join("/");
     let frame_of_reference = attributes.text(tags::FRAME_OF_REFERENCE_UID).unwrap_or("").to_string();
     let number = attributes.int(tags::INSTANCE_NUMBER);
@@ -196,7 +196,7 @@ pub fn stacks(slices: &[Slice]) -> Vec<Stack> {
     for slice in slices {
         let same = |first: &Slice| {
             first.group == slice.group
-                && first.spacing == slice.spacing
+                && same_spacing(&first.spacing, &slice.spacing)
                 && first.frame_of_reference == slice.frame_of_reference
                 && first.orientation.iter().zip(&slice.orientation).all(|(a, b)| (a - b).abs() < SAME_ORIENTATION)
         };
@@ -205,8 +205,82 @@ pub fn stacks(slices: &[Slice]) -> Vec<Stack> {
             None => groups.push((slice, vec![slice])),
         }
     }
-    groups.into_iter().flat_map(|(first, members)| parted(first, members)).filter_map(|m| stack(&m)).collect()
+    let parts = groups.into_iter().flat_map(|(first, members)| parted(first, members)).collect();
+    joined(parts).iter().filter_map(|m| stack(m)).collect()
 }
+
+/// Whether two spacings, as written, are one but for rounding; one that says nothing is no other's.
+pub fn same_spacing(a: &str, b: &str) -> bool {
+    let numbers = |text: &str| text.split('/').map(|t| t.parse::<f64>().ok()).collect::<Option<Vec<f64>>>();
+    let close = |a: &f64, b: &f64| (a - b).abs() <= SAME_SPACING * a.abs();
+    a == b || numbers(a).zip(numbers(b)).is_some_and(|(a, b)| a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| close(a, b)))
+}
+
+/// Spacings that differ by this share are written with other digits.
+const SAME_SPACING: f64 = 1e-3;
+
+/// Joins parts that differ in words only (image type, agent, kernel, rounding of the thickness) and of which each fills the places that the
+/// others leave: one stack, described in two ways. Phases and echoes stand at the same places, blocks one behind the other.
+fn joined(mut parts: Vec<Vec<&Slice>>) -> Vec<Vec<&Slice>> {
+    let mut n = 0;
+    while n < parts.len() {
+        let other = (n + 1..parts.len()).find(|m| parts.get(n).zip(parts.get(*m)).is_some_and(|(a, b)| interleave(a, b)));
+        match other {
+            Some(other) => {
+                let more = parts.swap_remove(other);
+                if let Some(part) = parts.get_mut(n) {
+                    part.extend(more);
+                }
+                n = 0;
+            }
+            None => n += 1,
+        }
+    }
+    parts
+}
+
+/// Whether two parts together are one stack of even steps, and neither of them is by itself.
+fn interleave(a: &[&Slice], b: &[&Slice]) -> bool {
+    let (Some(first), Some(other)) = (a.first(), b.first()) else { return false };
+    let rows = |s: &Slice| s.group.split('|').nth(3).unwrap_or("").to_string();
+    let temporal = |s: &Slice| s.group.split('|').next().unwrap_or("").to_string();
+    let thickness = |s: &Slice| s.thickness.unwrap_or(0.0);
+    let alike = first.frame_of_reference == other.frame_of_reference
+        && same_spacing(&first.spacing, &other.spacing)
+        && rows(first) == rows(other)
+        && temporal(first) == temporal(other)
+        && (thickness(first) - thickness(other)).abs() <= SAME_THICKNESS * thickness(first).max(thickness(other))
+        && first.orientation.iter().zip(&other.orientation).all(|(a, b)| (a - b).abs() < SAME_ORIENTATION);
+    let Some(n) = normal(&first.orientation).filter(|_| alike) else { return false };
+    let along = |slices: &mut dyn Iterator<Item = &&Slice>| {
+        let mut along: Vec<f64> = slices.map(|s| s.position.iter().zip(n).map(|(p, n)| p * n).sum()).collect();
+        along.sort_by(f64::total_cmp);
+        along
+    };
+    let (own, others) = (along(&mut a.iter()), along(&mut b.iter()));
+    let within = |inner: &[f64], outer: &[f64]| {
+        inner.iter().any(|at| outer.first().is_some_and(|low| at > low) && outer.last().is_some_and(|high| at < high))
+    };
+    // What is whole by itself is a stack by itself: a phase that stands half a step beside another.
+    let gapped = |along: &[f64]| {
+        let steps = steps(along);
+        let usual = median(steps.clone()).unwrap_or(0.0);
+        steps.iter().any(|s| *s > 1.5 * usual) || (thickness(first) > 0.0 && usual > 1.25 * thickness(first))
+    };
+    let together = steps(&along(&mut a.iter().chain(b)));
+    // It may lack slices, which other checks tell.
+    let Some(step) = median(together.clone()).filter(|step| *step > SAME_PLACE_MM) else { return false };
+    let even = together.iter().filter(|s| (*s - step).abs() < 0.1 * step).count() * 5 >= together.len() * 4;
+    let doubled = together.iter().any(|s| *s < 0.5 * step);
+    (within(&own, &others) || within(&others, &own)) && even && !doubled && (gapped(&own) || gapped(&others))
+}
+
+fn steps(along: &[f64]) -> Vec<f64> {
+    along.iter().zip(along.iter().skip(1)).map(|(a, b)| b - a).collect()
+}
+
+/// Thicknesses that differ by less than this share are one that was rounded.
+const SAME_THICKNESS: f64 = 0.05;
 
 /// Parts slices where they stand at one place otherwise: the runs of a dynamic scan, echoes, phases of the heart; not the steps of a
 /// sequential scan, nor slices that have a trigger time each.
@@ -392,6 +466,31 @@ mod tests {
         };
         assert_eq!(blocks(&[20.0, 30.0]), Some(35.0));
         assert_eq!(blocks(&[60.0, 70.0]), Some(20.0));
+    }
+
+    #[test]
+    fn words_that_differ_from_slice_to_slice_make_no_stacks_of_their_own() {
+        let counts = |slices: &[Slice]| stacks(slices).iter().map(|s| s.slices.len()).collect::<Vec<_>>();
+        let named = |z: &[f64], odd: &dyn Fn(usize) -> bool| {
+            let mut all = slices(z);
+            all.iter_mut().enumerate().for_each(|(n, s)| {
+                s.group = format!("||{}|512|ORIGINAL|5.0", if odd(n) { "NONE" } else { "" });
+            });
+            all
+        };
+        let z: Vec<f64> = (0..10).map(|n| f64::from(n) * 5.0).collect();
+        assert_eq!(counts(&named(&z, &|n| n % 2 == 1)), [10], "by turns");
+        assert_eq!(counts(&named(&z, &|n| n == 4)), [10], "one of them");
+        assert_eq!(counts(&named(&z, &|n| n > 4)), [5, 5], "blocks stay blocks");
+        let twice: Vec<f64> = z.iter().chain(&z).copied().collect();
+        assert_eq!(counts(&named(&twice, &|n| n > 9)), [10, 10], "phases stand at the same places");
+        let without: Vec<f64> = z.iter().copied().filter(|z| (*z - 25.0).abs() > 0.1).collect();
+        let found = stacks(&named(&without, &|n| n % 2 == 1));
+        assert_eq!(found.iter().map(|s| s.slices.len()).collect::<Vec<_>>(), [9], "one is missing, which C-02 tells");
+        let mut spaced = slices(&z);
+        spaced.iter_mut().enumerate().for_each(|(n, s)| s.spacing = ["0.4500/0.4500", "0.4501/0.4501"][n % 2].into());
+        assert_eq!(counts(&spaced), [10]);
+        assert!(!same_spacing("0.45/0.45", "0.46/0.46") && !same_spacing("", "1/1") && same_spacing("", ""));
     }
 
     #[test]

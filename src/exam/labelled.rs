@@ -172,6 +172,7 @@ fn series<'a>(cell: &dyn Fn(&str) -> &'a str, i: usize, s: &SeriesCell) -> Serie
         acquisitions: vec![],
         announced: None,
         repetition_ms: None,
+        spin_echo: false,
         times_ms: (None, None, None),
     }
 }

@@ -216,7 +216,7 @@ pub struct Input<'a> {
     /// What the checks found.
     pub findings: Vec<Finding>,
     /// Whether the hospital may mark an item of this modality on the exam date.
-    pub accredited: &'a dyn Fn(u32) -> Result<(), NotAccredited>,
+    pub accredited: &'a dyn Fn(&Recognised) -> Result<(), NotAccredited>,
     /// Perceptual measures.
     pub measures: Vec<Measure>,
     /// Digest of the original images.
@@ -299,7 +299,7 @@ fn judge_item(one: &Recognised, region: &Region, input: &Input<'_>) -> ItemVerdi
     let mut outcome = Outcome::Accept;
     let mut grounds = Vec::new();
     let mut lower = |to: Outcome| outcome = outcome.max(to);
-    if let Err(why) = (input.accredited)(one.item) {
+    if let Err(why) = (input.accredited)(one) {
         // An unknown hospital is a matter of configuration: a person can settle it.
         let unsure = matches!(why, NotAccredited::UnknownHospital | NotAccredited::HospitalsDiffer);
         lower(if unsure { Outcome::Review } else { Outcome::Reject });

@@ -144,6 +144,10 @@ impl Decision {
         for code in &self.reasons {
             match known(code) {
                 None => need(false, "reasons", &format!("{code} is no reason of this region")),
+                // Every item of these lists is an image.
+                Some(e) if e.class == "laboratory-assessment-failed" => {
+                    need(false, "reasons", &format!("{code} is of laboratory results, and the exam is an image"));
+                }
                 Some(e) => need(!e.needs_text || said(&self.text), "text", &format!("{code} needs the reason in words")),
             }
         }

@@ -1,11 +1,19 @@
 //! What of this node's studies another hospital is shown: those with an accepted item that the policy says it is to recognise.
 
 use super::live::LiveRegister;
-use super::policy::{Answer, recognised};
-use crate::dicom::tags;
-use crate::index::{Filter, Index, IndexError, StudyRow};
+use super::policy::{Answer, Made, recognised};
+use crate::dicom::{Uid, tags};
+use crate::exam::verdict::ItemVerdict;
+use crate::index::{Filter, Index, IndexError, SeriesRow, StudyRow};
 use crate::procedure::Procedures;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// Device Serial Numbers of some series of a study. A series that says none adds the empty text: it is of no device that was assessed.
+pub fn devices<'a>(all: impl Iterator<Item = &'a SeriesRow>, of: &BTreeSet<Uid>) -> BTreeSet<String> {
+    let own = all.filter(|series| of.contains(&series.series));
+    own.map(|series| series.attributes.text(tags::DEVICE_SERIAL_NUMBER).unwrap_or("").trim().to_string()).collect()
+}
 
 /// See the module.
 #[derive(Clone)]
@@ -37,7 +45,13 @@ impl Entitled {
         };
         let exam: String = study.attributes.text(tags::STUDY_DATE).unwrap_or("").chars().filter(char::is_ascii_digit).collect();
         let today = (self.today)();
-        Ok(verdict.accepted().map(|item| recognised(from, to, region, item.number, (&exam, &today))).collect())
+        // Only where it matters: a search asks this of every study it comes across.
+        let contents = if from.is_assessed_by_device() { self.index.contents(&study.study)? } else { Vec::new() };
+        let answer = |item: &ItemVerdict| {
+            let devices = devices(contents.iter().map(|(series, _)| series), &item.series);
+            recognised(from, to, region, Made { item: item.number, devices: Some(&devices), on: &exam }, &today)
+        };
+        Ok(verdict.accepted().map(answer).collect())
     }
 
     /// Whether a hospital is shown a study: all of its recognised items must be granted, because its series are shown together.

@@ -2,16 +2,17 @@
 //!
 //! Never decides: a person does (YB 四(二) “以接诊医师判断为标准”). Every answer says region, edition, item and reasons.
 
-use super::register::{Hospital, Ownership};
+use super::register::{Exam, Hospital, Ownership};
 use crate::exam::verdict::NotAccredited;
 use crate::procedure::Region;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// How strongly a hospital is to recognise an exam.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strength {
-    /// By agreement of the two (民营, YB 二).
+    /// By agreement of the two (民营, YB 二), or of an exam that is not recent (YB 四(一)).
     Optional,
     /// 原则上应予认可: from a hospital of a higher level (FJ 二(三)).
     Principle,
@@ -55,13 +56,26 @@ pub struct Answer {
     pub reasons: Vec<Reason>,
 }
 
-/// Whether `to` is to recognise an exam of `from`: an accepted item of a region's edition, made on `exam` and looked at on `today` (`YYYYMMDD`).
-pub fn recognised(from: &Hospital, to: &Hospital, region: &Region, item: u32, (exam, today): (&str, &str)) -> Answer {
+/// An exam whose recognition is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Made<'a> {
+    /// Item number in the region's list.
+    pub item: u32,
+    /// Device Serial Numbers of the series that carry it; none where nobody has seen them yet.
+    pub devices: Option<&'a BTreeSet<String>>,
+    /// Day of the exam, `YYYYMMDD`.
+    pub on: &'a str,
+}
+
+/// Whether `to` is to recognise an exam of `from`: an accepted item of a region's edition, looked at on `today` (`YYYYMMDD`).
+pub fn recognised(from: &Hospital, to: &Hospital, region: &Region, made: Made<'_>, today: &str) -> Answer {
+    let Made { item, devices, on: exam } = made;
     let known = region.item(item);
-    let category = known.map_or("", |i| i.category.as_str());
+    let asked = Exam { category: known.map_or("", |i| i.category.as_str()), item, devices };
     let mut reasons = Vec::new();
     let strength = tier(from, to, today, &mut reasons)
-        .filter(|_| is_accredited(from, category, item, exam, today, &mut reasons))
+        .filter(|_| is_within(region, [from, to], &mut reasons))
+        .filter(|_| is_accredited(from, asked, exam, today, &mut reasons))
         .filter(|_| {
             let listed = known.is_some() && region.in_force(exam);
             if !listed {
@@ -76,6 +90,8 @@ pub fn recognised(from: &Hospital, to: &Hospital, region: &Region, item: u32, (e
     let months = known.and_then(|i| i.validity_months).unwrap_or(region.validity_months);
     let recent_until = add_months(exam, months).unwrap_or_default();
     let recent = today <= recent_until.as_str();
+    // YB 四(一) 近期（一般3个月内）: an older one is shown, and nobody is held to it.
+    let strength = if recent { strength } else { strength.map(|_| Strength::Optional) };
     if strength.is_some() && !recent {
         reasons.push(reason("OLDER", format!("超过{months}个月"), format!("older than {months} months")));
     }
@@ -98,7 +114,7 @@ fn tier(from: &Hospital, to: &Hospital, today: &str, reasons: &mut Vec<Reason>) 
         return Some(Strength::Must);
     }
     for (hospital, code) in [(from, "PRODUCER_NO_MEMBER"), (to, "USER_NO_MEMBER")] {
-        if !hospital.member {
+        if !hospital.is_member() {
             reasons.push(reason(code, format!("{}未参加互认", hospital.name), format!("{} takes no part", hospital.code)));
             return None;
         }
@@ -140,9 +156,29 @@ fn tier(from: &Hospital, to: &Hospital, today: &str, reasons: &mut Vec<Reason>) 
     None
 }
 
+/// A region's exchange is that of its district's hospitals, and of those that are named as members (YB 二). A hospital whose district nobody
+/// wrote down is taken as one of them.
+fn is_within(region: &Region, hospitals: [&Hospital; 2], reasons: &mut Vec<Reason>) -> bool {
+    let outside = |h: &&&Hospital| {
+        !region.district.is_empty() && !h.district.is_empty() && h.district != region.district && !h.is_named_member()
+    };
+    match hospitals.iter().find(outside) {
+        Some(hospital) => {
+            let zh = format!("{}不在{}，也未列为成员", hospital.name, region.district);
+            reasons.push(reason(
+                "OUTSIDE_REGION",
+                zh,
+                format!("{} is of another district and not named as a member", hospital.code),
+            ));
+            false
+        }
+        None => true,
+    }
+}
+
 /// At the exam date, and not failed since (C4: revoked hospitals are not offered).
-fn is_accredited(from: &Hospital, category: &str, item: u32, exam: &str, today: &str, reasons: &mut Vec<Reason>) -> bool {
-    match from.accredited(category, item, exam) {
+fn is_accredited(from: &Hospital, asked: Exam<'_>, exam: &str, today: &str, reasons: &mut Vec<Reason>) -> bool {
+    match from.accredited(asked, exam) {
         Ok(()) => {}
         Err(NotAccredited::Failed) => {
             reasons.push(reason("FAILED", "检查当日质量评价不合格", "its assessment for the exam date was failed"));
@@ -153,7 +189,7 @@ fn is_accredited(from: &Hospital, category: &str, item: u32, exam: &str, today: 
             return false;
         }
     }
-    if from.accredited(category, item, today) == Err(NotAccredited::Failed) {
+    if from.has_failed(asked, today) {
         reasons.push(reason("REVOKED", "现质量评价不合格，暂停互认", "its present assessment was failed"));
         return false;
     }
@@ -231,7 +267,18 @@ mod tests {
         code = "P"
         name = "民"
         ownership = "private"
+        member = true
         recognises = ["A"]
+        [[hospital.assessment]]
+        round = "1"
+        passed = true
+        valid_from = "2026-01-01"
+        valid_to = "2026-12-31"
+        [[hospital]]
+        code = "F"
+        name = "远"
+        level = 3
+        district = "福州市"
         [[hospital.assessment]]
         round = "1"
         passed = true
@@ -251,7 +298,13 @@ mod tests {
         let register = Register::parse(TOML).unwrap();
         let procedures = load(embedded::FILES).unwrap();
         let region = procedures.regions.iter().find(|r| r.code == "yubei").unwrap();
-        recognised(register.hospital(from).unwrap(), register.hospital(to).unwrap(), region, item, (exam, today))
+        recognised(
+            register.hospital(from).unwrap(),
+            register.hospital(to).unwrap(),
+            region,
+            Made { item, devices: None, on: exam },
+            today,
+        )
     }
 
     #[test]
@@ -266,11 +319,15 @@ mod tests {
             ("B", "P", None, "PRIVATE_NOT_AGREED"),
             ("A", "N", None, "USER_NO_MEMBER"),
             ("A", "U", None, "USER_NOT_ACCREDITED"),
+            ("A", "F", None, "SAME_LEVEL"),
             ("C", "A", None, "SAME_LEVEL"),
         ] {
             let answer = ask(from, to, 34, "20260301", "20260401");
             assert_eq!((answer.strength, answer.reasons[0].code), (strength, code), "{from} {to} {answer:?}");
         }
+        assert_eq!(ask("A", "F", 34, "20260301", "20260401").reasons[1].code, "OUTSIDE_REGION");
+        let old = ask("A", "C", 34, "20260301", "20260701");
+        assert_eq!((old.strength, old.recent), (Some(Strength::Optional), false), "nobody is held to an old one: {old:?}");
         let never = ask("C", "A", 34, "20260301", "20260401");
         assert!(never.reasons.iter().any(|r| r.code == "NOT_ASSESSED"), "{never:?}");
     }
@@ -301,7 +358,7 @@ mod tests {
         region.items.iter_mut().filter(|i| i.number == 34).for_each(|i| i.validity_months = Some(1));
         let register = Register::parse(TOML).unwrap();
         let [from, to] = ["A", "C"].map(|code| register.hospital(code).unwrap());
-        let until = |item| recognised(from, to, &region, item, ("20260115", "20260301")).recent_until;
+        let until = |item| recognised(from, to, &region, Made { item, devices: None, on: "20260115" }, "20260301").recent_until;
         assert_eq!([until(34), until(35)], ["20260215", "20260415"], "an item's own window");
         let older = ask("A", "C", 34, "20260115", "20260416");
         assert!(

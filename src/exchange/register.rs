@@ -41,15 +41,23 @@ pub struct Hospital {
     /// Consortia (医联体、医共体) that it belongs to.
     #[serde(default)]
     pub groups: BTreeSet<String>,
-    /// Whether it takes part; a hospital that does not is kept for the record (FJ 六(三)).
-    #[serde(default = "yes")]
-    pub member: bool,
+    /// Whether it takes part; a hospital that does not is kept for the record (FJ 六(三)). Where nothing is said: public hospitals do, but those
+    /// that Liangjiang New Area runs itself do not; private ones opt in (YB 二).
+    #[serde(default)]
+    member: Option<bool>,
+    /// Run by Liangjiang New Area itself (两江新区直管), which is not part of Yubei's exchange (YB 二).
+    #[serde(default)]
+    pub liangjiang_direct: bool,
     /// Codes of the hospitals that it recognises although one of the two is private (YB 二); `*`: all.
     #[serde(default)]
     pub recognises: BTreeSet<String>,
     /// SHA-256 of its client certificates, hexadecimal.
     #[serde(default)]
     pub certificates: Vec<String>,
+    /// Its DICOMweb clients, as they stand in the journal (`key NAME`, `token SUBJECT HOSPITAL ISSUER`, with `*` at the end for any that begin
+    /// so): the only ones that speak for it by key or token. Empty: whoever the keys and issuers say.
+    #[serde(default)]
+    pub clients: BTreeSet<String>,
     /// Whom to ask.
     #[serde(default)]
     pub contact: String,
@@ -62,10 +70,6 @@ pub struct Hospital {
     /// Its assessments.
     #[serde(default, rename = "assessment")]
     pub assessments: Vec<Assessment>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// Who owns a hospital.
@@ -100,6 +104,9 @@ pub struct Assessment {
     /// Items it covers; empty: all of its categories.
     #[serde(default)]
     pub items: Vec<u32>,
+    /// Device Serial Numbers (0018,1000) that it covers; empty: all of the hospital's.
+    #[serde(default)]
+    pub devices: BTreeSet<String>,
     /// Who held it.
     #[serde(default)]
     pub organiser: String,
@@ -154,7 +161,7 @@ impl Register {
 
     /// Whether a hospital takes part.
     pub fn takes_part(&self, code: &str) -> bool {
-        self.hospital(code).is_some_and(|h| h.member)
+        self.hospital(code).is_some_and(Hospital::is_member)
     }
 
     /// The hospital that has a client certificate (SHA-256, hexadecimal).
@@ -167,17 +174,30 @@ impl Register {
         self.hospitals.iter().find(|h| h.ae_titles.iter().any(|a| a == aet))
     }
 
-    /// Hospitals that take part with fewer than two rounds in the year before a day (`YYYYMMDD`): “每年至少组织 2 次质量评价”.
-    pub fn too_few_rounds(&self, today: &str) -> Vec<(&str, usize)> {
+    /// Hospitals that take part with fewer than two rounds in the year before a day (`YYYYMMDD`) for a category that they were ever assessed
+    /// for, or for none: “每年至少组织 2 次质量评价”. Code, category (empty: none at all), rounds.
+    pub fn too_few_rounds(&self, today: &str) -> Vec<(&str, &'static str, usize)> {
         let year_ago = today.get(..4).and_then(|y| y.parse::<u32>().ok()).map(|y| y.saturating_sub(1)).unwrap_or(0);
         let since = format!("{year_ago:04}{}", today.get(4..).unwrap_or(""));
-        let recent = |a: &&Assessment| {
-            let held = if a.date.is_empty() { &a.valid_from } else { &a.date }.replace('-', "");
+        let recent = |a: &Assessment| {
+            let held = day(if a.date.is_empty() { &a.valid_from } else { &a.date });
             since < held && held.as_str() <= today
         };
-        let rounds = |h: &Hospital| h.assessments.iter().filter(recent).map(|a| &a.round).collect::<BTreeSet<_>>().len();
-        let members = self.hospitals.iter().filter(|h| h.member);
-        members.map(|h| (h.code.as_str(), rounds(h))).filter(|(_, rounds)| *rounds < 2).collect()
+        let mut few = Vec::new();
+        for hospital in self.hospitals.iter().filter(|h| h.is_member()) {
+            if hospital.assessments.is_empty() {
+                few.push((hospital.code.as_str(), "", 0));
+            }
+            for category in CATEGORIES {
+                let of = |a: &&Assessment| a.categories.is_empty() || a.categories.iter().any(|c| c == category);
+                let all = || hospital.assessments.iter().filter(of);
+                let rounds = all().filter(|a| recent(a)).map(|a| &a.round).collect::<BTreeSet<_>>().len();
+                if rounds < 2 && all().next().is_some() {
+                    few.push((hospital.code.as_str(), category, rounds));
+                }
+            }
+        }
+        few
     }
 
     /// The hospital that produced an image: by the sender's AE title, else by Institution Name.
@@ -217,6 +237,17 @@ impl Register {
     }
 }
 
+/// What an assessment is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Exam<'a> {
+    /// Category of the item (`DR`, `CT`, `MR`).
+    pub category: &'a str,
+    /// Item number.
+    pub item: u32,
+    /// Device Serial Numbers of the series that carry it; none where nobody has seen them yet (a listing of another node).
+    pub devices: Option<&'a BTreeSet<String>>,
+}
+
 /// Categories of an assessment.
 const CATEGORIES: [&str; 3] = ["DR", "CT", "MR"];
 
@@ -226,6 +257,37 @@ fn is_day(text: &str) -> bool {
 }
 
 impl Assessment {
+    fn is_about(&self, exam: Exam<'_>) -> bool {
+        (self.categories.is_empty() || self.categories.iter().any(|c| c == exam.category))
+            && (self.items.is_empty() || self.items.contains(&exam.item))
+            && self.covers(exam.devices)
+    }
+
+    fn speaks_for(&self, date: &str) -> bool {
+        day(&self.valid_from).as_str() <= date && date <= day(&self.valid_to).as_str()
+    }
+
+    /// Which of two rounds is the later one: by the day from which it speaks, then by the day it was held. Of two at once the failed one counts,
+    /// in whatever order the file has them.
+    fn order(&self) -> (String, String, bool) {
+        (day(&self.valid_from), day(&self.date), !self.passed)
+    }
+
+    /// Whether another one's scope lies in its own.
+    fn includes(&self, other: &Assessment) -> bool {
+        fn within<T: PartialEq>(inner: &[T], outer: &[T]) -> bool {
+            outer.is_empty() || (!inner.is_empty() && inner.iter().all(|one| outer.contains(one)))
+        }
+        let devices = self.devices.is_empty() || (!other.devices.is_empty() && other.devices.is_subset(&self.devices));
+        within(&other.categories, &self.categories) && within(&other.items, &self.items) && devices
+    }
+
+    /// Whether it speaks for all of these devices. One that does not say which it is, is none of those that were assessed.
+    fn covers(&self, devices: Option<&BTreeSet<String>>) -> bool {
+        let listed = |devices: &BTreeSet<String>| !devices.is_empty() && devices.is_subset(&self.devices);
+        self.devices.is_empty() || devices.is_none_or(listed)
+    }
+
     fn check(&self) -> Result<(), String> {
         let dated = [("valid_from", &self.valid_from), ("valid_to", &self.valid_to)];
         let held = [("date", &self.date)].into_iter().filter(|(_, day)| !day.is_empty());
@@ -260,103 +322,60 @@ impl Hospital {
 
     /// Whether it has passed an assessment that speaks for a day, of any scope, and not failed the latest of that scope.
     pub fn is_admitted(&self, date: &str) -> bool {
-        let digits = |text: &str| text.replace('-', "");
-        let speaks = |a: &&Assessment| digits(&a.valid_from).as_str() <= date && date <= digits(&a.valid_to).as_str();
-        let all: Vec<&Assessment> = self.assessments.iter().filter(speaks).collect();
-        let later = |a: &Assessment, b: &Assessment| {
-            (&b.categories, &b.items) == (&a.categories, &a.items) && digits(&b.valid_from) > digits(&a.valid_from)
-        };
-        all.iter().any(|a| a.passed && !all.iter().any(|b| later(a, b)))
+        let all: Vec<&Assessment> = self.assessments.iter().filter(|a| a.speaks_for(date)).collect();
+        // A round of the same scope, or of one that it lies in, takes its place.
+        let replaced = |a: &Assessment, b: &Assessment| b.includes(a) && b.order() > a.order();
+        all.iter().any(|a| a.passed && !all.iter().any(|b| replaced(a, b)))
     }
 
-    /// Whether an item of a category may be marked for an exam of this day (`YYYYMMDD`).
+    /// Whether it takes part.
+    pub fn is_member(&self) -> bool {
+        self.member.unwrap_or(self.ownership == Ownership::Public && !self.liangjiang_direct)
+    }
+
+    /// Whether it was named as a member, wherever it stands (YB 二: 重医大附三院).
+    pub fn is_named_member(&self) -> bool {
+        self.member == Some(true)
+    }
+
+    /// Whether a client speaks for it.
+    pub fn is_client(&self, name: &str) -> bool {
+        let is = |client: &String| client.strip_suffix('*').map_or(client == name, |start| name.starts_with(start));
+        self.clients.is_empty() || self.clients.iter().any(is)
+    }
+
+    /// Whether some of its assessments speak for some of its devices only.
+    pub fn is_assessed_by_device(&self) -> bool {
+        self.assessments.iter().any(|a| !a.devices.is_empty())
+    }
+
+    /// Whether an item may be marked for an exam of this day (`YYYYMMDD`).
     ///
     /// # Errors
     /// It took no part in an assessment that speaks for the day, or failed it.
-    pub fn accredited(&self, category: &str, item: u32, date: &str) -> Result<(), NotAccredited> {
-        let digits = |text: &str| text.replace('-', "");
-        let speaks = |a: &&Assessment| {
-            digits(&a.valid_from).as_str() <= date
-                && date <= digits(&a.valid_to).as_str()
-                && (a.categories.is_empty() || a.categories.iter().any(|c| c == category))
-                && (a.items.is_empty() || a.items.contains(&item))
-        };
-        // The latest round decides.
-        let latest = self.assessments.iter().filter(speaks).max_by_key(|a| digits(&a.valid_from));
-        match latest {
+    pub fn accredited(&self, exam: Exam<'_>, date: &str) -> Result<(), NotAccredited> {
+        match self.latest(exam, |a| a.speaks_for(date)) {
             None => Err(NotAccredited::NotAssessed),
             Some(a) if a.passed => Ok(()),
             Some(_) => Err(NotAccredited::Failed),
         }
     }
+
+    /// Whether the latest round that began by a day (`YYYYMMDD`) was failed, however long it speaks: who failed and was not assessed since has
+    /// not passed.
+    pub fn has_failed(&self, exam: Exam<'_>, by: &str) -> bool {
+        self.latest(exam, |a| day(&a.valid_from).as_str() <= by).is_some_and(|a| !a.passed)
+    }
+
+    fn latest(&self, exam: Exam<'_>, when: impl Fn(&Assessment) -> bool) -> Option<&Assessment> {
+        self.assessments.iter().filter(|a| a.is_about(exam) && when(a)).max_by_key(|a| a.order())
+    }
+}
+
+/// A day's digits.
+fn day(text: &str) -> String {
+    text.replace('-', "")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_latest_round_that_speaks_for_the_day_decides() {
-        let register = Register::parse(
-            r#"
-            [[hospital]]
-            code = "H1"
-            name = "渝北区人民医院"
-            ae_titles = ["CT1"]
-            [[hospital.assessment]]
-            round = "2026-1"
-            passed = true
-            valid_from = "2026-01-01"
-            valid_to = "2026-12-31"
-            [[hospital.assessment]]
-            round = "2026-2"
-            passed = false
-            valid_from = "2026-07-01"
-            valid_to = "2026-12-31"
-            categories = ["CT"]
-            "#,
-        )
-        .unwrap();
-        let hospital = register.producer("CT1", "").unwrap();
-        assert_eq!(hospital.accredited("CT", 36, "20260310"), Ok(()));
-        assert_eq!(hospital.accredited("CT", 36, "20260810"), Err(NotAccredited::Failed));
-        assert_eq!(hospital.accredited("DR", 1, "20260810"), Ok(()));
-        assert_eq!(hospital.accredited("DR", 1, "20250810"), Err(NotAccredited::NotAssessed));
-        assert!(register.producer("X", "渝北区人民医院").is_ok());
-        assert_eq!(register.producer("X", "").err(), Some(NotAccredited::UnknownHospital));
-        let mixed = [("CT1", ""), ("X", "")].map(|(a, b)| (a.to_string(), b.to_string())).into();
-        assert!(register.producer_of_all(&mixed).is_err());
-        assert!(Register::parse("[[hospital]]\ncod = 1\n").unwrap_err().contains("line 2"));
-        assert_eq!(register.too_few_rounds("20260810"), []);
-        assert_eq!(register.too_few_rounds("20270301"), [("H1", 1)]);
-        let refused = |line: &str| Register::parse(&format!("[[hospital]]\ncode = \"A\"\nname = \"a\"\n{line}\n")).unwrap_err();
-        for (line, why) in [
-            ("level = 4", "level"),
-            ("certificates = [\"nothex\"]", "64 hexadecimal"),
-            ("ae_titles = [\"\"]", "AE title"),
-            (
-                "[[hospital.assessment]]\nround = \"1\"\npassed = true\nvalid_from = \"2026-1-1\"\nvalid_to = \"2026-12-31\"",
-                "valid_from",
-            ),
-            ("[[hospital.assessment]]\nround = \"1\"\npassed = true\nvalid_from = \"2026-01-01\"\nvalid_to = \"\"", "valid_to"),
-            (
-                "[[hospital.assessment]]\nround = \"1\"\npassed = true\nvalid_from = \"2026-02-30\"\nvalid_to = \"2026-12-31\"",
-                "valid_from",
-            ),
-            (
-                "[[hospital.assessment]]\nround = \"1\"\npassed = true\nvalid_from = \"2026-03-01\"\nvalid_to = \"2026-01-31\"",
-                "before",
-            ),
-            (
-                "[[hospital.assessment]]\nround = \"1\"\npassed = true\nvalid_from = \"2026-01-01\"\nvalid_to = \"2026-12-31\"\ncategories = [\"CTT\"]",
-                "CTT",
-            ),
-        ] {
-            assert!(refused(line).contains(why) && refused(line).contains("hospital A"), "{line}: {}", refused(line));
-        }
-        let colons = format!("[[hospital]]\ncode = \"A\"\nname = \"a\"\ncertificates = [\"{}\"]\n", ["Ab"; 32].join(":"));
-        assert!(Register::parse(&colons).unwrap().hospital_of_certificate(&"ab".repeat(32)).is_some());
-        let twice = "[[hospital]]\ncode = \"A\"\nname = \"a\"\nae_titles = [\"X\"]\n";
-        assert!(Register::parse(&(twice.to_string() + &twice.replace("\"A\"", "\"B\""))).unwrap_err().contains("AE title X"));
-    }
-}
+mod tests;

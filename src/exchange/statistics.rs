@@ -43,6 +43,8 @@ pub struct Statistics {
     pub by_clinician: BTreeMap<String, Counts>,
     /// By the device that made the exam: model and station.
     pub by_device: BTreeMap<String, Counts>,
+    /// By the month (in China) in which it was first offered or looked at, or decided: `2026-11`.
+    pub by_month: BTreeMap<String, Counts>,
     /// Hours from the exam to its marked copies, the median; none where none was marked.
     pub hours_to_availability: Option<f64>,
     /// Rejections by reason.
@@ -59,6 +61,8 @@ struct Decided {
     /// In the order of [`Collector::each`].
     keys: [String; 5],
     study: String,
+    at_ms: i64,
+    encounter: String,
     accepted: bool,
     repeated: bool,
     refused: bool,
@@ -84,38 +88,60 @@ pub struct Made {
     pub items: Vec<u32>,
 }
 
+/// The month of a moment, in China: `2026-11`.
+fn month(at_ms: i64) -> String {
+    let at = time::OffsetDateTime::from_unix_timestamp(at_ms.div_euclid(1000)).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let at = at.to_offset(time::macros::offset!(+8));
+    format!("{:04}-{:02}", at.year(), u8::from(at.month()))
+}
+
 /// The clinician on whose behalf somebody asked; empty where none was named.
 fn said(on_behalf: &BTreeMap<String, String>) -> String {
     on_behalf.get("clinician").cloned().unwrap_or_default()
 }
 
-/// Collects events; a correction takes the place of what it corrects.
-#[derive(Default)]
+/// Collects the events of the whole journal and counts those of a period: a correction takes the place of what it corrects, in its month too;
+/// the first copies of a study are its first, however often it is marked again.
 pub struct Collector {
+    /// From when to when, milliseconds since 1970.
+    period: std::ops::Range<i64>,
     statistics: Statistics,
     decided: BTreeMap<String, Decided>,
-    /// Study, hospital, clinician.
-    viewed: BTreeSet<(String, String, String)>,
-    /// Hospital, study and item: producer and clinician of the first offer.
-    offered: BTreeMap<(String, String, u32), (String, String)>,
+    /// Study, hospital, clinician: when first.
+    viewed: BTreeMap<(String, String, String), i64>,
+    /// Hospital, study and item: producer, clinician and month of the first offer.
+    offered: BTreeMap<(String, String, u32), (String, String, String)>,
     /// By study: when it was marked first.
     marked: BTreeMap<String, i64>,
 }
 
 impl Collector {
-    /// Takes an event of the period.
+    /// Counts from one moment to another.
+    pub fn new(period: std::ops::Range<i64>) -> Collector {
+        Collector {
+            period,
+            statistics: Statistics::default(),
+            decided: BTreeMap::new(),
+            viewed: BTreeMap::new(),
+            offered: BTreeMap::new(),
+            marked: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an event, in the journal's order.
     pub fn take(&mut self, at_ms: i64, event: &Event) {
+        let now = self.period.contains(&at_ms);
         match event {
             Event::Marked { study, .. } => drop(self.marked.entry(study.clone()).or_insert(at_ms)),
             // An exam that is offered again is one exam.
-            Event::Offered { hospital, producer, study, item, on_behalf, .. } => {
-                let by = (producer.clone(), said(on_behalf));
+            Event::Offered { hospital, producer, study, item, on_behalf, .. } if now && hospital != producer => {
+                let by = (producer.clone(), said(on_behalf), month(at_ms));
                 self.offered.entry((hospital.clone(), study.clone(), *item)).or_insert(by);
             }
             // Frame by frame is one look.
-            Event::Retrieved { view, study, by, hospital, on_behalf, .. } if view == "exchange" => {
-                let hospital = if hospital.is_empty() { by } else { hospital };
-                self.viewed.insert((study.clone(), hospital.clone(), said(on_behalf)));
+            // The owner's own people are no other hospital.
+            Event::Retrieved { view, study, hospital, on_behalf, .. } if now && view == "exchange" && !hospital.is_empty() => {
+                self.viewed.entry((study.clone(), hospital.clone(), said(on_behalf))).or_insert(at_ms);
             }
             Event::Decided {
                 id,
@@ -126,20 +152,23 @@ impl Collector {
                 item,
                 department,
                 clinician,
+                encounter,
                 accepted,
                 repeated,
                 refused,
                 reasons,
                 ..
             } => {
-                if let Some(old) = corrects {
-                    self.decided.remove(old);
-                }
+                // What was entered by mistake is put right where it was.
+                let corrected = corrects.as_ref().and_then(|old| self.decided.remove(old));
+                let at_ms = corrected.map_or(at_ms, |old| old.at_ms);
                 let under = |name: &str| format!("{hospital}/{name}");
                 let keys = [producer.clone(), hospital.clone(), item.to_string(), under(department), under(clinician)];
                 let decided = Decided {
                     keys,
                     study: study.clone(),
+                    at_ms,
+                    encounter: encounter.clone(),
                     accepted: *accepted,
                     repeated: *repeated,
                     refused: *refused,
@@ -153,12 +182,15 @@ impl Collector {
 
     /// What reminders offered and hospitals looked at, of each exam once for each hospital, and for each clinician.
     fn offered_and_viewed(&mut self, studies: &Studies<'_>) {
-        for ((hospital, study, item), (producer, clinician)) in std::mem::take(&mut self.offered) {
+        for ((hospital, study, item), (producer, clinician, month)) in std::mem::take(&mut self.offered) {
+            self.statistics.by_month.entry(month).or_default().offered += 1;
             self.each(&[producer, hospital.clone(), item.to_string()], |c| c.offered += 1);
             self.also(studies, &study, &hospital, &clinician, |c| c.offered += 1);
         }
         let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
-        for (study, hospital, clinician) in std::mem::take(&mut self.viewed) {
+        let mut viewed: Vec<_> = std::mem::take(&mut self.viewed).into_iter().collect();
+        viewed.sort_by_key(|(_, at)| *at);
+        for ((study, hospital, clinician), at) in viewed {
             if !seen.insert((study.clone(), hospital.clone())) {
                 self.by_clinician(&hospital, &clinician, |c| c.viewed += 1);
                 continue;
@@ -166,6 +198,7 @@ impl Collector {
             let Made { producer, items } = (studies.items)(&study).unwrap_or_default();
             let s = &mut self.statistics;
             s.total.viewed += 1;
+            s.by_month.entry(month(at)).or_default().viewed += 1;
             s.by_producer.entry(producer).or_default().viewed += 1;
             s.by_user.entry(hospital.clone()).or_default().viewed += 1;
             for item in items {
@@ -204,7 +237,23 @@ impl Collector {
     pub fn finish(mut self, studies: &Studies<'_>) -> Statistics {
         let (device, made) = (studies.device, studies.made);
         self.offered_and_viewed(studies);
-        for decided in std::mem::take(&mut self.decided).into_values() {
+        let mut known = BTreeSet::new();
+        let mut repeated = BTreeMap::new();
+        let mut all: Vec<Decided> = std::mem::take(&mut self.decided).into_values().collect();
+        all.sort_by_key(|d| d.at_ms);
+        all.retain(|d| self.period.contains(&d.at_ms));
+        for decided in all {
+            let [producer, user, item, _, clinician] = &decided.keys;
+            // A hospital's own exam is recognised by nobody else.
+            if producer == user {
+                continue;
+            }
+            // The same exam, used in an encounter by a clinician and sent again, is one decision; an exam saved is one exam of one encounter.
+            let exam = (user.clone(), decided.study.clone(), item.clone(), decided.encounter.clone());
+            if !known.insert((exam.clone(), clinician.clone(), decided.accepted, decided.repeated, decided.reasons.clone())) {
+                continue;
+            }
+            *repeated.entry(exam).or_insert(false) |= decided.repeated;
             let count = |c: &mut Counts| {
                 c.accepted += u64::from(decided.accepted);
                 c.rejected += u64::from(!decided.accepted);
@@ -212,6 +261,7 @@ impl Collector {
                 c.refused += u64::from(decided.refused);
             };
             self.each(&decided.keys, count);
+            count(self.statistics.by_month.entry(month(decided.at_ms)).or_default());
             if let Some(device) = device(&decided.study) {
                 count(self.statistics.by_device.entry(device).or_default());
             }
@@ -219,15 +269,16 @@ impl Collector {
                 *self.statistics.reasons.entry(reason.clone()).or_default() += 1;
             }
         }
-        let Counts { accepted, rejected, repeated, .. } = self.statistics.total;
+        let Counts { accepted, rejected, .. } = self.statistics.total;
         #[expect(clippy::cast_precision_loss, reason = "a rate of counts")]
         let rate = (accepted + rejected > 0).then(|| accepted as f64 / (accepted + rejected) as f64);
         self.statistics.acceptance_rate = rate;
         let hours = |(study, at): (&String, &i64)| Some((*at - made(study)?) as f64 / 3_600_000.0);
-        let mut hours: Vec<f64> = self.marked.iter().filter_map(hours).filter(|h| *h >= 0.0).collect();
+        let marked = self.marked.iter().filter(|(_, at)| self.period.contains(at));
+        let mut hours: Vec<f64> = marked.filter_map(hours).filter(|h| *h >= 0.0).collect();
         hours.sort_by(f64::total_cmp);
         self.statistics.hours_to_availability = hours.get(hours.len() / 2).copied();
-        self.statistics.saved = accepted + rejected.saturating_sub(repeated);
+        self.statistics.saved = repeated.values().filter(|repeated| !**repeated).count() as u64;
         self.statistics
     }
 }
@@ -247,12 +298,17 @@ impl Statistics {
             ("user", &self.by_user),
             ("item", &self.by_item),
             ("device", &self.by_device),
+            ("month", &self.by_month),
         ];
         if !published {
             groups.extend([("department", &self.by_department), ("clinician", &self.by_clinician)]);
         }
         for (group, counts) in groups {
-            rows.extend(counts.iter().map(|(name, c)| row(group, name, c)));
+            let mut own: Vec<Vec<String>> = counts.iter().map(|(name, c)| row(group, name, c)).collect();
+            if published {
+                (2..HEADS.len()).for_each(|column| hide_another(&mut own, column));
+            }
+            rows.extend(own);
         }
         let none = || vec![String::new(); 3];
         let figure = |name: &str, value: String| {
@@ -261,9 +317,13 @@ impl Statistics {
         };
         let decided = self.total.accepted + self.total.rejected;
         // A rate of few tells what the few were.
-        let rate = self.acceptance_rate.filter(|_| !published || decided >= SMALL);
+        let t = &self.total;
+        let small = |n: u64| n > 0 && n < SMALL;
+        let tells = [t.accepted, t.rejected, t.repeated, decided - self.saved.min(decided)].into_iter().any(small);
+        let rate = self.acceptance_rate.filter(|_| !published || (decided >= SMALL && !tells));
         rows.extend(rate.map(|rate| figure("acceptance_rate", format!("{rate:.3}"))));
-        rows.push(figure("saved", show(self.saved)));
+        // Beside the sums it would tell the small number that was left out.
+        rows.extend((!published || !tells).then(|| figure("saved", show(self.saved))));
         rows.extend(self.hours_to_availability.map(|hours| figure("hours_to_availability", format!("{hours:.1}"))));
         rows.extend(self.reasons.iter().map(|(code, n)| {
             let head = vec!["reason".to_string(), code.clone()];
@@ -275,6 +335,19 @@ impl Statistics {
 
 /// The heads of [`Statistics::rows`].
 pub const HEADS: [&str; 8] = ["group", "name", "offered", "viewed", "accepted", "rejected", "repeated", "refused"];
+
+/// Where one small number of a column was left out, the sum would tell it: the least of the others is left out too.
+fn hide_another(rows: &mut [Vec<String>], column: usize) {
+    let small = format!("<{SMALL}");
+    let hidden = rows.iter().filter(|row| row.get(column) == Some(&small)).count();
+    let number = |row: &Vec<String>| row.get(column).and_then(|text| text.parse::<u64>().ok()).filter(|n| *n > 0);
+    let least = rows.iter().enumerate().filter_map(|(n, row)| Some((number(row)?, n))).min();
+    if let (1, Some((_, n))) = (hidden, least)
+        && let Some(cell) = rows.get_mut(n).and_then(|row| row.get_mut(column))
+    {
+        *cell = "*".into();
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -290,6 +363,8 @@ mod tests {
             item: 34,
             department: "神经内科".into(),
             clinician: clinician.into(),
+            encounter: id.into(),
+            by: String::new(),
             accepted,
             repeated: !accepted,
             refused: false,
@@ -326,7 +401,7 @@ mod tests {
 
     #[test]
     fn counted_by_hand() {
-        let mut collector = Collector::default();
+        let mut collector = Collector::new(0..i64::MAX);
         for event in [
             decided("1", None, "李", true, &[]),
             decided("2", None, "李", false, &["YB-E01", "YB-E08"]),
@@ -342,6 +417,8 @@ mod tests {
         ] {
             collector.take(7_200_000, &event);
         }
+        // Half past midnight in China on the first of the next month;
+        collector.take(2_651_400_000, &decided("5", None, "李", true, &[]));
         collector.take(9_000_000, &Event::Marked { study: "1.2".into(), revision: 1, instances: 1 });
         collector.take(99_000_000, &Event::Marked { study: "1.2".into(), revision: 2, instances: 1 });
         let s = collector.finish(&Studies {
@@ -356,14 +433,18 @@ mod tests {
         assert_eq!([viewed(&s.by_producer, "A"), viewed(&s.by_device, "CT-7")], [(1, 2), (1, 2)]);
         assert_eq!([viewed(&s.by_item, "34"), viewed(&s.by_item, "36")], [(1, 2), (0, 2)]);
         assert_eq!([viewed(&s.by_clinician, "B/李"), viewed(&s.by_clinician, "B/张")], [(1, 1), (0, 1)]);
-        assert_eq!((s.by_device["CT-7"].accepted, s.hours_to_availability), (2, Some(2.0)));
-        assert_eq!((s.total.accepted, s.total.rejected, s.total.repeated), (2, 1, 1));
+        assert_eq!((s.by_device["CT-7"].accepted, s.hours_to_availability), (3, Some(2.0)));
+        let month = |name: &str| {
+            (s.by_month[name].offered, s.by_month[name].viewed, s.by_month[name].accepted, s.by_month[name].rejected)
+        };
+        assert_eq!([month("1970-01"), month("1970-02")], [(1, 2, 2, 1), (0, 0, 1, 0)]);
+        assert_eq!((s.total.accepted, s.total.rejected, s.total.repeated), (3, 1, 1));
         assert_eq!((s.by_clinician["B/李"].rejected, s.by_clinician["B/张"].accepted), (1, 1));
         assert_eq!(s.reasons, BTreeMap::from([("YB-E01".to_string(), 1), ("YB-E08".to_string(), 1)]));
-        assert_eq!((s.saved, s.acceptance_rate.map(|r| (r * 100.0).round())), (2, Some(67.0)));
+        assert_eq!((s.saved, s.acceptance_rate.map(|r| (r * 100.0).round())), (3, Some(75.0)));
         let published = s.rows(true);
         assert!(published.iter().all(|r| r[0] != "clinician") && published[0][4] == "<5" && published[0][2] == "<5");
         assert!(published.iter().all(|r| r[1] != "acceptance_rate"), "a rate of three decisions");
-        assert!(s.rows(false).contains(&["figure", "acceptance_rate", "0.667", "", "", "", "", ""].map(String::from).to_vec()));
+        assert!(s.rows(false).contains(&["figure", "acceptance_rate", "0.750", "", "", "", "", ""].map(String::from).to_vec()));
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Follows no redirection: what the configuration names is what is asked. Never logs what it was asked for.
 
-use super::External;
 use super::part::{Part, boundary};
+use super::{External, ON_BEHALF};
 use crate::dicom::Uid;
 use crate::dimse::{ClientTls, Own};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Remote {
     /// As configured.
     pub settings: External,
     agent: ureq::Agent,
+    /// On whose behalf it is asked, by what stands for it in the journal.
+    on_behalf: BTreeMap<String, String>,
 }
 
 /// Why another node gave no answer.
@@ -126,7 +129,13 @@ impl Remote {
             let own = own.map(|(certificate, key)| Own { certificate, key });
             builder = builder.tls_config(ClientTls::new(authorities, own, true)?.config());
         }
-        Ok(Remote { settings: settings.clone(), agent: builder.build() })
+        Ok(Remote { settings: settings.clone(), agent: builder.build(), on_behalf: BTreeMap::new() })
+    }
+
+    /// The same node, asked on somebody's behalf: it is told the purpose, the clinician and the encounter.
+    #[must_use]
+    pub fn on_behalf_of(&self, said: &BTreeMap<String, String>) -> Remote {
+        Remote { settings: self.settings.clone(), agent: self.agent.clone(), on_behalf: said.clone() }
     }
 
     fn get(
@@ -139,6 +148,11 @@ impl Remote {
         let mut request = self.agent.get(&format!("{}{path}", self.settings.url.trim_end_matches('/'))).set("Accept", accept);
         for (name, value) in query {
             request = request.query(name, value);
+        }
+        for (header, name) in ON_BEHALF {
+            if let Some(said) = self.on_behalf.get(*name) {
+                request = request.set(header, said);
+            }
         }
         if let Some(file) = &self.settings.api_key_file {
             request = request.set("X-Api-Key", &secret(file)?);

@@ -6,7 +6,7 @@ use crate::dicom::json::to_data_set;
 use crate::dicom::{Attributes, Uid, tags};
 use crate::exam::classify::classify;
 use crate::exam::facts::{SeriesInput, StudyFacts, study_facts};
-use crate::exchange::policy::{Answer as Policy, recognised};
+use crate::exchange::policy::{Answer as Policy, Made, recognised};
 use crate::exchange::register::Register;
 use crate::procedure::{Procedures, Region};
 use serde::{Deserialize, Serialize};
@@ -162,12 +162,26 @@ impl Wanted {
             (Some(wanted), None) if !wanted.is_empty() => false,
             _ => true,
         };
-        if self.patient_id.as_deref().is_some_and(|id| !id.trim().is_empty()) {
-            return same(&self.patient_id, tags::PATIENT_ID);
-        }
-        // Names are written in many ways; without the birth date nobody can tell.
-        same(&self.birth_date, tags::PATIENT_BIRTH_DATE)
+        // Every hospital has numbers of its own: all that is said must fit. Names are written in many ways; one that has nothing in common is
+        // another one.
+        let named = |wanted: &String| attributes.text(tags::PATIENT_NAME).is_some_and(|found| share_a_name(wanted, found));
+        same(&self.patient_id, tags::PATIENT_ID)
+            && same(&self.birth_date, tags::PATIENT_BIRTH_DATE)
+            && self.name.as_ref().is_none_or(|wanted| {
+                wanted.trim().is_empty() || self.patient_id.as_deref().is_none_or(|id| id.trim().is_empty()) || named(wanted)
+            })
     }
+}
+
+/// Whether two names have a component group in common, whatever their case, spaces and separators.
+fn share_a_name(wanted: &str, found: &str) -> bool {
+    let groups = |name: &str| -> Vec<String> {
+        let plain =
+            |group: &str| group.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+        name.split('=').map(plain).filter(|group| !group.is_empty()).collect()
+    };
+    let wanted = groups(wanted);
+    groups(found).iter().any(|group| wanted.contains(group))
 }
 
 /// Studies of one node's answer.
@@ -267,7 +281,9 @@ fn looked(
         let parties = from.zip(to).zip(region);
         Likely {
             certain: manifest.is_some(),
-            answer: parties.map(|((from, to), region)| recognised(from, to, region, number, (&date, judge.today))),
+            answer: parties.map(|((from, to), region)| {
+                recognised(from, to, region, Made { item: number, devices: None, on: &date }, judge.today)
+            }),
             number,
             title: region.and_then(|r| r.item(number)).map_or_else(String::new, |i| i.name.clone()),
         }
@@ -298,7 +314,13 @@ fn looked(
 }
 
 /// The items that descriptions alone amount to.
-fn likely(study: &Uid, attributes: &Attributes, series: &[Attributes], region: &Region, procedures: &Procedures) -> Vec<u32> {
+pub fn likely(
+    study: &Uid,
+    attributes: &Attributes,
+    series: &[Attributes],
+    region: &Region,
+    procedures: &Procedures,
+) -> Vec<u32> {
     let uids: Vec<Uid> = (0..series.len()).map(|n| Uid::derived(&[study.as_str(), &n.to_string()])).collect();
     let inputs: Vec<SeriesInput<'_>> =
         series.iter().zip(&uids).map(|(attributes, uid)| SeriesInput { uid, attributes, instances: vec![] }).collect();

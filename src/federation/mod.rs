@@ -15,6 +15,11 @@ pub use tasks::{Retrieval, Retrievals, Stage};
 use serde::Deserialize;
 use std::path::PathBuf;
 
+/// Headers that say on whose behalf a hospital asks (purpose of use, clinician, encounter), and what they are called in the journal: a node
+/// is told them, and tells them.
+pub const ON_BEHALF: &[(&str, &str)] =
+    &[("x-purpose-of-use", "purpose"), ("x-clinician", "clinician"), ("x-encounter", "encounter")];
+
 /// `[[external]]`: a node of another hospital.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,6 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Event {
     Started {
         version: String,
+        /// Digest of the configuration in force: another one than before is a change.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        configuration: String,
+        /// Digest of the register's text.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        register: String,
     },
     Stopped,
     Cut {
@@ -119,11 +125,23 @@ pub enum Event {
         item: u32,
         department: String,
         clinician: String,
+        /// Of the patient, at the hospital that decided.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        encounter: String,
+        /// The principal that told it to the node.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        by: String,
         accepted: bool,
         repeated: bool,
         refused: bool,
         reasons: Vec<String>,
         digest: String,
+    },
+    ReportAdded {
+        study: String,
+        instance: String,
+        by: String,
+        verified: bool,
     },
     RegisterChanged {
         by: String,

@@ -100,6 +100,13 @@ impl Peer {
     /// # Errors
     /// What is missing.
     pub fn check_proof(&self) -> Result<(), String> {
+        if self.exchange && self.certificate.is_none() {
+            return Err(format!(
+                "peer {}: another hospital's AE (exchange = true) needs tls = true and its certificate beyond loopback (or dimse.allow_open = \
+                 true)",
+                self.aet
+            ));
+        }
         let sees = self.rights.contains(&Right::Find) || self.rights.contains(&Right::Retrieve);
         if sees && !self.is_proven() {
             return Err(format!(

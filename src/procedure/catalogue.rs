@@ -167,6 +167,9 @@ pub struct Exception {
 pub struct Region {
     /// Short name.
     pub code: String,
+    /// District whose hospitals take part (YB 二); empty: of any.
+    #[serde(default)]
+    pub district: String,
     /// Edition of the list.
     pub edition: String,
     /// Name.
@@ -363,6 +366,7 @@ pub struct Completeness {
     pub repetition_factor: f64,
     pub gap_mm: f64,
     pub main_stack_share: f64,
+    pub main_stack_whole: f64,
     pub coverage_reject_share: f64,
     pub coverage_item_share: f64,
     pub common_range_share: f64,
@@ -403,6 +407,8 @@ pub struct Pixels {
     pub row_correlation: f64,
     pub empty_lines: f64,
     pub noise_correlation: f64,
+    pub gaps_share: f64,
+    pub snow_share: f64,
     pub beyond_share: f64,
     pub air_series: f64,
     pub around_review: f64,

@@ -186,17 +186,27 @@ impl Retrieval<'_> {
             _ => self.caller.aet.clone(),
         };
         let register = self.shared.entitled.register.current();
-        let hospital = register.hospital_of_aet(&self.caller.aet).map_or_else(String::new, |h| h.code.clone());
+        // Who gets it: what the house sends to another hospital is that one's.
+        let gets = destination.filter(|peer| peer.exchange).map_or(&self.caller.aet, |peer| &peer.aet);
+        let hospital = register.hospital_of_aet(gets).map_or_else(String::new, |h| h.code.clone());
+        if rows.is_empty() && self.caller.exchange {
+            let event = Event::Denied { by: self.caller.aet.clone(), why: "nothing shown of what a retrieval named".into() };
+            self.append(event)?;
+        }
         for (study, instances) in studies {
             let view = format!("{view:?}").to_lowercase();
             let (study, by, on_behalf) = (study.to_string(), by.clone(), Default::default());
             let event = Event::Retrieved { view, study, by, hospital: hospital.clone(), instances, on_behalf };
-            if let Err(e) = self.shared.journal.append(event, now_ms(), false) {
-                tracing::error!(error = %e, "the journal cannot be written");
-                return Err(Refusal(Status::UnableToProcess, "the retrieval cannot be recorded".into()));
-            }
+            self.append(event)?;
         }
         Ok(())
+    }
+
+    fn append(&self, event: Event) -> Result<(), Refusal> {
+        self.shared.journal.append(event, now_ms(), false).map_err(|e| {
+            tracing::error!(error = %e, "the journal cannot be written");
+            Refusal(Status::UnableToProcess, "the retrieval cannot be recorded".into())
+        })
     }
 
     fn pending(&self, tally: &Tally) -> Command {

@@ -1,14 +1,15 @@
 //! Health, metrics, and what became of a study.
 
-use super::asked::uid;
+use super::asked::{journalled, uid};
 use super::problem::Problem;
 use super::router::App;
+use crate::access::Principal;
 use crate::index::{Job, JobKind};
 use crate::ingest::now_ms;
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -47,8 +48,13 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `GET /api/v1/studies/{study}`: its state and verdict.
-pub async fn study(State(app): State<Arc<App>>, Path(study): Path<String>) -> Result<Response, Problem> {
+pub async fn study(
+    State(app): State<Arc<App>>,
+    Path(study): Path<String>,
+    Extension(by): Extension<Principal>,
+) -> Result<Response, Problem> {
     let uid = uid(&study, "Study Instance UID")?;
+    journalled(&app, "verdict", &by, vec![format!("StudyInstanceUID={uid}")], 1)?;
     let row = app.index.study(&uid)?.ok_or_else(|| Problem::unknown("this study"))?;
     let verdict = app.index.verdict(&uid)?;
     let current = verdict.as_ref().is_some_and(|v| v.revision == row.revision);

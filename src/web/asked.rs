@@ -117,10 +117,27 @@ impl Asked {
     /// # Errors
     /// A UID is none; nothing is there (404), or not any more (410).
     pub async fn rows(&self, study: &str, series: Option<&str>, instance: Option<&str>) -> Result<Vec<InstanceRow>, Problem> {
+        let rows = self.looked_up(study, series, instance).await?;
+        // Here, so that no way to what is stored goes around the journal.
+        self.record(&rows)?;
+        Ok(rows)
+    }
+
+    /// As [`Asked::rows`], of what is told about the instances and does not show them: journalled as a search.
+    ///
+    /// # Errors
+    /// As [`Asked::rows`].
+    pub async fn listed(&self, study: &str) -> Result<Vec<InstanceRow>, Problem> {
+        let rows = self.looked_up(study, None, None).await?;
+        self.record_search(vec!["manifest".into(), format!("StudyInstanceUID={study}")], rows.len())?;
+        Ok(rows)
+    }
+
+    async fn looked_up(&self, study: &str, series: Option<&str>, instance: Option<&str>) -> Result<Vec<InstanceRow>, Problem> {
         let study = uid(study, "Study Instance UID")?;
         let series = series.map(|s| uid(s, "Series Instance UID")).transpose()?;
         let instance = instance.map(|i| uid(i, "SOP Instance UID")).transpose()?;
-        let (app, view, only) = (self.app.clone(), self.root.view, self.shown());
+        let (app, view, only, named) = (self.app.clone(), self.root.view, self.shown(), study.to_string());
         let found = tokio::task::spawn_blocking(move || {
             // What is there and not for this hospital looks like what is not there.
             if only.is_some() && !app.index.study(&study)?.map_or(Ok(false), |row| only.allows(&row))? {
@@ -129,10 +146,12 @@ impl Asked {
             let rows = app.index.named(view, &study, series.as_ref(), instance.as_ref())?;
             if rows.is_empty() { Err(absent(&app, view, &study, series.as_ref(), instance.as_ref())?) } else { Ok(rows) }
         });
-        let rows: Vec<InstanceRow> = found.await.map_err(task_failed)??;
-        // Here, so that no way to what is stored goes around the journal.
-        self.record(&rows)?;
-        Ok(rows)
+        let found: Result<Vec<InstanceRow>, Problem> = found.await.map_err(task_failed)?;
+        if found.is_err() && self.principal.hospital.is_some() {
+            // What another hospital asked for and was not shown: whether it is there or not is not said here either.
+            self.record_refusal(&format!("nothing shown of study {named}"))?;
+        }
+        found
     }
 
     /// The one instance that a path names.
@@ -181,13 +200,13 @@ impl Asked {
         self.journal(Event::Denied { by: self.by(), why: why.into() })
     }
 
-    /// Journals a search of the exchange: which attributes it was narrowed by, not with what.
+    /// Journals a search: which attributes it was narrowed by, not with what.
     ///
     /// # Errors
     /// It cannot be recorded.
     pub fn record_search(&self, keys: Vec<String>, matches: usize) -> Result<(), Problem> {
         self.journal(Event::Queried {
-            view: "exchange".into(),
+            view: format!("{:?}", self.root.view).to_lowercase(),
             by: self.by(),
             keys,
             matches: u32::try_from(matches).unwrap_or(u32::MAX),
@@ -200,13 +219,7 @@ impl Asked {
     /// # Errors
     /// It cannot be recorded.
     fn journal(&self, event: Event) -> Result<(), Problem> {
-        self.app.journal.append(event, now_ms(), false).map_err(|e| {
-            tracing::error!(error = %e, "the journal cannot be written");
-            Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the journal cannot be written, so nothing is shown; see the node's log",
-            )
-        })
+        append(&self.app, event)
     }
 
     /// The entity tag of an answer: a function of the stored bytes, of what was asked and of how it is answered.
@@ -259,4 +272,21 @@ fn absent(app: &App, view: View, study: &Uid, series: Option<&Uid>, instance: Op
     let gone = rows.filter(|r| r.is_marked()).any(|r| instance.is_none_or(|u| *u == r.sop_instance));
     let why = || Problem::new(StatusCode::GONE, "the recognition was withdrawn; ask the hospital that produced the study");
     Ok(if gone { why() } else { unknown })
+}
+
+/// Journals that something was read by another way than a root's: a report, a record, a verdict.
+///
+/// # Errors
+/// It cannot be recorded: then it is not shown.
+pub fn journalled(app: &App, view: &str, by: &Principal, keys: Vec<String>, matches: usize) -> Result<(), Problem> {
+    let matches = u32::try_from(matches).unwrap_or(u32::MAX);
+    let event = Event::Queried { view: view.into(), by: by.name.clone(), keys, matches, on_behalf: by.says.clone() };
+    append(app, event)
+}
+
+fn append(app: &App, event: Event) -> Result<(), Problem> {
+    app.journal.append(event, now_ms(), false).map_err(|e| {
+        tracing::error!(error = %e, "the journal cannot be written");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written, so nothing is shown; see the node's log")
+    })
 }

@@ -6,6 +6,7 @@
 use super::problem::Problem;
 use super::router::App;
 use crate::access::{Credentials, Denied, Principal, Role};
+use crate::federation::ON_BEHALF;
 use crate::ingest::now_ms;
 use crate::journal::Event;
 use axum::extract::{ConnectInfo, Request, State};
@@ -43,10 +44,7 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
     NEEDS.iter().find(fits).map_or(Some(Role::Admin), |(.., role)| *role)
 }
 
-/// Headers that say on whose behalf another hospital asks, and what they are called in the journal.
-const SAID: &[(&str, &str)] = &[("x-purpose-of-use", "purpose"), ("x-clinician", "clinician"), ("x-encounter", "encounter")];
-
-/// Longest of them.
+/// Longest text of a header that says on whose behalf somebody asks.
 const SAID_MOST: usize = 128;
 
 /// Around every request: [`Principal`] and [`Said`] are put into it.
@@ -89,7 +87,7 @@ fn said(headers: &HeaderMap) -> BTreeMap<String, String> {
         let value = clean(&String::from_utf8_lossy(value));
         (!value.is_empty()).then(|| ((*name).to_string(), value))
     };
-    SAID.iter().filter_map(one).collect()
+    ON_BEHALF.iter().filter_map(one).collect()
 }
 
 /// Guesses of one address that are told in one line of the journal while it is locked out.
@@ -109,12 +107,15 @@ fn journal_denial(app: &App, by: &str, why: &str) {
 
 fn denied(app: &App, from: IpAddr, why: Denied) -> Response {
     let (status, name, value, detail) = match why {
-        Denied::LockedOut | Denied::TooMany => {
+        Denied::LockedOut | Denied::TooMany | Denied::Exceeded => {
             metrics::counter!("hutong_denied_total", "why" => why.to_string()).increment(1);
             // Every guess counts, but who guesses on and on must not fill the journal: the first, and then how many there were.
             let guesses = app.guard.guesses(from);
             if why == Denied::LockedOut && (guesses == 1 || guesses.is_multiple_of(TOLD_EACH)) {
                 journal_denial(app, &from.to_string(), &format!("{why}, {guesses} attempts since"));
+            }
+            if why == Denied::Exceeded {
+                journal_denial(app, &from.to_string(), &why.to_string());
             }
             (StatusCode::TOO_MANY_REQUESTS, header::RETRY_AFTER, "60", "too many attempts; wait a minute")
         }

@@ -49,10 +49,11 @@ pub async fn find(State(app): State<Arc<App>>, request: Request) -> Result<Json<
         let asked = app.external.remotes.iter().map(|r| r.settings.name.clone());
         let asked = asked.filter(|name| wanted.nodes.is_empty() || wanted.nodes.contains(name));
         let keys = keys.chain(asked.map(|name| format!("node:{name}"))).collect();
+        let remotes: Vec<Remote> = app.external.remotes.iter().map(|r| r.on_behalf_of(&said.0)).collect();
         let event = Event::Queried { view: "external".into(), by: principal.name, keys, matches: 0, on_behalf: said.0 };
         let cannot = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written, so nobody is asked");
         app.journal.append(event, now_ms(), false).map_err(cannot)?;
-        let mut answers = search(&app.external.remotes, &wanted, &judge).map_err(Problem::bad)?;
+        let mut answers = search(&remotes, &wanted, &judge).map_err(Problem::bad)?;
         for study in answers.iter_mut().flat_map(|a| &mut a.studies) {
             let uid = Uid::parse(&study.study).ok();
             study.here = uid.map(|uid| app.index.study(&uid)).transpose()?.flatten().is_some();

@@ -1,20 +1,22 @@
 //! A study's quality report: shown as a page or JSON, and stored with the study as a DICOM structured report.
 
-use super::asked::uid;
+use super::asked::{journalled, uid};
 use super::peers::parsed;
 use super::problem::{self, Problem};
 use super::router::App;
+use crate::access::Principal;
 use crate::dicom::stamp::Kind;
 use crate::dicom::{DataSet, Uid, tags, uids};
 use crate::exam::verdict::Verdict;
 use crate::index::StudyRow;
-use crate::ingest::{Announced, Failed, IngestError, china_now};
+use crate::ingest::{Announced, Failed, IngestError, china_now, now_ms};
+use crate::journal::Event;
 use crate::report::{self, Contents, Written};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use axum::{Extension, Json};
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -27,11 +29,17 @@ fn judged(app: &App, uid: &Uid) -> Result<(StudyRow, Verdict), Problem> {
 }
 
 /// `GET /api/v1/studies/{study}/report`: a page, or with `Accept: application/json` the verdict.
-pub async fn show(State(app): State<Arc<App>>, Path(study): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Path(study): Path<String>,
+    Extension(by): Extension<Principal>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let uid = uid(&study, "Study Instance UID")?;
     let json = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok()).is_some_and(|a| a.contains("application/json"));
     let made = tokio::task::spawn_blocking(move || -> Result<Response, Problem> {
         let (row, verdict) = judged(&app, &uid)?;
+        journalled(&app, "report", &by, vec![format!("StudyInstanceUID={uid}")], 1)?;
         if json {
             return Ok(Json(verdict).into_response());
         }
@@ -74,14 +82,19 @@ fn write(app: &App, uid: &Uid) -> Result<Response, Problem> {
 ///
 /// # Errors
 /// The text is none, or the study has no images.
-pub async fn add(State(app): State<Arc<App>>, Path(study): Path<String>, body: Bytes) -> Result<Response, Problem> {
+pub async fn add(
+    State(app): State<Arc<App>>,
+    Path(study): Path<String>,
+    Extension(by): Extension<Principal>,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let uid = uid(&study, "Study Instance UID")?;
     let written: Written = parsed(&body)?;
     written.check().map_err(Problem::bad)?;
-    tokio::task::spawn_blocking(move || write_text(&app, &uid, &written)).await.map_err(problem::task_failed)?
+    tokio::task::spawn_blocking(move || write_text(&app, &uid, &written, &by.name)).await.map_err(problem::task_failed)?
 }
 
-fn write_text(app: &App, uid: &Uid, written: &Written) -> Result<Response, Problem> {
+fn write_text(app: &App, uid: &Uid, written: &Written, by: &str) -> Result<Response, Problem> {
     let row = app.index.study(uid)?.ok_or_else(|| Problem::unknown("this study"))?;
     let instance = written.instance(uid);
     let body = serde_json::json!({"study": uid, "instance": instance});
@@ -94,6 +107,20 @@ fn write_text(app: &App, uid: &Uid, written: &Written) -> Result<Response, Probl
     let first = images.first().ok_or_else(|| Problem::new(StatusCode::CONFLICT, "the study has no images to report on"))?;
     let (date, time) = china_now();
     let document = written.document(&row, &images, (&date, &time));
+    // Before it is there: who wrote it stands in the journal, whatever becomes of it.
+    let event = Event::ReportAdded {
+        study: uid.to_string(),
+        instance: instance.to_string(),
+        by: by.into(),
+        verified: written.verified.is_some(),
+    };
+    app.journal.append(event, now_ms(), true).map_err(|e| {
+        tracing::error!(error = %e, "the journal cannot be written");
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the journal cannot be written, so the report is not stored; send it again",
+        )
+    })?;
     // It is the images' hospital that reports: another sender would be another producer.
     receive(app, &document, &first.sender, Kind::Original, body)
 }

@@ -140,7 +140,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/exchange/wado", get(uri::get).layer(Extension(EXCHANGE)))
         .route("/exchange/fhir/metadata", get(exchange::fhir::capabilities))
         .route("/exchange/fhir/{type}", get(exchange::fhir::search).layer(Extension(EXCHANGE)))
-        .route("/exchange/fhir/{type}/{id}", get(exchange::fhir::read).layer(Extension(EXCHANGE)))
+        .route(
+            "/exchange/fhir/{type}/{id}",
+            get(exchange::fhir::read).post(exchange::fhir::search_by_form).layer(Extension(EXCHANGE)),
+        )
         .route("/exchange/reminders", post(exchange::reminders::remind))
         .route("/exchange/cds-services", get(exchange::cds::discovery))
         .route("/exchange/cds-services/{id}", post(exchange::cds::call))

@@ -1,8 +1,9 @@
 //! From a settled study to its verdict.
 
 use super::pixels::{self, Look, Picture, Seen};
+use super::reports::reports;
 use super::{JobError, Shop, aside, decodable, send, withdraw};
-use crate::dicom::{Attributes, Uid, syntax, tags};
+use crate::dicom::{Attributes, Uid, syntax, tags, uids};
 use crate::exam::classify::Classification;
 use crate::exam::facts::StudyFacts;
 use crate::exam::finding::{Finding, Level};
@@ -10,16 +11,17 @@ use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::calibrated::{self, Measure};
 use crate::exam::quality::pixels::{g06_twice, m09_contrast};
 use crate::exam::quality::{self, identity};
-use crate::exam::report::{self as exam_report, Report};
+use crate::exam::report as exam_report;
 use crate::exam::ruling::{self, Ruling};
 use crate::exam::verdict::{self, Outcome, Verdict};
 use crate::exam::{classify, complete};
+use crate::exchange::entitled::devices;
+use crate::exchange::register::Exam;
 use crate::index::{InstanceRow, Job, JobKind, Recognised, SeriesRow, StudyRow, Transition};
 use crate::ingest::{china_now, now_ms};
 use crate::journal::Event as Record;
 use crate::procedure::Region;
 use crate::report::{self, Contents, Whole};
-use crate::retrieve::Object;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -148,7 +150,7 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     findings.extend(missed(shop, &study.study, &originals)?);
     findings.extend(set_aside);
     if let Some(region) = region {
-        findings.extend(exam_report::check(&reports(shop, &originals), &case.classification.recognised, region));
+        findings.extend(exam_report::check(&reports(&shop.store, &originals), &case.classification.recognised, region));
     }
     findings.extend(originals.iter().filter_map(|(series, _)| mixed(series)));
     let (by_pixels, measures) = case.by_pixels()?;
@@ -156,10 +158,10 @@ pub fn assess(shop: &Shop, study: &StudyRow, contents: &Contents, scope: &Scope)
     let register = shop.register.current();
     let producer = register.producer_of_all(&study.sources);
     let hospital = producer.as_ref().ok().copied();
-    let accredited = |item: u32| {
-        let hospital = producer?;
-        let category = region.and_then(|r| r.item(item)).map_or("", |i| i.category.as_str());
-        hospital.accredited(category, item, &date)
+    let accredited = |one: &classify::Recognised| {
+        let category = region.and_then(|r| r.item(one.item)).map_or("", |i| i.category.as_str());
+        let devices = devices(originals.iter().map(|(series, _)| series), &one.series);
+        producer?.accredited(Exam { category, item: one.item, devices: Some(&devices) }, &date)
     };
     Ok(verdict::judge(verdict::Input {
         study: &study.study,
@@ -193,32 +195,6 @@ fn announce(
     announced.values().filter(|n| **n > 0).map(|n| complete::fewer(*n, 0)).collect()
 }
 
-/// The study's reports, with the texts of structured ones.
-fn reports(shop: &Shop, originals: &Contents) -> Vec<Report> {
-    let rows = originals.iter().flat_map(|(_, rows)| rows).filter(|r| exam_report::is_report(&r.sop_class));
-    let one = |row: &InstanceRow| {
-        let object = Object::open(&shop.store, row, LONGEST_TEXT).ok();
-        let mut text = String::new();
-        if let Some(object) = object {
-            text_of(&Attributes::decode(&object.data_set, |_| true), &mut text);
-        }
-        let verified = row.attributes.text(tags::VERIFICATION_FLAG).map(str::trim) == Some("VERIFIED");
-        Report { uid: row.sop_instance.clone(), verified, text }
-    };
-    rows.map(one).collect()
-}
-
-/// Longest value of a report that is read, bytes.
-const LONGEST_TEXT: u64 = 1 << 20;
-
-fn text_of(item: &Attributes, text: &mut String) {
-    if let Some(value) = item.text(tags::TEXT_VALUE) {
-        text.push_str(value);
-        text.push('\n');
-    }
-    item.items(tags::CONTENT_SEQUENCE).iter().for_each(|inner| text_of(inner, text));
-}
-
 /// C-07: objects that the sender asked to have committed and that are still not here.
 fn missed(shop: &Shop, study: &Uid, originals: &Contents) -> Result<Option<Finding>, JobError> {
     let mut missing = 0;
@@ -241,6 +217,12 @@ fn mixed(series: &SeriesRow) -> Option<Finding> {
         )
         .in_series(&series.series)
     })
+}
+
+/// Classes of PS3.4 B.5 that are made of video.
+fn is_video_class(sop_class: &str) -> bool {
+    [uids::VIDEO_ENDOSCOPIC_IMAGE_STORAGE, uids::VIDEO_MICROSCOPIC_IMAGE_STORAGE, uids::VIDEO_PHOTOGRAPHIC_IMAGE_STORAGE]
+        .contains(&sop_class)
 }
 
 /// Images of which nobody says what device made them.
@@ -270,14 +252,22 @@ impl Case<'_> {
         let limits = &self.shop.procedures.quality;
         let recognised = &self.classification.recognised;
         let today = today();
-        let dates = [tags::SERIES_DATE, tags::ACQUISITION_DATE, tags::CONTENT_DATE, tags::ACQUISITION_DATE_TIME];
+        let dates = [
+            tags::SERIES_DATE,
+            tags::ACQUISITION_DATE,
+            tags::CONTENT_DATE,
+            tags::ACQUISITION_DATE_TIME,
+            tags::FRAME_ACQUISITION_DATE_TIME,
+            tags::FRAME_REFERENCE_DATE_TIME,
+        ];
         let own = |whole: &Whole| -> BTreeSet<String> {
             let all = std::iter::once(&whole.attributes).chain(&whole.images);
             // Of a date with a time the date.
             let day = |text: &str| text.trim().chars().filter(|c| *c != '.').take(8).collect::<String>();
             all.flat_map(|a| dates.iter().filter_map(|tag| a.text(*tag)).map(day)).filter(|d| !d.is_empty()).collect()
         };
-        let dates = self.whole.iter().flat_map(own).collect();
+        let of_series = self.originals.iter().flat_map(|(series, _)| series.said.series_dates());
+        let dates = self.whole.iter().flat_map(own).chain(of_series).collect();
         let register = self.shop.register.current();
         let patient = identity::Input {
             study: &study.attributes,
@@ -331,7 +321,9 @@ impl Case<'_> {
             let stills = own.iter().any(|(_, row)| !is_video(row));
             for (n, row) in own {
                 if stills && is_video(row) {
-                    findings.push(decodable::video(Level::Info).in_series(&row.series).at(&row.sop_instance));
+                    // A still image class never holds a video: its syntax is wrong, or its pixels are.
+                    let level = if is_video_class(&row.sop_class) { Level::Info } else { Level::Reject };
+                    findings.push(decodable::video(level).in_series(&row.series).at(&row.sop_instance));
                     continue;
                 }
                 let image = whole.images.get(n).unwrap_or(&row.attributes);

@@ -2,6 +2,7 @@
 
 use crate::codec::DecodeError;
 use crate::dicom::image::Layout;
+use crate::dicom::{syntax, uids};
 use crate::exam::finding::{Finding, Level};
 use crate::retrieve::Object;
 
@@ -18,6 +19,26 @@ pub(super) fn longer_than_told(object: &Object, layout: &Layout) -> Option<Findi
         );
         #[expect(clippy::cast_precision_loss, reason = "bytes of a file")]
         finding.measured(length as f64, wanted as f64, "bytes")
+    })
+}
+
+/// G-01: a compressed transfer syntax, or one that nobody knows, and pixel data that are not compressed: a reader that believes the header
+/// takes them for a code stream.
+pub(super) fn native_under_another_syntax(object: &Object, transfer_syntax: &str) -> Option<Finding> {
+    let native = [
+        uids::IMPLICIT_VR_LITTLE_ENDIAN,
+        uids::EXPLICIT_VR_LITTLE_ENDIAN,
+        syntax::EXPLICIT_VR_BIG_ENDIAN,
+        uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    ];
+    object.native_length().filter(|_| !native.contains(&transfer_syntax)).map(|_| {
+        let known = syntax::known(transfer_syntax).is_some();
+        let level = if known { Level::Reject } else { Level::Review };
+        let zh = format!("传输语法 {transfer_syntax} 与未压缩的像素数据不符，请由来源改正后重新发送");
+        let en = format!(
+            "the pixel data are not compressed, which transfer syntax {transfer_syntax} does not say; mend it at the source and send it again"
+        );
+        Finding::new("G-01", level, zh, en)
     })
 }
 

@@ -9,14 +9,17 @@ use crate::dicom::part10::{FileMeta, read_meta};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Attributes, Uid, coded, tags};
 use crate::exam::facts::rule_modality;
-use crate::exchange::policy::recognised;
-use crate::exchange::register::EXTERNAL;
+use crate::exchange::policy::{Made, recognised};
+use crate::exchange::register::{EXTERNAL, Exam};
+use crate::federation::find::likely;
 use crate::federation::{Listed, Manifest, Remote, RemoteError, Retrieval, Retrievals, Stage};
 use crate::ingest::{Announced, now_ms};
 use crate::journal::Event;
 use crate::mark::never_marked;
 use crate::outbox::{Copies, Forward};
+use crate::procedure::{Procedures, Region};
 use crate::retrieve::Object;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -118,6 +121,7 @@ fn not_fetched(shop: &Shop, task: &Retrieval, why: String) -> std::io::Result<()
 fn fetch(shop: &Shop, externals: &Externals, task: &Retrieval, stopping: &AtomicBool) -> Result<(), Failed> {
     let unknown = || Failed::ForGood(format!("no [[external]] is called {}", task.node));
     let remote = externals.remotes.iter().find(|r| r.settings.name == task.node).ok_or_else(unknown)?;
+    let remote = &remote.on_behalf_of(&task.on_behalf);
     let study = Uid::parse(&task.study).map_err(|e| Failed::ForGood(e.to_string()))?;
     let sender = format!("{EXTERNAL}{}", remote.settings.hospital());
     let here = shop.index.contents(&study).map_err(ours)?;
@@ -329,42 +333,61 @@ fn accreditation(shop: &Shop, remote: &Remote, manifest: Option<&Manifest>, came
         return Err(format!("the study is of hospital {other}, not of {code}"));
     }
     let hospital = register.hospital(code).ok_or_else(|| format!("hospital {code} is not in the register"))?;
-    if !hospital.member {
+    if !hospital.is_member() {
         return Err(format!("hospital {code} takes no part any more"));
     }
     let date = came.first().and_then(|c| c.attributes.text(tags::STUDY_DATE)).unwrap_or("");
     let date: String = date.chars().filter(char::is_ascii_digit).collect();
-    let Some(manifest) = manifest else {
-        return if hospital.is_admitted(&date) {
-            Ok(format!("hospital {code} passed an assessment that holds on {date}"))
-        } else {
-            Err(format!("hospital {code} has no assessment that holds on {date}"))
-        };
+    let (region, items) = match manifest {
+        Some(manifest) => {
+            let region = shop.procedures.region(&manifest.region, &manifest.edition);
+            (region.ok_or_else(|| "its manifest is of a list that is not known here".to_string())?, manifest.items.clone())
+        }
+        // Any other server says no items: those that the study's own descriptions amount to.
+        None => {
+            let region = shop.procedures.region_for(&date);
+            let region = region.ok_or_else(|| format!("no list was in force on {date}"))?;
+            (region, likely_items(came, region, &shop.procedures))
+        }
     };
-    let region = shop.procedures.region(&manifest.region, &manifest.edition);
-    let region = region.ok_or_else(|| "its manifest is of a list that is not known here".to_string())?;
-    if manifest.items.is_empty() {
-        return Err("its manifest names no item".into());
+    if items.is_empty() {
+        return Err("no item of the list is named or can be told from its descriptions".into());
     }
-    for number in &manifest.items {
+    for number in &items {
         let item = region.item(*number).ok_or_else(|| format!("item {number} is not on the list"))?;
-        hospital
-            .accredited(&item.category, *number, &date)
-            .map_err(|why| format!("hospital {code}, item {number}: {why:?}"))?;
         let fits =
             |c: &Came| c.attributes.text(tags::MODALITY).is_some_and(|m| item.modality.iter().any(|i| i == rule_modality(m)));
+        let device = |c: &Came| c.attributes.text(tags::DEVICE_SERIAL_NUMBER).unwrap_or("").trim().to_string();
+        let devices = came.iter().filter(|c| !c.unmarkable && fits(c)).map(device).collect();
+        let asked = Exam { category: &item.category, item: *number, devices: Some(&devices) };
+        hospital.accredited(asked, &date).map_err(|why| format!("hospital {code}, item {number}: {why:?}"))?;
         if !came.iter().any(fits) {
             return Err(format!("item {number} is of another modality than anything that came"));
         }
         let own = shop.externals.as_ref().and_then(|e| e.own.as_deref());
         let Some(ours) = own.and_then(|own| register.hospital(own)) else { continue };
-        let answer = recognised(hospital, ours, region, *number, (&date, &today()));
+        let answer = recognised(hospital, ours, region, Made { item: *number, devices: Some(&devices), on: &date }, &today());
         if answer.strength.is_none() {
             let why: Vec<&str> = answer.reasons.iter().map(|r| r.en.as_str()).collect();
             return Err(format!("item {number} is not to be recognised: {}", why.join("; ")));
         }
     }
-    Ok(format!("hospital {code} is accredited for items {:?} on {date}", manifest.items))
+    Ok(format!("hospital {code} is accredited for items {items:?} on {date}"))
+}
+
+/// The items that the descriptions of a study and its series amount to.
+fn likely_items(came: &[Came], region: &Region, procedures: &Procedures) -> Vec<u32> {
+    let images: Vec<&Came> = came.iter().filter(|c| !c.unmarkable).collect();
+    let Some(first) = images.first() else { return Vec::new() };
+    let mut series: BTreeMap<&str, &Attributes> = BTreeMap::new();
+    for image in &images {
+        series.entry(image.attributes.text(tags::SERIES_INSTANCE_UID).unwrap_or("")).or_insert(&image.attributes);
+    }
+    let series: Vec<Attributes> = series.into_values().cloned().collect();
+    let Some(study) = first.attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| Uid::parse(uid).ok()) else {
+        return Vec::new();
+    };
+    likely(&study, &first.attributes, &series, region, procedures)
 }
 
 fn store(shop: &Shop, object: &Came, sender: &str) -> Result<(), Failed> {

@@ -8,6 +8,7 @@ pub mod external;
 mod pixels;
 mod pull;
 mod render;
+mod reports;
 mod runner;
 mod send;
 mod withdraw;

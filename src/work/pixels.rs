@@ -15,7 +15,7 @@ use crate::exam::quality::perception::{self, Perceived};
 use crate::exam::quality::pixels::c18_blank::Content;
 use crate::exam::quality::pixels::g16_lossy::Stored;
 use crate::exam::quality::pixels::{
-    self, band, c16_neighbours, c18_blank, g03_bits_used, g06_twice, g16_lossy, hole, x07_clipped, x12_dead_lines,
+    self, band, c16_neighbours, c18_blank, g03_bits_used, g06_twice, g16_lossy, hole, snow, x07_clipped, x12_dead_lines,
 };
 use crate::index::InstanceRow;
 use crate::mark::derive;
@@ -77,6 +77,10 @@ const MOST_FRAMES: usize = 50_000;
 /// Below this a CT sample is air, HU.
 const AIR_BESIDE_BODY: f64 = -300.0;
 
+/// Samples along the side of a tile in which noise is looked for ([`snow`]).
+const SAMPLES_OF_PROJECTION: usize = 24;
+const SAMPLES_OF_SLICE: usize = 12;
+
 /// One frame in so many is measured of a series of so many frames.
 pub(super) fn every(frames: usize, limits: &Quality) -> usize {
     frames.div_ceil(limits.perception.frames_a_series.max(1)).max(1)
@@ -131,6 +135,7 @@ impl Look<'_> {
         looked.of_series.extend(g16_lossy::check(Stored { loses, ratio }, self.modality, image, &self.limits.compression));
         looked.of_series.extend(decodable::longer_than_told(&object, &layout));
         looked.findings.extend(decodable::offset_table(&object, &layout));
+        looked.findings.extend(decodable::native_under_another_syntax(&object, &row.transfer_syntax));
         for number in 0..layout.frames {
             let frame = match object.frame(number, &layout, &self.shop.pool) {
                 Ok(frame) => frame,
@@ -198,6 +203,8 @@ impl Look<'_> {
             if !seen.findings.iter().any(|f| f.check == "X-06") {
                 seen.findings.extend(self.cut_off("X-06", &values, columns, limits.band_share_dr));
                 seen.findings.extend(field.as_ref().and_then(|f| band::out_of_step("X-06", f, limits)));
+                let noisy = snow::share(&values, columns, SAMPLES_OF_PROJECTION, limits.noise_correlation);
+                seen.findings.extend(snow::check("X-06", noisy, limits));
             }
             return seen;
         }
@@ -215,8 +222,13 @@ impl Look<'_> {
             seen.findings.extend(field.as_ref().and_then(|f| x07_clipped::check(f, limits)));
             let ct = field.as_ref().filter(|_| self.modality == "CT");
             seen.findings.extend(ct.and_then(|f| c18_blank::noise_alone(f, &content, limits)));
+            seen.findings.extend(field.as_ref().and_then(|f| c18_blank::riddled(f, limits)));
             seen.findings.extend(self.cut_off("C-18", &values, columns, limits.band_share));
             seen.findings.extend(field.as_ref().and_then(|f| band::out_of_step("C-18", f, limits)));
+            if !noise {
+                let noisy = snow::share(&values, columns, SAMPLES_OF_SLICE, limits.noise_correlation);
+                seen.findings.extend(snow::check("C-18", noisy, limits));
+            }
         }
         seen.findings.extend(blank);
         seen

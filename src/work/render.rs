@@ -1,17 +1,20 @@
 //! Writes the marked copies that a verdict asks for.
 
+use super::reports::report_of;
 use super::{JobError, Shop, send, withdraw};
 use crate::dicom::stamp::Kind;
 use crate::dicom::{Uid, tags, uids};
 use crate::exam::finding::{Finding, Level};
 use crate::exam::lifecycle::{Event, step};
+use crate::exam::report::is_report;
 use crate::exam::verdict::Verdict;
 use crate::index::{InstanceRow, Job, Recognised, StudyRow, Transition};
 use crate::ingest::{Announced, Failed, IngestError, now_ms};
 use crate::journal::Event as Record;
 use crate::mark::refer::{self, Copies, Copy};
 use crate::mark::{Form, derive};
-use crate::procedure::catalogue::Mark;
+use crate::procedure::Region;
+use crate::procedure::catalogue::{Mark, ReportRule};
 use crate::retrieve::{NoCopy, ObjectError, carried, corner_of, marked_copy, refers, shades_of, source_of};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -26,7 +29,7 @@ pub(super) fn run(shop: &Shop, job: &Job) -> Result<(), JobError> {
     }
     let region = verdict.region.as_ref().and_then(|(code, edition)| shop.procedures.region(code, edition));
     let region = region.ok_or(JobError::NoRegion)?;
-    let made = match copies(shop, job, &verdict, &region.mark) {
+    let made = match copies(shop, job, &verdict, region) {
         Ok(made) => made,
         Err(RenderError::Ours(e)) => return Err(e),
         Err(RenderError::Never(why)) => return give_up(shop, job, &study, verdict, why),
@@ -74,7 +77,8 @@ struct Made {
 }
 
 /// Writes the copies of the images of accepted items, then what refers to them.
-fn copies(shop: &Shop, job: &Job, verdict: &Verdict, mark: &Mark) -> Result<Made, RenderError> {
+fn copies(shop: &Shop, job: &Job, verdict: &Verdict, region: &Region) -> Result<Made, RenderError> {
+    let mark = &region.mark;
     let mut made = Made::default();
     if !mark.is_burnt() {
         return Ok(made);
@@ -116,9 +120,17 @@ fn copies(shop: &Shop, job: &Job, verdict: &Verdict, mark: &Mark) -> Result<Made
     }
     let originals = contents.iter().flat_map(|(_, rows)| rows).filter(|r| r.is_original());
     if !made.named.is_empty() {
-        carry(shop, job, originals.filter(|r| refer::is_carried(&r.sop_class)).collect(), mark, &mut made)?;
+        let carried = originals.filter(|r| refer::is_carried(&r.sop_class));
+        let (released, held): (Vec<_>, Vec<_>) = carried.partition(|row| is_released(shop, row, region));
+        made.left_out.extend(held.into_iter().map(held_back));
+        carry(shop, job, released, mark, &mut made)?;
     }
     Ok(made)
+}
+
+/// Where a region publishes verified reports only, no other goes out beside a verified one.
+fn is_released(shop: &Shop, row: &InstanceRow, region: &Region) -> bool {
+    region.report != ReportRule::Verified || !is_report(&row.sop_class) || report_of(&shop.store, row).verified
 }
 
 /// Writes the objects that refer to copies, or to one another, with the copies' names; says which were left out and why.
@@ -192,6 +204,12 @@ fn not_marked(row: &InstanceRow, why: &str) -> Finding {
     let zh = "该对象（截图、视频、文档等）不加注互认标识，不随标注副本提供";
     let en = format!("an object of the series carries no mark and is not offered: {why}");
     Finding::new("NOT_MARKED", Level::Info, zh, en).in_series(&row.series).at(&row.sop_instance)
+}
+
+fn held_back(row: &InstanceRow) -> Finding {
+    let zh = "该报告尚未审核，本区域只提供已审核的报告，不随标注副本提供";
+    let en = "a report that is not verified is not offered: this region publishes verified ones only";
+    Finding::new("REPORT_HELD", Level::Info, zh, en).in_series(&row.series).at(&row.sop_instance)
 }
 
 fn left_out(row: &InstanceRow, why: &NoCopy) -> Finding {

@@ -4,8 +4,9 @@
 
 use super::{Shop, exam_date};
 use crate::dicom::Uid;
-use crate::exam::verdict::{NotAccredited, Outcome, Verdict};
-use crate::exchange::register::Register;
+use crate::exam::verdict::{ItemVerdict, NotAccredited, Outcome, Verdict};
+use crate::exchange::entitled::devices;
+use crate::exchange::register::{Exam, Hospital, Register};
 use crate::index::{IndexError, Query, StudyRow, View};
 use crate::ingest::now_ms;
 use crate::journal::Event;
@@ -63,7 +64,7 @@ fn sweep(shop: &Shop, stopping: &AtomicBool) -> Result<(), IndexError> {
             }
             let verdict = shop.index.verdict(&study.study)?.filter(|v| v.revision == study.revision);
             let Some(verdict) = verdict else { continue };
-            match standing(shop, &register, study, &verdict) {
+            match standing(shop, &register, study, &verdict)? {
                 Standing::Lost(why) if study.recognised.instances > 0 => withdraw(shop, study, &why.code())?,
                 // Copies that are being written now: the new verdict comes before or after them, and counts either way.
                 Standing::Lost(_) if verdict.outcome == Outcome::Accept => shop.ingest.judge_again(&study.study, false)?,
@@ -87,24 +88,28 @@ enum Standing {
     Same,
 }
 
-fn standing(shop: &Shop, register: &Register, study: &StudyRow, verdict: &Verdict) -> Standing {
+fn standing(shop: &Shop, register: &Register, study: &StudyRow, verdict: &Verdict) -> Result<Standing, IndexError> {
     let region = verdict.region.as_ref().and_then(|(code, edition)| shop.procedures.region(code, edition));
     let date = exam_date(study);
-    let covered = |item: u32| {
-        let category = region.and_then(|r| r.item(item)).map_or("", |i| i.category.as_str());
-        register.producer_of_all(&study.sources)?.accredited(category, item, &date)
+    let by_device = register.producer_of_all(&study.sources).is_ok_and(Hospital::is_assessed_by_device);
+    let contents = if by_device { shop.index.contents(&study.study)? } else { Vec::new() };
+    let covered = |item: &ItemVerdict| {
+        let category = region.and_then(|r| r.item(item.number)).map_or("", |i| i.category.as_str());
+        let devices = devices(contents.iter().map(|(series, _)| series), &item.series);
+        let asked = Exam { category, item: item.number, devices: Some(&devices) };
+        register.producer_of_all(&study.sources)?.accredited(asked, &date)
     };
-    if let Some(why) = verdict.accepted().find_map(|i| covered(i.number).err()) {
-        return Standing::Lost(why);
+    if let Some(why) = verdict.accepted().find_map(|i| covered(i).err()) {
+        return Ok(Standing::Lost(why));
     }
     let uncovered = verdict.items.iter().filter(|i| i.grounds.iter().any(|g| NotAccredited::is_ground(&g.code)));
-    if uncovered.into_iter().any(|i| covered(i.number).is_ok()) { Standing::Gained } else { Standing::Same }
+    Ok(if uncovered.into_iter().any(|i| covered(i).is_ok()) { Standing::Gained } else { Standing::Same })
 }
 
 /// Holds a study whose copies were just shown against the register as it is by now: it may have changed while they were written.
 pub(super) fn look_again(shop: &Shop, study: &Uid) -> Result<(), IndexError> {
     let (Some(row), Some(verdict)) = (shop.index.study(study)?, shop.index.verdict(study)?) else { return Ok(()) };
-    match standing(shop, &shop.register.current(), &row, &verdict) {
+    match standing(shop, &shop.register.current(), &row, &verdict)? {
         Standing::Lost(why) if row.recognised.instances > 0 => withdraw(shop, &row, &why.code()),
         _ => Ok(()),
     }

@@ -236,6 +236,14 @@ def attribute(keyword, value, which=None):
     return spoil
 
 
+def scrambled(pixels, first=0.66, last=1.0):
+    """As bytes that were overwritten look."""
+    low, high = (numpy.percentile(pixels, share) for share in (2, 98))
+    a, b = int(first * len(pixels)), int(last * len(pixels))
+    pixels[a:b] = numpy.random.default_rng(5).integers(int(low), int(high) + 2, pixels[a:b].shape)
+    return pixels
+
+
 RANK = {"accept": 0, "review": 1, "reject": 2}
 # What every series of slices can suffer: what is done, and the checks of which one must name it.
 COMMON = {
@@ -263,6 +271,8 @@ COMMON = {
     "a band lost in one": (changed(cut(0.4, 0.44)), {"C-18 review"}), "lossy under a lossless label": (lossy_label, {"G-16 reject"}),
     "no modality": (attribute("Modality", None), {"G-08 reject"}), "half of every slice lost": (changed(left_half, None), {"C-18 review"}),
     "a box of every slice lost": (changed(hole, None), {"C-18 review"}), "a corner of one slice lost": (changed(corner), {"C-18 review", "C-18 reject"}),
+    "axes exchanged": (lambda images: [setattr(d, "ImageOrientationPatient", [*d.ImageOrientationPatient[3:], *d.ImageOrientationPatient[:3]]) for d in images], {"C-01 review", "C-01 warn"}),
+    "a third of every slice noise": (changed(scrambled, None), {"C-18 review"}), "a third of one slice noise": (changed(scrambled), {"C-18 review"}),
     "one picture for all slices": (one_picture, {"G-06 reject"}), "an overwritten code stream": (overwritten, {"G-01 reject"}),
 }
 OF_CT = {
@@ -274,7 +284,9 @@ OF_CT = {
     # Measured are some slices of a long series, and looked at all of them.
     **{f"600 HU more in slice {n}": (changed(lambda a: a + 600, lambda _, n=n: n), {"C-11 review"}) for n in (6, 7, 8, 9)}, "a slice lost where the kernel changes": (kernel_gap, {"C-02 review"}),
 }
-OF_MR = {"two echo times": (lambda images: [setattr(d, "EchoTime", "15") for d in images[:5]], {"M-02 review"})}
+OF_MR = {
+    "gradient echoes among spin echoes": (lambda images: [setattr(d, "ScanningSequence", "GR") for d in images[:5]], {"SERIES_MIXED review"}),
+    "two echo times": (lambda images: [setattr(d, "EchoTime", "15") for d in images[:5]], {"M-02 review"})}
 OF_HEADERS = {
     "future dates": (attribute("StudyDate", "20990101"), {"G-12 reject"}), "an old acquisition date": (attribute("AcquisitionDate", "20190101"), {"G-12 warn"}),
     "an acquisition in the future": (attribute("AcquisitionDate", "20990101"), {"G-12 reject"}), "ten times the pixel spacing": (wider, {"C-10 reject"}), "a sign lost": (sign_lost, {"C-11 reject"}),
@@ -330,6 +342,7 @@ DR_FAULTS = {
     "a fifth of the range": (lambda a: numpy.clip(a, a.min(), a.min() + (int(a.max()) - int(a.min())) // 5), {"X-07 reject"}),
     "two fifths cut off": (cut(0.6, 1), {"X-06 review"}), "a fifth of it zeroed in its middle": (hole, {"X-06 review"}),
     "its left half lost": (left_half, {"X-06 review"}), "a corner lost": (corner, {"X-06 review"}),
+    "its lower third noise": (scrambled, {"X-06 review"}), "its middle noise": (lambda a: scrambled(a, 0.4, 0.6), {"X-06 review"}),
     "lines of another length": (lambda a: numpy.stack([numpy.roll(row, 137 * n) for n, row in enumerate(a)]), {"X-06 review"}),
     "a dead row": (lambda a: numpy.vstack([a[:301], a[:1] * 0, a[302:]]), {"X-12 warn"}),
     "a band of dead rows": (lambda a: numpy.vstack([a[:300], a[:20] * 0, a[320:]]), {"X-12 warn"}),
@@ -421,3 +434,17 @@ def test_a_head_may_end_in_air_and_an_acquisition_in_steps(shared, tmp_path):
     assert check(whole, tmp_path / "x")[1] == "accept"
     found, outcome = check(whole[:-1], tmp_path / "x")
     assert ("C-07", "reject") in found and outcome == "reject", found
+
+
+def test_a_header_that_names_another_object_is_told(shared, tmp_path):
+    whole = load(glob.glob(str(shared / "data/series" / HEAD / "*")), "头颅CT平扫")
+    check(whole, tmp_path / "x")
+    file = tmp_path / "x/0003.dcm"
+    data, uid = file.read_bytes(), whole[3].SOPInstanceUID.encode()
+    assert data.count(uid) == 2
+    # The first one stands in the header.
+    file.write_bytes(data.replace(uid, uid[:-1] + bytes([uid[-1] ^ 1]), 1))
+    ran = subprocess.run([str(PROGRAM), "check", "--json", str(tmp_path / "x")], capture_output=True, text=True)
+    (study,) = json.loads(ran.stdout)["studies"]
+    told = [f["instance"] for f in study["findings"] if (f["check"], f["level"]) == ("G-01", "warn")]
+    assert told == [uid.decode()] and study["outcome"] == "accept" and ran.returncode == 0

@@ -50,6 +50,7 @@ fn series(modality: &str, n: usize, description: &str) -> SeriesFacts {
         acquisitions: vec![],
         announced: None,
         repetition_ms: None,
+        spin_echo: false,
         times_ms: (None, None, None),
     }
 }

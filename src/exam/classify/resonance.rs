@@ -139,6 +139,7 @@ fn read_series<'a>(study: &Study<'a>, series: &'a Series<'a>) -> Reading<'a> {
     let usable = contrast::is_diagnostic(series) && !said.has("dwi");
     let mut place = place::of(study, series, &[]);
     place.contradicted |= says_t1_of_a_t2(&weighting, series.facts)
+        || says_t2_of_a_t1(&weighting, series.facts)
         || (usable && !turns(&place) && lies_otherwise(plane_said(&said), series.facts));
     Reading {
         series,
@@ -156,6 +157,13 @@ fn says_t1_of_a_t2(weighting: &BTreeSet<String>, series: &SeriesFacts) -> bool {
     let (Some(tr), Some(te), ti) = series.times_ms else { return false };
     let said = weighting.contains("t1") && weighting.len() == 1;
     said && tr > LONG_TR_MS && te > LONG_TE_MS && ti.is_none_or(|ti| ti <= 0.0)
+}
+
+/// Times of T1 under the name of T2: no spin echo so short, repeated so soon, is weighted by T2. Gradient echoes (T2*) may be.
+fn says_t2_of_a_t1(weighting: &BTreeSet<String>, series: &SeriesFacts) -> bool {
+    let (Some(tr), Some(te), ti) = series.times_ms else { return false };
+    let said = weighting.contains("t2") && weighting.len() == 1;
+    said && series.spin_echo && tr < SHORT_TR_MS && te < SHORT_TE_MS && ti.is_none_or(|ti| ti <= 0.0)
 }
 
 /// Limbs that lie as they like: planes named after them are not the patient's.
@@ -182,6 +190,10 @@ fn lies_otherwise(said: Option<Plane>, series: &SeriesFacts) -> bool {
 
 /// Of the normal along an axis: 60 degrees away.
 const FAR_ACROSS: f64 = 0.5;
+
+/// Below these every spin echo is weighted by T1, ms.
+const SHORT_TR_MS: f64 = 800.0;
+const SHORT_TE_MS: f64 = 30.0;
 
 /// Above these no spin echo is weighted by T1, ms.
 const LONG_TR_MS: f64 = 2000.0;

@@ -47,7 +47,9 @@ fn read<'a>(study: &'a Study<'a>, series: &'a Series<'a>, image: &'a ImageFacts,
     let concept = place.regions.concepts.first().map_or("", String::as_str);
     let order = study.about(Axis::View, concept);
     let reversed = is_reversed(&[&coded, &text, &order]);
+    let disagree = codes_disagree(words, image);
     let (mut views, mut clash) = combine(words, coded, text, series.facts.images.len() > 1);
+    clash |= disagree;
     // The order's own words speak for an image only if they name one projection, or the image is the only one.
     let named = families(words, &order).len();
     if views.is_empty() && (named == 1 || (single && named == 0)) {
@@ -119,6 +121,14 @@ fn coded(study: &Study<'_>, image: &ImageFacts) -> Said {
     let words = study.words;
     let position = Said::default().value(words, Axis::View, "View Position", &image.view_position, "DX");
     position.and(by_codes(words, Axis::View, &image.view_codes))
+}
+
+/// View Position and View Code Sequence that name projections of different families: one image is one of them.
+fn codes_disagree(words: &Vocabulary, image: &ImageFacts) -> bool {
+    let position = families(words, &Said::default().value(words, Axis::View, "View Position", &image.view_position, "DX"));
+    let code = families(words, &by_codes(words, Axis::View, &image.view_codes));
+    // An oblique view has no code of its own in View Position, and is one from the front or the back.
+    !position.is_empty() && !code.is_empty() && position.is_disjoint(&code) && !code.contains("oblique")
 }
 
 /// What codes say on an axis, by value where it is known, else by meaning.

@@ -3,7 +3,7 @@
 
 use crate::exam::facts::SeriesFacts;
 use crate::exam::finding::{Finding, Level, Place};
-use crate::exam::geometry::{Plane, Stack};
+use crate::exam::geometry::{Plane, Stack, same_spacing};
 use crate::procedure::catalogue::Completeness;
 use std::collections::BTreeSet;
 
@@ -13,8 +13,10 @@ pub(super) fn check(series: &SeriesFacts, limits: &Completeness) -> Vec<Finding>
     let mut findings: Vec<Finding> = series.stacks.iter().filter_map(aside).collect();
     findings.extend(blocks_aside(series, limits));
     findings.extend(series.stacks.iter().filter_map(|stack| sheared(series.modality == "CT", stack, limits)));
+    findings.extend(turned(series));
     findings.extend(several_spaces(series));
     findings.extend(no_scale(series));
+    findings.extend(no_frame_of_reference(series));
     findings.extend(mixed_orientations(series, limits));
     findings.extend(unplaced(series));
     findings
@@ -114,16 +116,43 @@ fn sheared(ct: bool, stack: &Stack, limits: &Completeness) -> Option<Finding> {
     })
 }
 
+/// C-01: axial slices are seen from the feet and lie upright in the gantry: rows run from side to side, of a patient on the side from front
+/// to back; other planes stand on their feet. Cosines that say otherwise belong to exchanged or mirrored axes, which change the sides. MR
+/// of limbs is turned as the limb lies.
+fn turned(series: &SeriesFacts) -> Option<Finding> {
+    let ct = series.modality == "CT";
+    let position = series.patient_position.trim();
+    let upright = ct && !position.is_empty() && !position.ends_with(['L', 'R']);
+    let (zh, en) = series.stacks.iter().find_map(|stack| {
+        let [a, b, c, d, e, _] = stack.orientation;
+        match stack.plane {
+            Plane::Axial if a * e - b * d < 0.0 => Some(("横断面由头侧观察", "the axial slices are seen from the head")),
+            Plane::Axial if upright && b.abs() > a.abs() => {
+                Some(("横断面旋转了 90°", "the axial slices are turned by a quarter"))
+            }
+            Plane::Sagittal | Plane::Coronal if c.abs() > a.abs().max(b.abs()) => {
+                Some(("图像横置", "the rows of the images run from head to feet"))
+            }
+            _ => None,
+        }
+    })?;
+    let zh = format!("按图像方向（0020,0037），{zh}，左右可能颠倒，请核对方向信息");
+    let en = format!("by Image Orientation (0020,0037) {en}: sides may be wrong; check the orientation");
+    Some(Finding::new("C-01", if ct { Level::Review } else { Level::Warn }, zh, en))
+}
+
 /// C-01: positions of several frames of reference cannot be compared; pixels of several sizes are no one series.
 fn several_spaces(series: &SeriesFacts) -> Option<Finding> {
     let distinct =
         |of: fn(&Stack) -> &str| series.stacks.iter().map(of).filter(|t| !t.is_empty()).collect::<BTreeSet<_>>().len();
+    let spacings = || series.stacks.iter().map(|s| &s.spacing).filter(|t| !t.is_empty());
+    let differ = spacings().next().is_some_and(|first| spacings().any(|other| !same_spacing(first, other)));
     let (zh, en) = if distinct(|s| &s.frame_of_reference) > 1 {
         (
             "同一序列内有多个参考坐标系，层面位置无法比较，请核对或分开发送",
             "the series has several frames of reference: positions cannot be compared",
         )
-    } else if distinct(|s| &s.spacing) > 1 {
+    } else if differ {
         (
             "同一序列内像素间距不一致，请核对或分开发送",
             "images of the series differ in Pixel Spacing; check them, or send them apart",
@@ -132,6 +161,19 @@ fn several_spaces(series: &SeriesFacts) -> Option<Finding> {
         return None;
     };
     Some(Finding::new("C-01", Level::Review, zh, en))
+}
+
+/// C-01: positions without a frame of reference are of no one knows which space.
+fn no_frame_of_reference(series: &SeriesFacts) -> Option<Finding> {
+    let unnamed = !series.stacks.is_empty() && series.stacks.iter().all(|s| s.frame_of_reference.is_empty());
+    unnamed.then(|| {
+        Finding::new(
+            "C-01",
+            Level::Warn,
+            "缺少参考坐标系 UID（0020,0052），与其他序列的位置无法比较，请由来源补正",
+            "Frame of Reference UID (0020,0052) is missing: positions cannot be compared with other series; mend it at the source",
+        )
+    })
 }
 
 /// C-01: without a pixel spacing nothing can be measured.
@@ -167,7 +209,12 @@ fn mixed_orientations(series: &SeriesFacts, limits: &Completeness) -> Option<Fin
     let largest = groups.iter().map(|(_, n)| *n).max().unwrap_or(0);
     #[expect(clippy::cast_precision_loss, reason = "numbers of slices are far below 2^52")]
     let share = largest as f64 / all as f64;
-    let level = if ct && share < limits.main_stack_share { Level::Reject } else { Level::Warn };
+    // A few slices beside a whole stack are a warning; a stack in parts is whole in none of them.
+    let level = match share {
+        s if s >= limits.main_stack_whole => Level::Warn,
+        s if ct && s < limits.main_stack_share => Level::Reject,
+        _ => Level::Review,
+    };
     let finding = Finding::new(
         "C-01",
         level,

@@ -8,7 +8,8 @@ pub(super) fn check(stack: &Stack, limits: &Completeness) -> Option<Finding> {
     let thickness = stack.thickness_mm.filter(|_| stack.step_mm > 0.0)?;
     let gap = (stack.step_mm - thickness) / thickness;
     let (level, limit) = match gap {
-        g if g > limits.mr_gap_reject + 0.01 => (Level::Reject, limits.mr_gap_reject),
+        // Every second slice of a contiguous stack leaves a gap of just one thickness.
+        g if g > limits.mr_gap_reject - limits.uneven_mm / thickness => (Level::Reject, limits.mr_gap_reject),
         g if g > limits.mr_gap_warn + 0.01 => (Level::Warn, limits.mr_gap_warn),
         _ => return None,
     };

@@ -85,10 +85,11 @@ mod tests {
             slices: (0..count).map(|n| crate::dicom::Uid::derived(&[&format!("{first} {n}")])).collect(),
             frames: vec![0; count as usize],
             // A tilted gantry: each slice a little aside of the one before.
-            across: along.iter().map(|z| (0.0, 0.15 * z)).collect(),
+            across: along.iter().map(|z| (0.0, 0.05 * z)).collect(),
             along,
             group: format!("||{thickness:.1}"),
-            spacing: "1".into(),
+            frame_of_reference: "1.2.3".into(),
+            spacing: "1/1".into(),
             orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
             step_mm: step,
             thickness_mm: Some(thickness),
@@ -97,7 +98,7 @@ mod tests {
     }
 
     fn checks(modality: &str, stacks: Vec<Stack>) -> Vec<(String, Level)> {
-        let series = SeriesFacts { modality: modality.into(), ..series_of(stacks) };
+        let series = SeriesFacts { modality: modality.into(), patient_position: "HFS".into(), ..series_of(stacks) };
         check_series(&series, &limits()).into_iter().map(|f| (f.check, f.level)).collect()
     }
 
@@ -151,10 +152,23 @@ mod tests {
         assert_eq!(checks("CT", vec![lean(0.36, Some(5.0))]), review, "not as far as that");
         assert_eq!(checks("CT", vec![lean(0.0, Some(20.0))]), [], "resampled");
         assert_eq!(checks("MR", vec![lean(0.36, None)]), review);
+        let facing = |orientation| Stack { orientation, ..stack(0.0, 4.0, 10, 4.0) };
+        assert_eq!(checks("CT", vec![facing([0.0, 1.0, 0.0, 1.0, 0.0, 0.0])]), review, "axes exchanged");
+        assert_eq!(checks("CT", vec![facing([-1.0, 0.0, 0.0, 0.0, 1.0, 0.0])]), review, "mirrored");
+        assert_eq!(checks("CT", vec![facing([0.0, 1.0, 0.0, -1.0, 0.0, 0.0])]), review, "turned, of a patient on the back");
+        assert_eq!(checks("CT", vec![facing([-1.0, 0.0, 0.0, 0.0, -1.0, 0.0])]), [], "prone");
+        let lying = SeriesFacts {
+            modality: "CT".into(),
+            patient_position: "HFDL".into(),
+            ..series_of(vec![facing([0.0, 1.0, 0.0, -1.0, 0.0, 0.0])])
+        };
+        assert_eq!(check_series(&lying, &limits()), []);
         assert_eq!(checks("MR", vec![stack(0.0, 8.6, 10, 3.3)]), [("M-03".to_string(), Level::Reject)]);
         assert_eq!(checks("MR", vec![stack(0.0, 5.0, 10, 3.3)]), [("M-03".to_string(), Level::Warn)]);
         let tilted =
             Stack { orientation: [1.0, 0.0, 0.0, 0.0, 0.996, -0.087], plane: Plane::Sagittal, ..stack(90.0, 4.0, 3, 4.0) };
-        assert_eq!(checks("MR", vec![stack(0.0, 4.0, 10, 4.0), tilted]), [("C-01".to_string(), Level::Warn)]);
+        let beside = |tilted: Stack, whole| checks("MR", vec![stack(0.0, 4.0, whole, 4.0), tilted]);
+        assert_eq!(beside(tilted.clone(), 10), review, "a stack in parts");
+        assert_eq!(beside(tilted, 18), [("C-01".to_string(), Level::Warn)], "a few slices beside a whole one");
     }
 }

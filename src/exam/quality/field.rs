@@ -27,6 +27,9 @@ pub struct Field {
     pub correlation_down: f64,
     /// Standard deviation, in stored values.
     pub deviation: f64,
+    /// Between the first and the last sample of what is shown, of rows and of columns, the share of samples at the lowest value: gaps in the
+    /// body. Told of slices only.
+    pub gaps: f64,
 }
 
 /// What is looked at.
@@ -64,7 +67,8 @@ impl Field {
         if rows < 32 || columns < 32 {
             return None;
         }
-        let step = rows.max(columns).div_ceil(kind.side());
+        // Of slices odd: lines that were lost by turns, every second or fourth, are met in all their turns.
+        let step = rows.max(columns).div_ceil(kind.side()) | usize::from(kind == Kind::Slice);
         let mut grid = Grid { columns: columns.div_ceil(step), rows: rows.div_ceil(step), values: Vec::new() };
         grid.values.reserve_exact(grid.columns * grid.rows);
         let mut pairs = Pairs::from(*samples.first()?);
@@ -102,6 +106,7 @@ impl Field {
             correlation: pairs.correlation(),
             correlation_down: down.correlation(),
             deviation: pairs.deviation(),
+            gaps: if kind == Kind::Slice { grid.gaps(low, high) } else { 0.0 },
             ..shares(&grid, &background, (low, high), kind)
         })
     }
@@ -206,6 +211,31 @@ impl Grid {
         inside.filter(|b| *b).count() as f64 / (rows.len() * columns.len()).max(1) as f64
     }
 
+    /// Share of samples at the lowest value between the first and the last bright one of their row and of their column.
+    #[expect(clippy::cast_precision_loss, reason = "counts of a small grid")]
+    fn gaps(&self, low: i32, high: i32) -> f64 {
+        let bright = i64::from(low) + (i64::from(high) - i64::from(low)) / 5;
+        let shown = |x: usize, y: usize| self.values.get(y * self.columns + x).is_some_and(|v| i64::from(*v) > bright);
+        let span = |cells: &mut dyn Iterator<Item = bool>| {
+            let cells: Vec<bool> = cells.collect();
+            cells.iter().position(|c| *c).zip(cells.iter().rposition(|c| *c))
+        };
+        let rows: Vec<_> = (0..self.rows).map(|y| span(&mut (0..self.columns).map(|x| shown(x, y)))).collect();
+        let columns: Vec<_> = (0..self.columns).map(|x| span(&mut (0..self.rows).map(|y| shown(x, y)))).collect();
+        let within =
+            |at: usize, span: Option<&Option<(usize, usize)>>| span.is_some_and(|s| s.is_some_and(|(a, b)| at > a && at < b));
+        let (mut inside, mut empty) = (0usize, 0usize);
+        for (i, value) in self.values.iter().enumerate() {
+            let (x, y) = (i % self.columns, i / self.columns);
+            if within(x, rows.get(y)) && within(y, columns.get(x)) {
+                inside += 1;
+                empty += usize::from(*value <= low);
+            }
+        }
+        // Of a few cells nothing can be said.
+        if inside * 20 < self.values.len() { 0.0 } else { empty as f64 / inside as f64 }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "counts of a small grid")]
     fn empty_lines(&self, background: &[bool]) -> f64 {
         let row = |y: &usize| (0..self.columns).all(|x| background.get(y * self.columns + x) == Some(&true));
@@ -261,7 +291,14 @@ impl Pairs {
     fn correlation(&self) -> f64 {
         let (a, b) = self.variances();
         let (n, mean) = (f64::from(self.count.max(1)), self.means());
-        if a * b <= 0.0 { 1.0 } else { (self.product / n - mean.0 * mean.1) / (a * b).sqrt() }
+        // A line of one value beside one that is not has nothing in common with it.
+        if (a > 0.0) != (b > 0.0) {
+            0.0
+        } else if a <= 0.0 {
+            1.0
+        } else {
+            (self.product / n - mean.0 * mean.1) / (a * b).sqrt()
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     {
         return Err(Problem::unknown("this service"));
     }
-    let hospital = hospital_of(&posted.principal, named.as_deref())?;
+    let hospital = hospital_of(&app, &posted.principal, named.as_deref())?;
     let patients = patients(&posted.body.prefetch)?;
     if orders_nothing_here(&posted.body.context) {
         return Ok(Json(json!({"cards": []})));
@@ -68,7 +68,7 @@ pub async fn call(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
         for order_code in asked {
             for patient in &patients {
                 let (patient, order_code) = (patient.clone(), order_code.clone());
-                let asked = Asked { patient, item: None, order_code, hospital: None };
+                let asked = Asked { patient, item: None, order_code, encounter: None, hospital: None };
                 for found in candidates(app, &asked, &hospital, &by, &base)? {
                     if seen.insert((found.study.clone(), found.answer.item)) {
                         cards.push(card(&found));
@@ -98,30 +98,51 @@ fn card(found: &super::reminders::Candidate) -> Value {
     })
 }
 
-/// Identifiers of one patient that are looked for.
-const MOST_IDENTIFIERS: usize = 5;
+/// Ways of naming one patient that are looked for.
+const MOST_WAYS: usize = 40;
 
-/// The patient of the prefetched FHIR resource as it may be known here: under each of the identifiers, with the name and birth date that go
-/// with them, and by name and birth date alone.
+/// The patient of the prefetched FHIR resource as it may be known here: under each of the identifiers, with the names and birth date that go
+/// with them, and by names and birth date alone. What cannot be searched by (a year of birth, a pattern) is left out.
 fn patients(prefetch: &Value) -> Result<Vec<Patient>, Problem> {
     let resource = prefetch.get("patient").filter(|p| p["resourceType"] == "Patient");
     let resource = resource.ok_or_else(|| Problem::bad("prefetch.patient: a FHIR Patient is needed"))?;
-    let text = |value: &Value| value.as_str().map(str::to_string);
-    let identifiers = resource["identifier"].as_array().into_iter().flatten().filter_map(|i| text(&i["value"]));
-    let name = resource.pointer("/name/0").and_then(|name| {
-        let given = name.pointer("/given/0").and_then(Value::as_str).unwrap_or("");
-        let family = name.get("family").and_then(Value::as_str).unwrap_or("");
-        let both = if family.is_ascii() { format!("{family} {given}") } else { format!("{family}{given}") };
-        text(name.get("text").unwrap_or(&Value::Null)).or(Some(both.trim().to_string()).filter(|t| !t.is_empty()))
-    });
-    let birth_date = resource.get("birthDate").and_then(text);
-    let by_name = (name.is_some() && birth_date.is_some()).then_some(None);
-    let ids = identifiers.take(MOST_IDENTIFIERS).map(Some).chain(by_name);
-    let known: Vec<Patient> = ids.map(|id| Patient { id, name: name.clone(), birth_date: birth_date.clone() }).collect();
+    let plain = |text: &String| !text.trim().is_empty() && !text.contains(['*', '?', '\\']);
+    let values =
+        resource["identifier"].as_array().into_iter().flatten().filter_map(|i| i["value"].as_str().map(str::to_string));
+    let mut ids: Vec<String> = values.filter(plain).collect();
+    ids.dedup();
+    let mut names: Vec<String> = resource["name"].as_array().into_iter().flatten().flat_map(names_of).filter(plain).collect();
+    names.sort();
+    names.dedup();
+    let birth_date = resource["birthDate"].as_str().filter(|day| day.chars().filter(char::is_ascii_digit).count() == 8);
+    let birth_date = birth_date.map(str::to_string);
+    let mut known = Vec::new();
+    for id in ids.into_iter().map(Some).chain(birth_date.as_ref().map(|_| None)) {
+        // Without a name the number and the birth date have to do.
+        if names.is_empty() && id.is_some() {
+            known.push(Patient { id: id.clone(), name: None, birth_date: birth_date.clone() });
+        }
+        known.extend(names.iter().map(|name| Patient {
+            id: id.clone(),
+            name: Some(name.clone()),
+            birth_date: birth_date.clone(),
+        }));
+    }
+    known.truncate(MOST_WAYS);
     if known.is_empty() {
-        return Err(Problem::bad("prefetch.patient: an identifier, or name and birthDate, are needed"));
+        return Err(Problem::bad("prefetch.patient: an identifier, or a name and a whole birthDate, are needed"));
     }
     Ok(known)
+}
+
+/// How a FHIR HumanName may stand in DICOM: its text, or family and given names, these together and apart.
+fn names_of(name: &Value) -> Vec<String> {
+    let given: Vec<&str> = name["given"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let family = name["family"].as_str().unwrap_or("");
+    let space = if family.is_ascii() { " " } else { "" };
+    let both = |given: String| format!("{family}{space}{given}").trim().to_string();
+    let text = name["text"].as_str().map(str::to_string);
+    text.into_iter().chain([both(given.concat()), both(given.join(" "))]).collect()
 }
 
 /// Medicines and other things are ordered, and no service.
@@ -175,6 +196,11 @@ mod tests {
         let (name, born) = (Some("王小东".to_string()), Some("1970-02-03".to_string()));
         let ids = [Some("P0"), Some("P1"), None].map(|id| id.map(str::to_string));
         assert_eq!(known, ids.map(|id| (id, name.clone(), born.clone())));
+        let poor = json!({"patient": {"resourceType": "Patient", "identifier": [{"value": "P*"}, {"value": "P1"}], "birthDate": "1970-02",
+                                      "name": [{"text": "old"}, {"family": "Wang", "given": ["Xiao", "Dong"]}]}});
+        let known: Vec<_> = patients(&poor).unwrap().into_iter().map(|p| (p.id, p.name, p.birth_date)).collect();
+        let with = |name: &str| (Some("P1".to_string()), Some(name.to_string()), None);
+        assert_eq!(known, [with("Wang Xiao Dong"), with("Wang XiaoDong"), with("old")]);
         assert!(patients(&json!({})).is_err());
         assert!(patients(&json!({"patient": {"resourceType": "Patient", "name": [{"text": "王小东"}]}})).is_err());
     }

@@ -11,6 +11,7 @@ use crate::index::View;
 use crate::ingest::now_ms;
 use crate::journal::Event;
 use crate::procedure::Region;
+use crate::web::asked::journalled;
 use crate::web::edge;
 use crate::web::problem::Problem;
 use crate::web::router::App;
@@ -37,10 +38,17 @@ struct Body {
 /// Something is missing (422, all of it at once), or the study is not one that the hospital is shown.
 pub async fn record(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
     let posted = posted::<Body>(request).await?;
-    let hospital = hospital_of(&posted.principal, posted.body.hospital.as_deref())?;
+    let hospital = hospital_of(&app, &posted.principal, posted.body.hospital.as_deref())?;
     let decision: Decision =
         serde_json::from_value(posted.body.decision).map_err(|e| Problem::bad(format!("the decision does not fit: {e}")))?;
-    let key = posted.headers.get("idempotency-key").and_then(|v| v.to_str().ok()).map(str::to_string);
+    let key = posted.headers.get("idempotency-key").map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+    let says = |name: &str, given: &str| posted.principal.says.get(name).is_none_or(|said| said == given);
+    if !says("clinician", &decision.clinician) || !says("encounter", &decision.encounter) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "the token is another clinician's, or of another encounter, than the decision says",
+        ));
+    }
     let by = posted.principal.name.clone();
     blocking(&app, move |app| take(app, decision, &hospital, &by, key)).await
 }
@@ -110,6 +118,8 @@ fn event_of(recorded: &Recorded) -> Event {
         item: d.item,
         department: d.department.clone(),
         clinician: d.clinician.clone(),
+        encounter: d.encounter.clone(),
+        by: recorded.by.clone(),
         accepted: d.choice == Choice::Accept,
         repeated: d.repeated,
         refused: d.consent.as_ref().is_some_and(|c| !c.given),
@@ -198,7 +208,10 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, request: 
     let (principal, _) = edge::of(request.extensions())?;
     blocking(&app, move |app| {
         let own = |r: &Recorded| principal.hospital.as_ref().is_none_or(|h| *h == r.hospital || *h == r.exam.hospital);
-        let recorded = read(app, &id)?.filter(own).ok_or_else(|| Problem::unknown("this record"))?;
+        let recorded = read(app, &id)?.filter(own);
+        let keys = vec![format!("decision={}", id.chars().filter(char::is_ascii_alphanumeric).take(32).collect::<String>())];
+        journalled(app, "decisions", &principal, keys, usize::from(recorded.is_some()))?;
+        let recorded = recorded.ok_or_else(|| Problem::unknown("this record"))?;
         let shown = answer(StatusCode::OK, &recorded, region_of(app, &recorded.exam));
         Ok(([(header::CACHE_CONTROL, "private, no-store")], shown).into_response())
     })

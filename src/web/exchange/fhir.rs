@@ -3,19 +3,19 @@
 //! Never answers a search that names no patient and no study of one.
 
 use super::blocking;
+use super::fhir_search::{ISSUER, Search, Wrong, id_of, of_patient, parameters};
 use crate::dicom::{Attributes, Uid, tags};
 use crate::exam::report::is_report;
-use crate::index::{InstanceRow, Key, Query, SeriesRow, StudyRow, View};
+use crate::index::{InstanceRow, Query, SeriesRow, StudyRow, View};
 use crate::web::asked::{Asked, address};
 use crate::web::problem::Problem;
 use crate::web::router::{App, EXCHANGE};
+use axum::Form;
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json, json};
 
-/// Studies of one answer.
-const MOST: usize = 200;
 const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 /// The one endpoint.
 const ENDPOINT: &str = "wado-rs";
@@ -50,8 +50,11 @@ fn put(object: &mut Map<String, Json>, name: &str, value: Option<impl Into<Json>
 
 /// `GET /exchange/fhir/metadata`
 pub async fn capabilities() -> Response {
-    let search = |name: &str, kind: &str| json!({"name": name, "type": kind});
-    let resource = |kind: &str, parameters: Vec<Json>| {
+    let resource = |kind: &str| {
+        let search = |(name, kind): (&str, &str)| json!({"name": name, "type": kind});
+        // The one endpoint is read.
+        let parameters: Vec<Json> =
+            if kind == "Endpoint" { vec![] } else { parameters(kind).into_iter().map(search).collect() };
         let interactions = if parameters.is_empty() { vec!["read"] } else { vec!["read", "search-type"] };
         let interactions: Vec<Json> = interactions.into_iter().map(|code| json!({"code": code})).collect();
         let mut resource = json!({"type": kind, "interaction": interactions});
@@ -60,21 +63,20 @@ pub async fn capabilities() -> Response {
         }
         resource
     };
-    let studies = vec![search("patient", "reference"), search("patient.identifier", "token"), search("identifier", "token")];
     let statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
-        "date": "2026-11-27",
+        "date": "2026-11-28",
         "kind": "instance",
         "software": {"name": "Hutong", "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "互通：可互认的影像检查 exams to recognise"},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json"],
         "rest": [{"mode": "server", "resource": [
-            resource("ImagingStudy", studies),
-            resource("DiagnosticReport", vec![search("patient", "reference"), search("patient.identifier", "token"), search("identifier", "token")]),
-            resource("Patient", vec![search("identifier", "token")]),
-            resource("Endpoint", vec![]),
+            resource("ImagingStudy"),
+            resource("DiagnosticReport"),
+            resource("Patient"),
+            resource("Endpoint"),
         ]}],
     });
     fhir(StatusCode::OK, &statement)
@@ -85,21 +87,30 @@ pub async fn capabilities() -> Response {
 /// # Errors
 /// The index or the journal fails.
 pub async fn search(asked: Asked, Path(kind): Path<String>) -> Result<Response, Problem> {
-    let Some(query) = wanted(&asked)? else {
-        let why = "name the patient: patient, patient.identifier or identifier";
-        return Ok(refused(StatusCode::FORBIDDEN, "security", why));
+    let wanted = match Search::of(&kind, &asked) {
+        Ok(wanted) => wanted,
+        Err(Wrong::Nobody) => {
+            asked.record_refusal("the FHIR search names no patient")?;
+            let why = "name the patient or the study: patient, subject, patient.identifier, identifier or _id";
+            return Ok(refused(StatusCode::FORBIDDEN, "security", why));
+        }
+        Err(Wrong::Parameter(why)) => return Ok(refused(StatusCode::BAD_REQUEST, "not-supported", &why)),
     };
     let root = asked.url();
     let base = format!("{}/exchange/fhir", root.trim_end_matches(EXCHANGE.path));
-    let app = asked.app.clone();
+    let (app, parameters, of) = (asked.app.clone(), asked.query.clone(), kind.clone());
+    let (query, filter) = (wanted.query.clone(), asked.shown());
+    let parameters_said: Vec<String> = asked.query.iter().map(|(name, _)| name.clone()).collect();
     let found = blocking(&app, move |app| {
-        let studies = app.index.studies(&Query { only: asked.shown(), limit: MOST, ..query })?.rows;
-        asked.record_search(vec!["FHIR".into()], studies.len())?;
-        match kind.as_str() {
+        let studies = app.index.studies(&Query { only: filter, ..query })?.rows;
+        let said = parameters_said.into_iter();
+        asked.record_search(std::iter::once("FHIR".to_string()).chain(said).collect(), studies.len())?;
+        match of.as_str() {
             "ImagingStudy" => studies.iter().map(|s| imaging_study(app, s)).collect::<Result<Vec<_>, _>>().map(Some),
             "Patient" => {
                 let mut patients: Vec<Json> = studies.iter().filter_map(|s| patient(&s.attributes)).collect();
-                patients.dedup_by(|a, b| a.get("id") == b.get("id"));
+                let mut seen = std::collections::BTreeSet::new();
+                patients.retain(|p| seen.insert(p.get("id").map(ToString::to_string)));
                 Ok(Some(patients))
             }
             "DiagnosticReport" => {
@@ -110,17 +121,54 @@ pub async fn search(asked: Asked, Path(kind): Path<String>) -> Result<Response, 
         }
     })
     .await?;
-    let Some(found) = found else { return Ok(not_found()) };
+    let Some(mut found) = found else { return Ok(not_found()) };
+    found.retain(|resource| wanted.takes(resource));
+    Ok(fhir(StatusCode::OK, &bundle(&base, &kind, found, &wanted, &parameters)))
+}
+
+/// `POST /exchange/fhir/{type}/_search`: the same with its parameters in the body, so that no identifier stands in an address.
+///
+/// # Errors
+/// As [`search`].
+pub async fn search_by_form(
+    mut asked: Asked,
+    Path((kind, id)): Path<(String, String)>,
+    Form(parameters): Form<Vec<(String, String)>>,
+) -> Result<Response, Problem> {
+    if id != "_search" {
+        return Ok(refused(StatusCode::METHOD_NOT_ALLOWED, "not-supported", "resources are read; POST is for _search"));
+    }
+    asked.query.extend(parameters);
+    search(asked, Path(kind)).await
+}
+
+/// A page of what was found.
+fn bundle(base: &str, kind: &str, found: Vec<Json>, wanted: &Search, parameters: &[(String, String)]) -> Json {
+    let total = found.len();
     let entry = |resource: Json| {
         let part = |name: &str| resource.get(name).and_then(Json::as_str).unwrap_or("").to_string();
         let url = format!("{base}/{}/{}", part("resourceType"), part("id"));
         json!({"fullUrl": url, "resource": resource, "search": {"mode": "match"}})
     };
-    let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "total": found.len()});
-    if let (Some(object), false) = (bundle.as_object_mut(), found.is_empty()) {
-        object.insert("entry".into(), found.into_iter().map(entry).collect::<Vec<_>>().into());
+    let page: Vec<Json> = found.into_iter().skip(wanted.offset).take(wanted.count).map(entry).collect();
+    let address = |offset: usize| {
+        let mut text = form_urlencoded::Serializer::new(String::new());
+        text.extend_pairs(parameters.iter().filter(|(name, _)| name != "_offset"));
+        if offset > 0 {
+            text.append_pair("_offset", &offset.to_string());
+        }
+        format!("{base}/{kind}?{}", text.finish())
+    };
+    let mut links = vec![json!({"relation": "self", "url": address(wanted.offset)})];
+    let next = wanted.offset.saturating_add(wanted.count);
+    if wanted.count > 0 && next < total {
+        links.push(json!({"relation": "next", "url": address(next)}));
     }
-    Ok(fhir(StatusCode::OK, &bundle))
+    let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "total": total, "link": links});
+    if let (Some(object), false) = (bundle.as_object_mut(), page.is_empty()) {
+        object.insert("entry".into(), page.into());
+    }
+    bundle
 }
 
 /// `GET /exchange/fhir/{type}/{id}`
@@ -132,8 +180,9 @@ pub async fn read(asked: Asked, Path((kind, id)): Path<(String, String)>) -> Res
     let base = asked.url();
     blocking(&app, move |app| {
         let one = |query: Query| -> Result<Option<StudyRow>, Problem> {
+            let named = query.study.as_ref().map(|uid| format!("StudyInstanceUID={uid}"));
             let found = app.index.studies(&Query { only: asked.shown(), limit: 1, ..query })?.rows.into_iter().next();
-            asked.record_search(vec!["FHIR".into()], usize::from(found.is_some()))?;
+            asked.record_search(["FHIR".into()].into_iter().chain(named).collect(), usize::from(found.is_some()))?;
             Ok(found)
         };
         let resource = match kind.as_str() {
@@ -154,8 +203,15 @@ pub async fn read(asked: Asked, Path((kind, id)): Path<(String, String)>) -> Res
                 },
                 Err(_) => None,
             },
-            "Patient" => match identifier_of(&id) {
-                Some(id) => one(keyed(tags::PATIENT_ID, &id))?.and_then(|s| patient(&s.attributes)),
+            "Patient" => match of_patient(&id) {
+                Some(query) => {
+                    let found = app.index.studies(&Query { only: asked.shown(), ..query })?.rows;
+                    asked.record_search(vec!["FHIR".into(), "Patient".into()], found.len())?;
+                    found
+                        .iter()
+                        .find(|s| patient_id(&s.attributes).as_deref() == Some(&id))
+                        .and_then(|s| patient(&s.attributes))
+                }
                 None => None,
             },
             _ => None,
@@ -165,44 +221,9 @@ pub async fn read(asked: Asked, Path((kind, id)): Path<(String, String)>) -> Res
     .await
 }
 
-fn keyed(tag: crate::dicom::Tag, value: &str) -> Query {
-    Query { keys: vec![Key::of(tag, value)], ..Query::all(View::Exchange) }
-}
-
-/// What a search asks for; none where it names no patient.
-fn wanted(asked: &Asked) -> Result<Option<Query>, Problem> {
-    let plain = |value: &str| !value.trim().is_empty() && !value.contains(['*', '?', '\\']);
-    // A token is SYSTEM|VALUE.
-    let value = |text: &str| text.rsplit('|').next().unwrap_or("").trim().to_string();
-    if let Some(reference) = asked.parameter("patient")? {
-        let id = identifier_of(reference.trim_start_matches("Patient/")).filter(|id| plain(id));
-        return Ok(id.map(|id| keyed(tags::PATIENT_ID, &id)));
-    }
-    if let Some(token) = asked.parameter("patient.identifier")? {
-        return Ok(Some(value(token)).filter(|v| plain(v)).map(|v| keyed(tags::PATIENT_ID, &v)));
-    }
-    let Some(token) = asked.parameter("identifier")?.map(value).filter(|v| plain(v)) else { return Ok(None) };
-    let is_patient = asked.path.split(['?', '/']).any(|part| part == "Patient");
-    Ok(Some(match token.strip_prefix("urn:oid:").map(Uid::parse) {
-        Some(Ok(uid)) => Query { study: Some(uid), ..Query::all(View::Exchange) },
-        _ if is_patient => keyed(tags::PATIENT_ID, &token),
-        _ => keyed(tags::ACCESSION_NUMBER, &token),
-    }))
-}
-
-/// A patient's logical id: hexadecimal of the identifier, where that fits.
-fn id_of(identifier: &str) -> Option<String> {
-    let id: String = identifier.bytes().map(|b| format!("{b:02x}")).collect();
-    (!id.is_empty() && id.len() <= 64).then_some(id)
-}
-
-fn identifier_of(id: &str) -> Option<String> {
-    let digits: Vec<u32> = id.chars().map(|c| c.to_digit(16)).collect::<Option<_>>()?;
-    let bytes = digits.chunks(2).map(|pair| match pair {
-        [high, low] => u8::try_from(high * 16 + low).ok(),
-        _ => None,
-    });
-    String::from_utf8(bytes.collect::<Option<Vec<u8>>>()?).ok().filter(|t| !t.is_empty())
+/// A patient's logical id.
+fn patient_id(attributes: &Attributes) -> Option<String> {
+    id_of(&text(attributes, tags::PATIENT_ID)?, text(attributes, tags::ISSUER_OF_PATIENT_ID).as_deref())
 }
 
 /// `YYYYMMDD` as FHIR writes it.
@@ -215,10 +236,10 @@ fn patient(attributes: &Attributes) -> Option<Json> {
     let identifier = text(attributes, tags::PATIENT_ID)?;
     let mut patient = Map::new();
     patient.insert("resourceType".into(), "Patient".into());
-    patient.insert("id".into(), id_of(&identifier)?.into());
+    patient.insert("id".into(), patient_id(attributes)?.into());
     let mut known = Map::new();
     known.insert("value".into(), identifier.into());
-    put(&mut known, "system", text(attributes, tags::ISSUER_OF_PATIENT_ID).map(|issuer| format!("urn:hutong:issuer:{issuer}")));
+    put(&mut known, "system", text(attributes, tags::ISSUER_OF_PATIENT_ID).map(|issuer| format!("{ISSUER}{issuer}")));
     patient.insert("identifier".into(), json!([known]));
     if let Some(name) = text(attributes, tags::PATIENT_NAME) {
         // One name for each component group: letters, characters, sounds.
@@ -266,7 +287,7 @@ fn diagnostic_report(study: &StudyRow, row: &InstanceRow, root: &str) -> Json {
     report.insert("status".into(), if verified { "final" } else { "preliminary" }.into());
     let code = json!({"coding": [{"system": "http://loinc.org", "code": "18748-4", "display": "Diagnostic imaging study"}]});
     report.insert("code".into(), code);
-    let id = text(about, tags::PATIENT_ID).and_then(|id| id_of(&id));
+    let id = patient_id(about);
     let subject = id.map_or_else(|| json!({"display": "unknown"}), |id| json!({"reference": format!("Patient/{id}")}));
     report.insert("subject".into(), subject);
     put(&mut report, "effectiveDateTime", text(about, tags::STUDY_DATE).and_then(|d| date(&d)));
@@ -290,7 +311,7 @@ fn imaging_study(app: &App, study: &StudyRow) -> Result<Json, Problem> {
     }
     resource.insert("identifier".into(), identifiers.into());
     resource.insert("status".into(), "available".into());
-    let id = text(about, tags::PATIENT_ID).and_then(|id| id_of(&id));
+    let id = patient_id(about);
     let subject = id.map_or_else(|| json!({"display": "unknown"}), |id| json!({"reference": format!("Patient/{id}")}));
     resource.insert("subject".into(), subject);
     put(&mut resource, "started", text(about, tags::STUDY_DATE).and_then(|d| date(&d)));
@@ -349,14 +370,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_patients_id_is_its_identifier_and_nothing_else_is_one() {
-        for identifier in ["HT0002", "王-1", "a b"] {
-            assert_eq!(identifier_of(&id_of(identifier).unwrap()).as_deref(), Some(identifier));
-        }
-        assert_eq!(id_of(&"x".repeat(33)), None);
-        for no in ["", "4", "zz", "ff", "../x"] {
-            assert_eq!(identifier_of(no), None, "{no}");
-        }
+    fn dates_are_written_as_fhir_does() {
         assert_eq!(date("20260310").as_deref(), Some("2026-03-10"));
         assert_eq!(date("2026"), None);
     }

@@ -11,7 +11,7 @@ use axum::extract::Path;
 /// # Errors
 /// As of a retrieval: there is nothing, or nothing for this hospital.
 pub async fn show(asked: Asked, Path(study): Path<String>) -> Result<Json<Manifest>, Problem> {
-    let rows = asked.rows(&study, None, None).await?;
+    let rows = asked.listed(&study).await?;
     let app = asked.app.clone();
     let work = move || {
         let Some(first) = rows.first() else { return Err(Problem::unknown("this study")) };

@@ -3,6 +3,7 @@
 pub mod cds;
 pub mod decisions;
 pub mod fhir;
+mod fhir_search;
 pub mod manifest;
 pub mod public;
 pub mod register;
@@ -40,12 +41,13 @@ async fn posted<T: DeserializeOwned>(request: Request) -> Result<Posted<T>, Prob
 }
 
 /// The hospital that asks: the principal's, or the one that the owner names.
-fn hospital_of(principal: &Principal, named: Option<&str>) -> Result<String, Problem> {
+fn hospital_of(app: &App, principal: &Principal, named: Option<&str>) -> Result<String, Problem> {
     match (&principal.hospital, named) {
         (Some(own), None) => Ok(own.clone()),
         (Some(own), Some(named)) if own == named => Ok(own.clone()),
         (Some(_), Some(_)) => Err(Problem::new(StatusCode::FORBIDDEN, "you speak for another hospital")),
-        (None, Some(named)) => Ok(named.to_string()),
+        (None, Some(named)) if app.entitled.register.current().hospital(named).is_some() => Ok(named.to_string()),
+        (None, Some(_)) => Err(Problem::bad("hospital: no hospital of the register has this code")),
         (None, None) => Err(Problem::bad("hospital: name the hospital that asks")),
     }
 }

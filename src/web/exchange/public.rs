@@ -1,4 +1,4 @@
-//! The public list (YB 六(四) 向社会公示): items and hospitals that take part. No login, no patient data.
+//! The public list (YB 六(四) 向社会公示): items and hospitals that take part: members with an assessment that speaks for today. No login, no patient data.
 
 use crate::exchange::register::Hospital;
 use crate::procedure::Region;
@@ -18,8 +18,10 @@ use std::sync::Arc;
 /// Another form.
 pub async fn items(State(app): State<Arc<App>>, Path(form): Path<String>) -> Result<Response, Problem> {
     let regions: Vec<&Region> = app.procedures.regions.iter().filter(|r| r.enabled).collect();
+    // YB 六(二): a passed assessment is what lets a hospital take part.
+    let today = (app.entitled.today)();
     let register = app.entitled.register.current();
-    let members: Vec<&Hospital> = register.hospitals.iter().filter(|h| h.member).collect();
+    let members: Vec<&Hospital> = register.hospitals.iter().filter(|h| h.is_member() && h.is_admitted(&today)).collect();
     match form.as_str() {
         "items" => Ok(Html(page(&regions, &members).into_string()).into_response()),
         "items.json" => Ok(as_json(&regions, &members).into_response()),

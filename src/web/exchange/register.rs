@@ -24,7 +24,8 @@ fn tag(text: &str) -> String {
 fn answer(text: String) -> Response {
     let register = Register::parse(&text).unwrap_or_default();
     let few = register.too_few_rounds(&crate::ingest::china_day(0));
-    let warnings: Vec<String> = few.iter().map(|(code, n)| format!("{code} {n}")).collect();
+    let warnings: Vec<String> =
+        few.iter().map(|(code, category, n)| format!("{code} {category} {n}").replace("  ", " ")).collect();
     let headers = [(header::CONTENT_TYPE, "application/toml; charset=utf-8".to_string()), (header::ETAG, tag(&text))];
     // Hospitals with fewer than two rounds of assessment in a year (YB 六(二)).
     let warned = [("x-too-few-rounds", warnings.join(", "))];

@@ -2,8 +2,11 @@
 
 use super::{blocking, hospital_of, posted};
 use crate::dicom::{Attributes, tags};
+use crate::exam::finding::{Finding, Level};
+use crate::exam::report::is_report;
+use crate::exam::verdict::{Outcome, Verdict};
 use crate::exchange::policy::{Answer, Strength};
-use crate::index::{Key, Query, StudyRow, View};
+use crate::index::{InstanceRow, Key, Query, StudyRow, View};
 use crate::ingest::now_ms;
 use crate::journal::Event;
 use crate::web::edge::Said;
@@ -50,6 +53,9 @@ pub struct Asked {
     /// An order code of the item, instead of its number: `LN 24648-8`.
     #[serde(default)]
     pub order_code: Option<String>,
+    /// The encounter (就诊) in which it is asked, for the journal.
+    #[serde(default)]
+    pub encounter: Option<String>,
     /// The hospital that asks; the owner's systems must name it.
     #[serde(default)]
     pub hospital: Option<String>,
@@ -85,6 +91,12 @@ pub struct Candidate {
     pub accession: String,
     /// Series Instance UIDs of the marked copies.
     pub series: Vec<String>,
+    /// Text of the mark that the copies carry.
+    pub mark: String,
+    /// What the checks of quality and completeness came to: `accept`, and how many warnings there are.
+    pub quality: Quality,
+    /// Its report: `verified`, `present`, or `none`, which leaves the exam incomplete (FJ 三(一)).
+    pub report: &'static str,
     /// What the policy says of the item.
     #[serde(flatten)]
     pub answer: Answer,
@@ -96,22 +108,42 @@ pub struct Candidate {
     pub qido: String,
 }
 
-/// `POST /exchange/reminders`
+/// The verdict on quality (质控结论).
+#[derive(Debug, Clone, Serialize)]
+pub struct Quality {
+    /// The outcome of the item.
+    pub outcome: Outcome,
+    /// Warnings of its checks.
+    pub warnings: usize,
+}
+
+/// `POST /exchange/reminders`: recent exams as `candidates`, and those that are older than the region's months as `older` (超过近期时限).
 ///
 /// # Errors
 /// No patient is named, or the item is none.
 pub async fn remind(State(app): State<Arc<App>>, request: Request) -> Result<Json<serde_json::Value>, Problem> {
     let headers = request.headers().clone();
     let base = crate::web::router::EXCHANGE.url(&app, &headers);
-    let posted = posted::<Asked>(request).await?;
-    let hospital = hospital_of(&posted.principal, posted.body.hospital.as_deref())?;
+    let mut posted = posted::<Asked>(request).await?;
+    let hospital = hospital_of(&app, &posted.principal, posted.body.hospital.as_deref())?;
+    if let Some(encounter) = posted.body.encounter.clone().filter(|_| !posted.principal.says.contains_key("encounter")) {
+        posted.said.0.insert("encounter".into(), encounter.chars().filter(|c| !c.is_control()).take(128).collect());
+    }
     let by = (posted.principal.name.clone(), posted.said);
-    let candidates = blocking(&app, move |app| candidates(app, &posted.body, &hospital, &by, &base)).await?;
-    let text = match candidates.len() {
-        0 => "未查到可互认的检查 no exam to recognise was found".to_string(),
-        n => format!("该患者有 {n} 项可互认的检查，请接诊医师判断是否采用  {n} exams to recognise; the clinician decides"),
+    let found = blocking(&app, move |app| candidates(app, &posted.body, &hospital, &by, &base)).await?;
+    let (recent, older): (Vec<Candidate>, Vec<Candidate>) = found.into_iter().partition(|c| c.answer.recent);
+    let text = match (recent.len(), older.len()) {
+        (0, 0) => "未查到可互认的检查 no exam to recognise was found".to_string(),
+        (0, old) => {
+            format!("近期无可互认的检查；另有 {old} 项超过近期时限，可供参考  none is recent; {old} older ones to look at")
+        }
+        (n, 0) => format!("该患者有 {n} 项可互认的检查，请接诊医师判断是否采用  {n} exams to recognise; the clinician decides"),
+        (n, old) => format!(
+            "该患者有 {n} 项可互认的检查，请接诊医师判断是否采用；另有 {old} 项超过近期时限  {n} exams to recognise; the clinician decides; {old} \
+             older ones"
+        ),
     };
-    Ok(Json(serde_json::json!({"candidates": candidates, "text": text})))
+    Ok(Json(serde_json::json!({"candidates": recent, "older": older, "text": text})))
 }
 
 /// Who asks, and on whose behalf.
@@ -122,21 +154,34 @@ pub type By = (String, Said);
 /// # Errors
 /// No patient is named, the item is none, or the index fails.
 pub fn candidates(app: &App, asked: &Asked, hospital: &str, by: &By, base: &str) -> Result<Vec<Candidate>, Problem> {
-    let query = query(&asked.patient)?;
+    let query = match query(&asked.patient) {
+        Ok(query) => query,
+        Err(why) => {
+            let event = Event::Denied { by: by.0.clone(), why: "a reminder that names no patient".into() };
+            app.journal.append(event, now_ms(), false).map_err(cannot)?;
+            return Err(why);
+        }
+    };
     let wanted = wanted(app, asked)?;
     let register = app.entitled.register.current();
     let mut found = Vec::new();
     for study in app.index.studies(&Query { only: app.entitled.filter(hospital), limit: 200, ..query })?.rows {
-        for answer in app.entitled.answers(hospital, &study)?.into_iter().filter(|a| a.strength.is_some()) {
-            if wanted.is_some_and(|item| item != answer.item && !covers(app, &answer, item)) {
-                continue;
-            }
-            let producer = app.index.verdict(&study.study)?.and_then(|v| v.hospital).unwrap_or_default();
-            let institution = register.hospital(&producer).map_or_else(String::new, |h| h.name.clone());
-            found.push(candidate(&study, answer, &producer, institution, base));
+        let fits = |a: &Answer| wanted.is_none_or(|item| item == a.item || covers(app, a, item));
+        let answers = app.entitled.answers(hospital, &study)?.into_iter().filter(|a| a.strength.is_some() && fits(a));
+        let answers: Vec<Answer> = answers.collect();
+        if answers.is_empty() {
+            continue;
+        }
+        let Some(verdict) = app.index.verdict(&study.study)? else { continue };
+        let report = report_of(app, &study)?;
+        let producer = verdict.hospital.clone().unwrap_or_default();
+        let institution = register.hospital(&producer).map_or_else(String::new, |h| h.name.clone());
+        for answer in answers {
+            let mark = app.procedures.region(&answer.region, &answer.edition).map_or_else(String::new, |r| r.mark.text());
+            let quality = quality_of(&verdict, answer.item);
+            found.push(Candidate { mark, quality, report, ..candidate(&study, answer, &producer, institution.clone(), base) });
         }
     }
-    let cannot = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written, so nothing is offered");
     if found.is_empty() {
         // That there is nothing is an answer, too.
         let (by, on_behalf) = (by.0.clone(), by.1.0.clone());
@@ -155,6 +200,10 @@ pub fn candidates(app: &App, asked: &Asked, hospital: &str, by: &By, base: &str)
         app.journal.append(event, now_ms(), false).map_err(cannot)?;
     }
     Ok(found)
+}
+
+fn cannot(_: std::io::Error) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written, so nothing is offered")
 }
 
 fn query(patient: &Patient) -> Result<Query, Problem> {
@@ -179,6 +228,27 @@ fn query(patient: &Patient) -> Result<Query, Problem> {
         query.keys.push(Key::of(tags::PATIENT_BIRTH_DATE, birth));
     }
     Ok(query)
+}
+
+/// Whether a report goes with the marked copies, and whether one of them is verified.
+fn report_of(app: &App, study: &StudyRow) -> Result<&'static str, Problem> {
+    let rows = app.index.named(View::Exchange, &study.study, None, None)?;
+    let reports = || rows.iter().filter(|row| is_report(&row.sop_class));
+    let verified = |row: &InstanceRow| row.attributes.text(tags::VERIFICATION_FLAG).map(str::trim) == Some("VERIFIED");
+    Ok(if reports().any(verified) {
+        "verified"
+    } else if reports().next().is_some() {
+        "present"
+    } else {
+        "none"
+    })
+}
+
+fn quality_of(verdict: &Verdict, item: u32) -> Quality {
+    let of_item = verdict.items.iter().find(|i| i.number == item);
+    let is_own = |f: &Finding| f.series.as_ref().is_none_or(|s| of_item.is_some_and(|i| i.series.contains(s)));
+    let warnings = verdict.findings.iter().filter(|f| f.level == Level::Warn && is_own(f)).count();
+    Quality { outcome: of_item.map_or(verdict.outcome, |i| i.outcome), warnings }
 }
 
 /// The item that is to be ordered.
@@ -226,6 +296,9 @@ fn candidate(study: &StudyRow, answer: Answer, producer: &str, institution: Stri
         series: study.recognised.series.keys().map(ToString::to_string).collect(),
         exam_date,
         answer,
+        mark: String::new(),
+        quality: Quality { outcome: Outcome::Accept, warnings: 0 },
+        report: "none",
         wado: format!("{base}/studies/{uid}"),
         qido: format!("{base}/studies?StudyInstanceUID={uid}"),
         study: uid,

@@ -36,9 +36,10 @@ pub async fn show(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Re
     let from = asked.from.as_deref().map_or(Ok(i64::MIN), |day| start_of(day, "from"))?;
     let to = asked.to.as_deref().map_or(Ok(i64::MAX), |day| start_of(day, "to").map(|ms| ms + DAY_MS))?;
     let statistics = blocking(&app, move |app| {
-        let mut collector = Collector::default();
+        let mut collector = Collector::new(from..to);
         let unreadable = |e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the journal does not read: {e}"));
-        journal::scan(app.journal.path(), (from, to), |at, event| collector.take(at, event)).map_err(unreadable)?;
+        // All of it: what a later record corrects, and when a study was marked first, stands outside of the period.
+        journal::scan(app.journal.path(), (i64::MIN, i64::MAX), |at, event| collector.take(at, event)).map_err(unreadable)?;
         let (device, made) = (|study: &str| device(app, study), |study: &str| made(app, study));
         Ok(collector.finish(&Studies { device: &device, made: &made, items: &|study| items(app, study) }))
     })

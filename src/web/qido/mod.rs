@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::router::App;
 use super::wado::metadata::OFFERS;
 use crate::dicom::{Uid, json, xml};
-use crate::index::{View, names_a_patient};
+use crate::index::names_a_patient;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -98,10 +98,8 @@ async fn answer(
     }
     let work = move || {
         let found = find(&app, &sought, &url)?;
-        if request.root.view == View::Exchange {
-            let keys = sought.search.keys.iter().filter(|k| !k.pattern.trim().is_empty());
-            request.record_search(keys.map(|k| json::keyword(k.tag())).collect(), found.objects.len())?;
-        }
+        let keys = sought.search.keys.iter().filter(|k| !k.pattern.trim().is_empty());
+        request.record_search(keys.map(|k| json::keyword(k.tag())).collect(), found.objects.len())?;
         Ok(respond(found, &sought, offer, &url))
     };
     tokio::task::spawn_blocking(work).await.map_err(super::problem::task_failed)?

@@ -7,6 +7,9 @@ use crate::exam::finding::{Finding, Level};
 pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
     let limits = &exam.limits.exposure;
     each_image(exam, &["DX"], |_, image| {
+        if let Some(finding) = contradicted(image.attributes, limits.deviation_warn) {
+            return Some(finding);
+        }
         let deviation = deviation(image.attributes)?;
         let (level, limit, zh, en) = match deviation {
             d if d < -limits.deviation_review => (
@@ -36,11 +39,24 @@ pub(super) fn check(exam: &Exam<'_>) -> Vec<Finding> {
     })
 }
 
+/// A stated deviation index that exposure index and target contradict: one of the three is wrong.
+fn contradicted(image: &Attributes, tolerance: f64) -> Option<Finding> {
+    let (stated, computed) = (image.float(tags::DEVIATION_INDEX)?, computed(image)?);
+    ((stated - computed).abs() > tolerance).then(|| {
+        let zh = format!("偏差指数 {stated:.1} 与曝光指数、目标值所得 {computed:.1} 不符，请核对设备设置");
+        let en = format!(
+            "Deviation Index {stated:.1} is not what exposure index and target make, {computed:.1}: check the device's settings"
+        );
+        Finding::new("X-02", Level::Review, zh, en).measured((stated - computed).abs(), tolerance, "DI")
+    })
+}
+
 /// The deviation index that an image states, or that follows from its exposure index and their target (IEC 62494-1).
 pub fn deviation(image: &Attributes) -> Option<f64> {
-    let computed = || {
-        let (index, target) = (image.float(tags::EXPOSURE_INDEX)?, image.float(tags::TARGET_EXPOSURE_INDEX)?);
-        (index > 0.0 && target > 0.0).then(|| 10.0 * (index / target).log10())
-    };
-    image.float(tags::DEVIATION_INDEX).or_else(computed)
+    image.float(tags::DEVIATION_INDEX).or_else(|| computed(image))
+}
+
+fn computed(image: &Attributes) -> Option<f64> {
+    let (index, target) = (image.float(tags::EXPOSURE_INDEX)?, image.float(tags::TARGET_EXPOSURE_INDEX)?);
+    (index > 0.0 && target > 0.0).then(|| 10.0 * (index / target).log10())
 }

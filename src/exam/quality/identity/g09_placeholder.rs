@@ -12,7 +12,7 @@ pub(super) fn check(study: &Attributes, limits: &Identity) -> Option<Finding> {
     // A name of one sign and the like: X, XXX, N^N.
     let letters: std::collections::BTreeSet<char> = parts.iter().flat_map(|p| p.chars()).collect();
     let one_sign = letters.len() == 1 && name.is_ascii();
-    let emergency = name.strip_prefix("急诊").is_some_and(|rest| rest.chars().any(|c| c.is_ascii_digit()));
+    let emergency = name.strip_prefix("急诊").is_some_and(|rest| rest.chars().any(char::is_numeric));
     let id_means_none = limits.placeholders.iter().any(|word| id.trim().to_lowercase() == *word);
     let zeros = !id.is_empty() && id.chars().all(|c| c == '0');
     (limits.placeholders.iter().any(meant) || one_sign || emergency || zeros || id_means_none).then(|| {

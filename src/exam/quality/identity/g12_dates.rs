@@ -79,7 +79,7 @@ pub(super) fn check(input: &Input<'_>, limits: &Identity) -> Vec<Finding> {
 }
 
 /// Days since the first of March of the year 0 (Gregorian calendar): the leap day ends a year that begins in March.
-fn days((year, month, day): (i64, i64, i64)) -> i64 {
+pub(super) fn days((year, month, day): (i64, i64, i64)) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day - 1
 }

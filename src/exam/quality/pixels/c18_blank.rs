@@ -82,7 +82,7 @@ pub fn emptied(slices: &[(Place, Content)], open: (bool, bool), limits: &Pixels)
                 .at(uid)
                 .measured(content.uniform, uniform + limits.partly_blank, "of squares"),
             );
-        } else if content.noise && content.air && !outside(n) {
+        } else if (content.noise && content.air && !outside(n)) || is_loud(content, &beside) {
             findings.push(empty("C-18").at(uid));
         } else if faint {
             let zh = "该层几乎没有内容，而相邻层面有，请补传";
@@ -110,6 +110,23 @@ pub fn mostly_blank(slices: &[Content], limits: &Pixels) -> Option<Finding> {
 pub fn noise_alone(field: &Field, content: &Content, limits: &Pixels) -> Option<Finding> {
     (content.noise && !content.air)
         .then(|| empty("C-18").measured(field.correlation, limits.noise_correlation, "of correlation"))
+}
+
+/// A slice whose body is full of holes: samples that were zeroed in small squares, lines or one by one.
+pub fn riddled(field: &Field, limits: &Pixels) -> Option<Finding> {
+    (field.gaps > limits.gaps_share).then(|| {
+        let zh = format!("图像内部 {:.0}% 的像素为最低值，数据可能丢失，请补传", field.gaps * 100.0);
+        let en = format!(
+            "{:.0} % of the samples inside of what is shown are at the lowest value: data may be lost; send it again",
+            field.gaps * 100.0
+        );
+        Finding::new("C-18", Level::Reject, zh, en).measured(field.gaps, limits.gaps_share, "of samples")
+    })
+}
+
+/// An MR slice of noise as strong as what its neighbours show: no air beside the body.
+fn is_loud(content: &Content, beside: &[Content]) -> bool {
+    content.noise && !content.air && beside.iter().any(|c| !c.noise && content.deviation > 0.5 * c.deviation)
 }
 
 /// What air measures with all that a table adds, HU.

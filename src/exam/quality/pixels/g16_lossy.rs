@@ -33,11 +33,21 @@ pub fn check(stored: Stored, modality: &str, attributes: &Attributes, limits: &C
             "the transfer syntax allows to lose something and the image does not say whether it did (0028,2110); ask the source",
         ));
     }
+    let stated =
+        attributes.floats(tags::LOSSY_IMAGE_COMPRESSION_RATIO).into_iter().filter(|r| r.is_finite()).fold(0.0, f64::max);
+    if !flagged && (stated > 1.0 || attributes.text(tags::LOSSY_IMAGE_COMPRESSION_METHOD).is_some_and(|m| !m.trim().is_empty()))
+    {
+        let finding = Finding::new(
+            "G-16",
+            Level::Review,
+            "图像标注了有损压缩比或方法，却未注明为有损（0028,2110），请核对来源",
+            "the image states a ratio or method of irreversible compression and denies it (0028,2110); ask the source",
+        );
+        return Some(finding.measured(stated, 1.0, ":1"));
+    }
     if !flagged {
         return None;
     }
-    let stated =
-        attributes.floats(tags::LOSSY_IMAGE_COMPRESSION_RATIO).into_iter().filter(|r| r.is_finite()).fold(0.0, f64::max);
     let ratio = if stored.loses == Some(true) { stated.max(stored.ratio) } else { stated };
     if ratio <= 0.0 {
         return Some(Finding::new(
@@ -92,5 +102,6 @@ mod tests {
         assert_eq!(said(Some(false), 2.0, "01", "9"), Some(Level::Warn), "once lossy, stored without loss since");
         assert_eq!(said(Some(false), 2.0, "01", ""), Some(Level::Warn), "not stated");
         assert_eq!(said(Some(true), 5.0, "01", "5"), None);
+        assert_eq!(said(Some(false), 2.0, "00", "40"), Some(Level::Review), "a history that is denied");
     }
 }

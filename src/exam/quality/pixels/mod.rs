@@ -10,6 +10,7 @@ pub mod g06_twice;
 pub mod g16_lossy;
 pub mod hole;
 pub mod m09_contrast;
+pub mod snow;
 mod x06_blank;
 pub mod x07_clipped;
 mod x08_range;
@@ -120,6 +121,8 @@ mod tests {
         row_correlation: 0.15,
         empty_lines: 0.75,
         noise_correlation: 0.2,
+        gaps_share: 0.5,
+        snow_share: 0.04,
         beyond_share: 0.01,
         air_series: 0.5,
         around_review: 0.45,
