@@ -403,6 +403,11 @@ impl Config {
         if self.dimse.max_associations == 0 {
             return Err(ConfigError::Value("dimse.max_associations: at least 1".into()));
         }
+        if self.http.tls_client_authorities.is_some() && self.http.tls_certificate.is_none() {
+            let message =
+                "http.tls_client_authorities asks clients for certificates, which needs http.tls_certificate and http.tls_key";
+            return Err(ConfigError::Value(message.into()));
+        }
         self.access.check().map_err(ConfigError::Value)?;
         self.audit.check().map_err(ConfigError::Value)?;
         if !self.http.bind.is_loopback() && !self.http.allow_open && !self.asks_who() {

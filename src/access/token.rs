@@ -4,7 +4,7 @@
 
 use super::{Denied, Issuer, Principal, Role};
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -80,7 +80,9 @@ impl Keys {
         validation.validate_nbf = true;
         validation.leeway = issuer.leeway_seconds;
         // A token without a key's name may be of any of them.
-        let fits = |jwk: &&jsonwebtoken::jwk::Jwk| header.kid.is_none() || jwk.common.key_id == header.kid;
+        // A key that is for encryption signs nothing (RFC 7517 4.2).
+        let signs = |jwk: &jsonwebtoken::jwk::Jwk| !matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption));
+        let fits = |jwk: &&jsonwebtoken::jwk::Jwk| signs(jwk) && (header.kid.is_none() || jwk.common.key_id == header.kid);
         let mut why = Denied::Signature;
         for jwk in set.keys.iter().filter(fits) {
             let Ok(key) = DecodingKey::from_jwk(jwk) else { continue };

@@ -3,10 +3,11 @@
 use super::pixels::{self, Look, Picture, Seen};
 use super::reports::reports;
 use super::{JobError, Shop, aside, decodable, send, withdraw};
-use crate::dicom::{Attributes, Uid, syntax, tags, uids};
+use crate::dicom::{Attributes, Uid, syntax, tags};
 use crate::exam::classify::Classification;
 use crate::exam::facts::StudyFacts;
 use crate::exam::finding::{Finding, Level};
+use crate::exam::geometry::Stack;
 use crate::exam::lifecycle::{Event, State, step};
 use crate::exam::quality::calibrated::{self, Measure};
 use crate::exam::quality::pixels::{g06_twice, m09_contrast};
@@ -219,12 +220,6 @@ fn mixed(series: &SeriesRow) -> Option<Finding> {
     })
 }
 
-/// Classes of PS3.4 B.5 that are made of video.
-fn is_video_class(sop_class: &str) -> bool {
-    [uids::VIDEO_ENDOSCOPIC_IMAGE_STORAGE, uids::VIDEO_MICROSCOPIC_IMAGE_STORAGE, uids::VIDEO_PHOTOGRAPHIC_IMAGE_STORAGE]
-        .contains(&sop_class)
-}
-
 /// Images of which nobody says what device made them.
 fn is_without_modality(series: &SeriesRow, rows: &[InstanceRow]) -> bool {
     series.attributes.text(tags::MODALITY).is_none() && rows.iter().any(|row| row.attributes.has(tags::ROWS))
@@ -319,10 +314,19 @@ impl Case<'_> {
             let own: Vec<(usize, &InstanceRow)> = rows.iter().enumerate().filter(|(_, row)| carries(row)).collect();
             let is_video = |row: &InstanceRow| syntax::is_video(&row.transfer_syntax);
             let stills = own.iter().any(|(_, row)| !is_video(row));
-            for (n, row) in own {
+            let videos = own.iter().filter(|(_, row)| is_video(row)).count();
+            let is_still = |uid: &Uid| own.iter().any(|(_, row)| row.sop_instance == *uid && !is_video(row));
+            // In the place of a slice, or of many of them, it is no addition.
+            let replaces = |uid: &Uid| {
+                let inside = |stack: &Stack| {
+                    let at = stack.slices.iter().position(|slice| slice == uid);
+                    at.is_some_and(|n| stack.slices.iter().take(n).any(is_still) && stack.slices.iter().skip(n).any(is_still))
+                };
+                videos * 10 > own.len() || facts.stacks.iter().any(inside)
+            };
+            for (n, row) in own.iter().copied() {
                 if stills && is_video(row) {
-                    // A still image class never holds a video: its syntax is wrong, or its pixels are.
-                    let level = if is_video_class(&row.sop_class) { Level::Info } else { Level::Reject };
+                    let level = if replaces(&row.sop_instance) { Level::Reject } else { Level::Info };
                     findings.push(decodable::video(level).in_series(&row.series).at(&row.sop_instance));
                     continue;
                 }

@@ -344,6 +344,7 @@ fn accreditation(shop: &Shop, remote: &Remote, manifest: Option<&Manifest>, came
             (region.ok_or_else(|| "its manifest is of a list that is not known here".to_string())?, manifest.items.clone())
         }
         // Any other server says no items: those that the study's own descriptions amount to.
+        None if !hospital.is_admitted(&date) => return Err(format!("hospital {code} has no assessment that holds on {date}")),
         None => {
             let region = shop.procedures.region_for(&date);
             let region = region.ok_or_else(|| format!("no list was in force on {date}"))?;
@@ -351,7 +352,9 @@ fn accreditation(shop: &Shop, remote: &Remote, manifest: Option<&Manifest>, came
         }
     };
     if items.is_empty() {
-        return Err("no item of the list is named or can be told from its descriptions".into());
+        let why =
+            if manifest.is_some() { "its manifest names no item" } else { "its descriptions amount to no item of the list" };
+        return Err(why.into());
     }
     for number in &items {
         let item = region.item(*number).ok_or_else(|| format!("item {number} is not on the list"))?;

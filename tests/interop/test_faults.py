@@ -11,7 +11,8 @@ import subprocess
 import numpy
 import pydicom
 import pytest
-from pydicom.uid import generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from conftest import PROGRAM
 
@@ -244,6 +245,36 @@ def scrambled(pixels, first=0.66, last=1.0):
     return pixels
 
 
+def by_turns(n):
+    """Of n rows one is left."""
+    def spoil(pixels):
+        pixels[numpy.arange(len(pixels)) % n != 0] = pixels.min()
+        return pixels
+    return spoil
+
+
+def riddled(side):
+    """Nine tenths of the squares of so many samples emptied."""
+    def spoil(pixels):
+        rows, columns = (-(-length // side) for length in pixels.shape)
+        mask = numpy.random.default_rng(4).random((rows, columns)) < 0.9
+        pixels[numpy.kron(mask, numpy.ones((side, side), bool))[: pixels.shape[0], : pixels.shape[1]]] = pixels.min()
+        return pixels
+    return spoil
+
+
+def video(images):
+    d = images[5]
+    d.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"
+    d.PixelData = encapsulate([bytes(4096)])
+    d["PixelData"].VR, d["PixelData"].is_undefined_length = "OB", True
+
+
+def denied(images):
+    for d in images:
+        d.LossyImageCompression, d.LossyImageCompressionRatio, d.LossyImageCompressionMethod = "00", "40", "ISO_10918_1"
+
+
 RANK = {"accept": 0, "review": 1, "reject": 2}
 # What every series of slices can suffer: what is done, and the checks of which one must name it.
 COMMON = {
@@ -252,7 +283,7 @@ COMMON = {
     "positions and numbers exchanged": (swapped("ImagePositionPatient", "InstanceNumber"), {"C-02 reject", "C-16 warn"}),
     "pixels exchanged": (swapped("PixelData"), {"C-16 warn"}),
     "pixels of the next slice": (replaced, {"G-06 warn"}), "an image again under another name": (again, {"G-06 warn"}),
-    "axes that are not at right angles": (sheared, {"C-01 review"}), "three slices tilted": (tilted, {"C-01 warn"}),
+    "axes that are not at right angles": (sheared, {"C-01 review"}), "three slices tilted": (tilted, {"C-01 warn", "C-01 review"}),
     "a slice aside": (aside, {"C-01 review"}), "another pixel spacing": (spaced, {"C-01 review"}),
     "a pixel spacing of nothing": (attribute("PixelSpacing", [0, 0]), {"C-01 review"}),
     "no pixel spacing": (attribute("PixelSpacing", None), {"C-01 review"}),
@@ -271,6 +302,11 @@ COMMON = {
     "a band lost in one": (changed(cut(0.4, 0.44)), {"C-18 review"}), "lossy under a lossless label": (lossy_label, {"G-16 reject"}),
     "no modality": (attribute("Modality", None), {"G-08 reject"}), "half of every slice lost": (changed(left_half, None), {"C-18 review"}),
     "a box of every slice lost": (changed(hole, None), {"C-18 review"}), "a corner of one slice lost": (changed(corner), {"C-18 review", "C-18 reject"}),
+    "every second row lost in all": (changed(by_turns(2), None), {"C-18 review", "C-18 reject"}), "three of four rows lost in all": (changed(by_turns(4), None), {"C-18 review", "C-18 reject"}),
+    "squares of three zeroed in all": (changed(riddled(3), None), {"C-18 reject", "C-18 review"}), "squares of seven zeroed in all": (changed(riddled(7), None), {"C-18 reject"}),
+    "samples zeroed in one": (changed(riddled(1)), {"C-18 reject", "C-18 review"}), "one slice loud noise": (changed(lambda a: scrambled(a, 0.0, 1.0)), {"C-18 reject"}),
+    "a video in the place of a slice": (video, {"G-01 reject"}), "compression denied": (denied, {"G-16 review"}),
+    "a series date in the future in the last image": (attribute("SeriesDate", "20990101", -1), {"G-12 reject"}),
     "axes exchanged": (lambda images: [setattr(d, "ImageOrientationPatient", [*d.ImageOrientationPatient[3:], *d.ImageOrientationPatient[:3]]) for d in images], {"C-01 review", "C-01 warn"}),
     "a third of every slice noise": (changed(scrambled, None), {"C-18 review"}), "a third of one slice noise": (changed(scrambled), {"C-18 review"}),
     "one picture for all slices": (one_picture, {"G-06 reject"}), "an overwritten code stream": (overwritten, {"G-01 reject"}),
@@ -448,3 +484,42 @@ def test_a_header_that_names_another_object_is_told(shared, tmp_path):
     (study,) = json.loads(ran.stdout)["studies"]
     told = [f["instance"] for f in study["findings"] if (f["check"], f["level"]) == ("G-01", "warn")]
     assert told == [uid.decode()] and study["outcome"] == "accept" and ran.returncode == 0
+
+
+HARMLESS = {
+    "one more word in one image type": lambda n, d: n != 9 or setattr(d, "ImageType", [*d.ImageType, "EXTRA"]),
+    "an image type by turns": lambda n, d: n % 2 or setattr(d, "ImageType", [*d.ImageType, "EXTRA"]),
+    "a thickness rounded otherwise in one": lambda n, d: n != 9 or setattr(d, "SliceThickness", float(d.SliceThickness) + 0.06),
+    "a thickness rounded otherwise by turns": lambda n, d: n % 2 or setattr(d, "SliceThickness", float(d.SliceThickness) + 0.06),
+    "an agent NONE in one": lambda n, d: setattr(d, "ContrastBolusAgent", "NONE" if n == 9 else ""),
+    "a spacing of other digits by turns": lambda n, d: n % 2 or setattr(d, "PixelSpacing", [float(v) + 0.0001 for v in d.PixelSpacing]),
+    "a second kernel by turns": lambda n, d: n % 2 or setattr(d, "ConvolutionKernel", [d.ConvolutionKernel, "2"]),
+}
+
+
+@pytest.mark.parametrize("what", HARMLESS)
+def test_what_headers_say_otherwise_from_slice_to_slice_loses_no_slice(shared, tmp_path, what):
+    whole = load(glob.glob(str(shared / "data/series" / HEAD / "*")), "头颅CT平扫")
+    for n, d in enumerate(whole):
+        HARMLESS[what](n, d)
+    found, outcome = check(whole, tmp_path / "x")
+    assert outcome == "accept" and not {f for f in found if f[1] in ("reject", "review")}, found
+    # And a slice that is lost is missed all the same.
+    found, outcome = check(whole[:7] + whole[8:], tmp_path / "x")
+    assert ("C-02", "reject") in found and outcome == "reject", found
+
+
+@pytest.mark.parametrize("syntax,level", [(b"1.2.840.10008.1.2.5", "reject"), (b"1.2.840.10008.9.9.9", "review")])
+def test_native_pixels_under_another_label_are_told(shared, tmp_path, syntax, level):
+    whole = load(glob.glob(str(shared / "data/series" / HEAD / "*")), "头颅CT平扫")
+    for d in whole:
+        d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    check(whole, tmp_path / "x")
+    for file in (tmp_path / "x").iterdir():
+        data = file.read_bytes()
+        assert data.count(b"1.2.840.10008.1.2.1\0") == 1
+        file.write_bytes(data.replace(b"1.2.840.10008.1.2.1\0", syntax + b"\0"))
+    ran = subprocess.run([str(PROGRAM), "check", "--json", str(tmp_path / "x")], capture_output=True, text=True)
+    done = json.loads(ran.stdout)
+    found = {(f["check"], f["level"]) for study in done["studies"] for f in study["findings"]} | {(f["check"], "reject") for f in done["refused_files"]}
+    assert ("G-01", level) in found and all(study["outcome"] != "accept" for study in done["studies"]), found
